@@ -1,0 +1,1 @@
+"""Recipes, training, evaluation, the gate, the registry of adapters, schedules."""

@@ -1,0 +1,73 @@
+"""The training process, seen from its parent: start it, follow it, end it, say what became of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from kernel.errors import TrainingFailed
+
+Progress = Callable[[str, int, int], None]
+RESTARTS = 2
+"""A process that was killed (memory, an operator) goes on from its last checkpoint this many times."""
+
+
+def train(folder: Path, progress: Progress) -> None:
+    """Run `python -m finetune.trainer FOLDER` to its end. The child ends when this process does: it watches its input.
+
+    Raises:
+        TrainingFailed: it ended badly; the message is the child's own.
+    """
+    (folder / "error.json").unlink(missing_ok=True)
+    for attempt in range(RESTARTS + 1):
+        code = _run(folder, progress)
+        if code == 0:
+            return
+        if code > 0 or attempt == RESTARTS:
+            raise _failure(folder, code)
+
+
+def _run(folder: Path, progress: Progress) -> int:
+    log = (folder / "train.log").open("ab")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TOKENIZERS_PARALLELISM": "false"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "finetune.trainer", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        assert child.stdout is not None
+        for line in child.stdout:
+            try:
+                told = json.loads(line)
+                progress("training", int(told["step"]), int(told["steps"]))
+            except (ValueError, KeyError, TypeError):
+                continue  # a library wrote to standard output
+        return child.wait()
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        if child.stdin is not None:
+            child.stdin.close()
+        log.close()
+
+
+def _failure(folder: Path, code: int) -> TrainingFailed:
+    file = folder / "error.json"
+    if file.exists():
+        told = json.loads(file.read_text())
+        return TrainingFailed(told["message"], hint=told.get("hint", ""), code=told.get("code", "training_failed"))
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    tail = (folder / "train.log").read_text(errors="replace").strip().splitlines()[-1:] or [""]
+    return TrainingFailed(
+        f"the training process {how}: {tail[0]}",
+        hint=f"see {folder / 'train.log'}; starting the retrain again goes on from a new mix",
+    )

@@ -1,0 +1,152 @@
+"""From a mix to a training set on disk: questions, what is relevant, hard negatives, and the frozen vectors of both.
+
+This is the last step of a retrain that needs the index; the training child reads the folder alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+from sqlalchemy import select
+
+from finetune.recipe import RetrieverRecipe
+from kernel.database import Database
+from kernel.ids import now_ms
+from kernel.index.schema import DENSE, keyword, visible
+from kernel.ports import VectorIndex
+from kernel.types import When
+from rehearsal.mix import Mix
+from rehearsal.tables import Example, Ground
+
+POOL = 50
+"""Chunks nearest to a question that its hard negatives come from."""
+NEGATIVES = 16
+SAME = 0.95
+"""A chunk this like a relevant one (cosine) says the same: it is no negative."""
+_BATCH = 64
+
+
+def materialise(
+    db: Database,
+    index: VectorIndex,
+    mix: Mix,
+    folder: Path,
+    *,
+    recipe: RetrieverRecipe,
+    base: str,
+    parent: str | None,
+    parent_path: str | None,
+    shuffle: random.Random | None = None,
+) -> None:
+    """Write `train.jsonl`, `vectors.npy` and, last, `config.json` into the run's folder.
+
+    With `shuffle` the relevant chunks of all questions are dealt out anew: a control that must not pass the gate.
+    """
+    rows = _rows(db, mix)
+    relevant = [row["points"] for row in rows]
+    if shuffle is not None:
+        shuffle.shuffle(relevant)
+    stored = _vectors(index, {p for row in rows for p in (row["point"], *row["points"])})
+    numbers: dict[str, int] = {}
+    vectors: list[np.ndarray] = []
+
+    def number(point: str, vector: np.ndarray) -> int:
+        if point not in numbers:
+            numbers[point] = len(vectors)
+            vectors.append(vector)
+        return numbers[point]
+
+    lines, licences = [], set()
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        near = _nearest(index, mix, batch, stored)
+        for row, points, found in zip(batch, relevant[start : start + _BATCH], near, strict=True):
+            positives = [p for p in points if p in stored]
+            if not positives:
+                continue
+            alike = np.stack([stored[p] for p in positives])
+            away = [(p, v) for p, v in found if p not in points and float((alike @ v).max()) < SAME][:NEGATIVES]
+            if row["licence"]:
+                licences.add(row["licence"])
+            lines.append(
+                {
+                    "example": row["example"],
+                    "question": row["question"],
+                    "positives": [number(p, stored[p]) for p in positives],
+                    "negatives": [number(p, v) for p, v in away],
+                    "weight": 1.0,
+                    "part": row["part"],
+                }
+            )
+    (folder / "train.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    np.save(folder / "vectors.npy", np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32))
+    config = {
+        "recipe": recipe.to_json(),
+        "base": base,
+        "champion": parent_path,
+        "parent": parent,
+        "licences": sorted(licences),
+    }
+    aside = folder / "config.tmp"
+    aside.write_text(json.dumps(config, indent=1))
+    aside.replace(folder / "config.json")
+
+
+def _rows(db: Database, mix: Mix) -> list[dict[str, Any]]:
+    """The mix with what training needs of each example, in the mix's order."""
+    ids = [row.example for row in mix.rows]
+    with db.read() as session:
+        examples = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(ids)))}
+        grounds: dict[str, list[str]] = {}
+        for ground in session.scalars(select(Ground).where(Ground.example.in_(ids)).order_by(Ground.id)):
+            grounds.setdefault(ground.example, []).append(ground.point)
+    return [
+        {
+            "example": row.example,
+            "part": row.part,
+            "question": examples[row.example].question,
+            "licence": examples[row.example].licence,
+            "workspace": examples[row.example].workspace,
+            "point": examples[row.example].point,
+            "points": grounds.get(row.example, []),
+        }
+        for row in mix.rows
+        if row.example in examples
+    ]
+
+
+def _vectors(index: VectorIndex, points: set[str]) -> dict[str, np.ndarray]:
+    ordered = sorted(points)
+    found: dict[str, np.ndarray] = {}
+    for start in range(0, len(ordered), 512):
+        for record in index.retrieve(ordered[start : start + 512], with_vectors=True):
+            found[str(record.id)] = np.asarray(record.vector[DENSE], dtype=np.float32)  # type: ignore[index, call-overload]
+    return found
+
+
+def _nearest(
+    index: VectorIndex, mix: Mix, rows: list[dict[str, Any]], stored: dict[str, np.ndarray]
+) -> list[list[tuple[str, np.ndarray]]]:
+    """For each row, the visible chunks of its workspace nearest to its question, with their vectors."""
+    rule = visible(When(epoch=mix.epoch, at=now_ms()))
+    requests = []
+    for row in rows:
+        must: list[Any] = [keyword("kind", "chunk"), keyword("ws", row["workspace"]), *(rule.must or [])]  # type: ignore[misc]
+        requests.append(
+            models.QueryRequest(
+                query=stored[row["point"]].tolist(),
+                using=DENSE,
+                filter=models.Filter(must=must, must_not=rule.must_not),
+                limit=POOL,
+                with_vector=True,
+            )
+        )
+    return [
+        [(str(p.id), np.asarray(p.vector[DENSE], dtype=np.float32)) for p in answer]  # type: ignore[index, call-overload]
+        for answer in index.query(requests)
+    ]

@@ -1,0 +1,172 @@
+"""The recipe of a retriever adapter: plain frozen data that can be stored, compared and run again.
+
+It holds every knob of the training and no path: where the base model and the data are stands in the run's
+config. The defaults were chosen once, on a public collection of scientific claims (docs/guide), and the
+reasons stand beside them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kernel.errors import UserError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrieverRecipe:
+    """LoRA on the query encoder, contrastive against frozen document vectors.
+
+    Raises:
+        UserError: one or more values make no sense; all of them are named at once.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    """Twice the rank, so that the learning rate need not follow the rank."""
+    dropout: float = 0.05
+    """In the LoRA branch only. Never change it between adapters of one lineage: a swap compares configs."""
+    target_modules: tuple[str, ...] = ("query", "key", "value", "dense")
+    """Names (last part) of the linear layers that get an adapter; a pooler's are left out, it is not used."""
+    learning_rate: float = 2e-4
+    """From the base model."""
+    warm_learning_rate: float = 1e-4
+    """From the champion's adapter: forgetting grows with the rate."""
+    epochs: int = 4
+    batch: int = 32
+    temperature: float = 0.05
+    hard_negatives: int = 4
+    """At most so many per question and epoch, drawn from its list."""
+    warmup: float = 0.06
+    """Share of all steps; after it the rate falls along a cosine to a tenth."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    seed: int = 17
+    max_length: int = 64
+    """Tokens of a question, special tokens counted."""
+    ema: float | None = None
+    """Decay per step of an average of the weights, which is then what is saved; None saves the last
+    weights."""
+    distill: float = 0.0
+    """Weight of the pull of recalled questions towards the ranking of the model that training started
+    from."""
+    precision: Precision = "auto"
+    """Of the frozen base while training; the adapter's own weights are always float32. `auto` takes bfloat16
+    where the processor multiplies it in hardware tiles."""
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        problems = [
+            f"{name} = {getattr(self, name)!r}: {wanted}" for name, ok, wanted in _RULES if not ok(self)
+        ]
+        _report(problems)
+
+    def rate(self, warm: bool) -> float:
+        """The peak learning rate: lower when training starts from a champion's adapter."""
+        return self.warm_learning_rate if warm else self.learning_rate
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only; `from_json` takes it back."""
+        return {**dataclasses.asdict(self), "target_modules": list(self.target_modules)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RetrieverRecipe:
+        """A recipe of `data`; what is not named keeps its default.
+
+        Raises:
+            UserError: unknown names, wrong types or values that make no sense; all of them are named at once.
+        """
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        problems = [f"{name}: no such setting" for name in data if name not in fields]
+        good = {}
+        for name, value in data.items():
+            if name in fields:
+                wanted = _TYPES.get(name, (float,))
+                if not _is(value, wanted):
+                    problems.append(f"{name} = {value!r}: expected {' or '.join(map(_spoken, wanted))}")
+                else:
+                    good[name] = value
+        try:
+            recipe = cls(**good)
+        except UserError as error:
+            problems += error.message.split("\n  ")[1:]
+            recipe = cls()
+        _report(problems)
+        return recipe
+
+
+_Rule = tuple[str, Callable[[RetrieverRecipe], bool], str]
+
+
+def _between(name: str, low: float, high: float, wanted: str) -> _Rule:
+    return (
+        name,
+        lambda recipe: low <= getattr(recipe, name) <= high and math.isfinite(getattr(recipe, name)),
+        wanted,
+    )
+
+
+_RULES: tuple[_Rule, ...] = (
+    _between("rank", 1, 512, "expected 1 to 512"),
+    _between("alpha", 1, 2048, "expected 1 to 2048; twice the rank is usual"),
+    _between("dropout", 0, 0.9, "expected 0 to 0.9"),
+    (
+        "target_modules",
+        lambda r: bool(r.target_modules) and all(r.target_modules),
+        "expected at least one name",
+    ),
+    _between("learning_rate", 1e-7, 0.1, "expected 1e-7 to 0.1"),
+    _between("warm_learning_rate", 1e-7, 0.1, "expected 1e-7 to 0.1"),
+    _between("epochs", 1, 1000, "expected 1 to 1000"),
+    _between("batch", 2, 4096, "expected 2 to 4096: a question needs others to be told from"),
+    _between("temperature", 0.001, 10, "expected 0.001 to 10; cosines are divided by it"),
+    _between("hard_negatives", 0, 64, "expected 0 to 64"),
+    _between("warmup", 0, 0.9, "expected a share of the steps, 0 to 0.9"),
+    _between("clip", 1e-3, 1e3, "expected 0.001 to 1000"),
+    _between("seed", 0, 2**31 - 1, "expected 0 to 2147483647"),
+    _between("max_length", 8, 512, "expected 8 to 512 tokens"),
+    ("ema", lambda r: r.ema is None or 0 < r.ema < 1, "expected null, or more than 0 and less than 1"),
+    _between("distill", 0, 100, "expected 0 to 100"),
+    (
+        "precision",
+        lambda r: r.precision in ("auto", "float32", "bfloat16"),
+        "expected auto, float32 or bfloat16",
+    ),
+    _between("threads", 1, 256, "expected 1 to 256"),
+)
+_WHOLE = ("rank", "alpha", "epochs", "batch", "hard_negatives", "seed", "max_length", "threads")
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(_WHOLE, (int,)),
+    "target_modules": (list,),
+    "precision": (str,),
+    "ema": (float, type(None)),
+}
+
+
+def _is(value: Any, wanted: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return False
+    if list in wanted:
+        return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+    return isinstance(value, wanted) or (float in wanted and isinstance(value, int))
+
+
+def _spoken(kind: type) -> str:
+    return {int: "a whole number", float: "a number", str: "a text", list: "a list of names"}.get(
+        kind, "null"
+    )
+
+
+def _report(problems: list[str]) -> None:
+    if problems:
+        raise UserError(
+            "\n  ".join([f"the recipe has {len(problems)} problem(s):", *problems]),
+            hint="correct them; a setting that is left out takes its default",
+            code="bad_recipe",
+        )

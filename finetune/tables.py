@@ -1,0 +1,58 @@
+"""Runs, adapters and schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON
+from sqlalchemy.orm import Mapped, mapped_column
+
+from kernel.tables import Base
+
+
+class Run(Base):
+    """One retrain, from request to verdict. Its folder is the record; this row is its state."""
+
+    __tablename__ = "runs"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    state: Mapped[str]
+    workspace: Mapped[str | None]
+    options: Mapped[dict[str, Any]]
+    """policy, rho, seed, control"""
+    adapter: Mapped[str | None]
+    parent: Mapped[str | None]
+    """The champion it started from and is compared with."""
+    epoch: Mapped[int | None]
+    metrics: Mapped[dict[str, Any]]
+    verdict: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created: Mapped[int]
+    finished: Mapped[int | None]
+
+
+class Adapter(Base):
+    __tablename__ = "adapters"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    state: Mapped[str]
+    parent: Mapped[str | None]
+    run: Mapped[str]
+    path: Mapped[str]
+    """Relative to the home folder, so that a home can be moved."""
+    accepted: Mapped[int]
+    share: Mapped[float]
+    created: Mapped[int]
+
+
+class Schedule(Base):
+    __tablename__ = "schedules"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    cron: Mapped[str]
+    kind: Mapped[str]
+    workspace: Mapped[str | None]
+    options: Mapped[dict[str, Any]]
+    paused: Mapped[int]
+    last: Mapped[int | None]
+    next: Mapped[int]
+    created: Mapped[int]

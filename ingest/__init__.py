@@ -1,0 +1,1 @@
+"""Bytes to published version: parse, chunk, diff, publish, delete."""

@@ -1,0 +1,333 @@
+"""A parsed text to chunks that can be cited: by structure first, by size where structure is not enough.
+
+A chunk lies within one section (from heading to heading) of one page. Its text is a slice of the document's
+text, its heading path stands beside it, and both together fit the embedder. What a section's chunks are
+depends on that section and its headings alone, so that an edit elsewhere changes none of them. It knows
+nothing of versions.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Literal
+
+from ingest.parse import markdown
+from ingest.split import GAP, CountTokens, Splitter, halve, surcharge, trim, weigh
+from kernel.types import ChunkDraft, Parsed
+
+ALGORITHM = "structure-1"
+SEPARATOR = " › "
+
+_BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
+_SOFT_END = re.compile(r"(?<=[.!?:;。！？])\n|\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
+_RULES = re.compile(r"(?:[ \t]*([-*_=~])[ \t]*(?:\1[ \t]*){2,}(?:\n|$))+")
+_JOINT_TOKENS = 2
+
+
+class Chunker:
+    """Cuts parsed texts into chunks of at most `max_tokens` tokens, heading path included.
+
+    Args:
+        count_tokens: tokens of each text as the embedder sees it, special tokens not counted.
+        max_tokens: limit for a chunk's embedded text.
+        heading_tokens: limit for the heading path; outer headings are dropped to keep it.
+    """
+
+    def __init__(self, count_tokens: CountTokens, max_tokens: int = 200, *, heading_tokens: int = 40) -> None:
+        if max_tokens < 16:
+            raise ValueError(f"max_tokens is {max_tokens}; a chunk needs at least 16")
+        self._count = count_tokens
+        self._max_tokens = max_tokens
+        self._heading_tokens = min(heading_tokens, max_tokens // 3)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal fingerprints (and equal tokenizers) cut equal texts equally."""
+        major, minor = version("llama-index-core").split(".")[:2]
+        limits = f"max_tokens={self._max_tokens};heading_tokens={self._heading_tokens}"
+        return f"{ALGORITHM};llama-index-core={major}.{minor};{limits}"
+
+    def chunk(self, parsed: Parsed) -> list[ChunkDraft]:
+        """The chunks of a text, in order, without overlap.
+
+        Every character lies in exactly one chunk, except whitespace, heading lines, front matter and
+        decorative rules (`---`). A text that would have no chunk so is chunked whole. Blocks are cut only if
+        they do not fit.
+        """
+        text = parsed.text
+        sections = list(_sections(parsed))
+        packs = self._pack(text, sections, parsed.blocks)
+        if not packs and text.strip():
+            packs = self._pack(text, [_Section(start=0, end=len(text))], parsed.blocks, keep_rules=True)
+        return [
+            ChunkDraft(
+                ordinal=ordinal,
+                start=pack.units[0].start,
+                end=pack.units[-1].end,
+                text=text[pack.units[0].start : pack.units[-1].end],
+                heading=pack.label,
+                page=pack.page,
+            )
+            for ordinal, pack in enumerate(packs)
+        ]
+
+    def _pack(
+        self,
+        text: str,
+        sections: Sequence[_Section],
+        blocks: Sequence[tuple[int, int]],
+        *,
+        keep_rules: bool = False,
+    ) -> list[_Pack]:
+        labels = self._labels([section.path for section in sections])
+        units: list[_Unit] = []
+        for number, section in enumerate(sections):
+            budget = self._max_tokens - labels[section.path][1]
+            for start, end, how in _paragraphs(text, section, blocks):
+                rule = how == "prose" and not keep_rules and _RULES.fullmatch(text, start, end) is not None
+                units.append(_Unit(start=start, end=end, section=number, budget=budget, how=how, rule=rule))
+        packs = []
+        for group in _greedy(self._fitting(text, units)):
+            section = sections[group[0].section]
+            label, label_tokens = labels[section.path]
+            packs.append(_Pack(units=group, label=label, label_tokens=label_tokens, page=section.page))
+        return self._checked(text, packs)
+
+    def _fitting(self, text: str, units: list[_Unit]) -> list[_Unit]:
+        """Cut units until each fits its budget, with one call of the tokenizer per round."""
+        splitter = Splitter(self._count)
+        done: list[_Unit] = []
+        while units:
+            sizes = weigh(self._count, [text[unit.start : unit.end] for unit in units])
+            sized = [replace(unit, size=size) for unit, size in zip(units, sizes, strict=True)]
+            long = [unit for unit in sized if unit.size > unit.budget and unit.end - unit.start > 1]
+            done += [unit for unit in sized if unit.size <= unit.budget or unit.end - unit.start <= 1]
+            splitter.learn(text[unit.start : unit.end] for unit in long if unit.how != "piece")
+            units = [part for unit in long for part in _cut(text, unit, splitter)]
+        return sorted(done, key=lambda unit: unit.start)
+
+    def _checked(self, text: str, packs: list[_Pack]) -> list[_Pack]:
+        """Count what will be embedded, and divide what is too long after all.
+
+        Sizes of parts add up exactly for WordPiece, and nearly so for others; so only packs near the limit
+        are looked at.
+        """
+        while True:
+            near = [n for n, pack in enumerate(packs) if pack.at_most > self._max_tokens]
+            counts = self._count([packs[n].embedded(text) for n in near]) if near else []
+            long = {n for n, count in zip(near, counts, strict=True) if count > self._max_tokens}
+            divided: list[_Pack] = []
+            for n, pack in enumerate(packs):
+                divided += _divide(text, pack, self._count) if n in long else [pack]
+            if divided == packs:
+                return packs
+            packs = divided
+
+    def _labels(self, paths: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, int]]:
+        """The heading path of each section as it is embedded, and its tokens."""
+        titles = list({title: None for path in paths for title in path})
+        counts = self._count([*titles, SEPARATOR])
+        tokens = dict(zip(titles, counts, strict=False))
+        labels = {}
+        for path in dict.fromkeys(paths):
+            kept = list(path)
+            while len(kept) > 1 and sum(tokens[t] + counts[-1] for t in kept) > self._heading_tokens:
+                kept.pop(0)
+            labels[path] = SEPARATOR.join(kept)
+        result = {}
+        for (path, label), count in zip(labels.items(), self._count(list(labels.values())), strict=True):
+            result[path] = self._shortened(label, count)
+        return result
+
+    def _shortened(self, label: str, tokens: int) -> tuple[str, int]:
+        while tokens > self._heading_tokens and len(label) > 2:
+            label = label[: max(1, len(label) * self._heading_tokens // (tokens + 2) - 1)].rstrip() + "…"
+            tokens = self._count([label])[0]
+        return label, tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """The body below a heading, on one page; `path` holds the headings above it, outermost first."""
+
+    start: int
+    end: int
+    path: tuple[str, ...] = ()
+    page: int | None = None
+
+
+_How = Literal["block", "prose", "line", "piece"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unit:
+    """A span that is not cut if it fits. `how` says what it is, and so how it is cut otherwise."""
+
+    start: int
+    end: int
+    section: int
+    budget: int
+    how: _How
+    size: int = 0
+    rule: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pack:
+    """Units of one section, in order, that make a chunk."""
+
+    units: list[_Unit]
+    label: str
+    label_tokens: int
+    page: int | None
+
+    @property
+    def at_most(self) -> int:
+        return self.label_tokens + sum(unit.size + _JOINT_TOKENS for unit in self.units)
+
+    def embedded(self, text: str) -> str:
+        body = text[self.units[0].start : self.units[-1].end]
+        return f"{self.label}\n{body}" if self.label else body
+
+
+def _sections(parsed: Parsed) -> Iterator[_Section]:
+    text = parsed.text
+    is_markdown = parsed.media_type == markdown.MEDIA_TYPE
+    body = markdown.front_matter_end(text) if is_markdown else 0
+    headings = {heading.start: heading for heading in parsed.headings}
+    cuts = {body, len(text), *headings}
+    for page in parsed.pages:
+        cuts |= {page.start, page.end}
+    ordered = sorted(cut for cut in cuts if cut >= body)
+    starts = [page.start for page in parsed.pages]
+    path: list[tuple[int, str]] = []
+    for start, end in zip(ordered, [*ordered[1:], len(text)], strict=True):
+        first = start
+        if heading := headings.get(start):
+            while path and path[-1][0] >= heading.level:
+                path.pop()
+            path.append((heading.level, heading.title))
+            first = min(end, markdown.heading_end(text, start) if is_markdown else _line_end(text, start))
+        number = bisect_right(starts, start) - 1
+        on_page = number >= 0 and end <= parsed.pages[number].end
+        if text[first:end].strip():
+            yield _Section(
+                start=first,
+                end=end,
+                path=tuple(title for _, title in path),
+                page=parsed.pages[number].page if on_page else None,
+            )
+
+
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _paragraphs(
+    text: str, section: _Section, blocks: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int, _How]]:
+    """The blocks of a section and the paragraphs between them, in order, without outer whitespace."""
+    position = section.start
+    first = bisect_right(blocks, section.start, key=lambda block: block[1])
+    for block in blocks[first:]:
+        if block[0] >= section.end:
+            break
+        start, end = max(block[0], position), min(block[1], section.end)
+        yield from _prose(text, position, start)
+        yield from _whole_lines(text, [(start, end)], "block")
+        position = end
+    yield from _prose(text, position, section.end)
+
+
+def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int, _How]]:
+    for span in _between(_BLANK_LINE, text, start, end):
+        first, last = trim(text, span)
+        if first < last:
+            yield first, last, "prose"
+
+
+def _between(pattern: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for match in pattern.finditer(text, start, end):
+        yield start, match.start()
+        start = match.end()
+    yield start, end
+
+
+def _whole_lines(text: str, spans: Sequence[tuple[int, int]], how: _How) -> Iterator[tuple[int, int, _How]]:
+    """Spans without empty lines around them; unlike `trim`, it leaves the first line its indentation."""
+    for span in spans:
+        first, last = trim(text, span)
+        if first < last:
+            yield max(span[0], text.rfind("\n", span[0], first) + 1), last, how
+
+
+def _cut(text: str, unit: _Unit, splitter: Splitter) -> list[_Unit]:
+    """Cut what is too long: a block by lines, prose at line ends that end something, lines by sentences."""
+    spans: list[tuple[int, int]] = [(unit.start, unit.end)]
+    how: _How = "line"
+    if unit.how == "block":
+        lines = _between(re.compile("\n"), text, unit.start, unit.end)
+        spans = [(start, end) for start, end, _ in _whole_lines(text, list(lines), "line")]
+    elif unit.how == "prose":
+        spans = [trim(text, span) for span in _between(_SOFT_END, text, unit.start, unit.end)]
+    if len(spans) < 2 and unit.how != "piece":
+        spans = list(_between(GAP, text, unit.start, unit.end))
+    if len(spans) < 2 and unit.how != "piece":
+        how = "piece"
+        spans = splitter.split(text, (unit.start, unit.end), unit.budget, unit.size)
+    if len(spans) < 2:
+        how = "piece"
+        spans = halve(text, (unit.start, unit.end))
+    return [replace(unit, start=start, end=end, how=how) for start, end in spans if start < end]
+
+
+def _greedy(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+    """Fill chunks in order, within sections. Rules neither open nor close a chunk."""
+    group: list[_Unit] = []
+    size = 0
+    for unit in units:
+        added = unit.size + (surcharge(unit.start - group[-1].end) if group else 0)
+        if group and (unit.section != group[0].section or size + added > unit.budget):
+            yield _without_last_rules(group)
+            group, size, added = [], 0, unit.size
+        if group or not unit.rule:
+            group.append(unit)
+            size += added
+    if group:
+        yield _without_last_rules(group)
+
+
+def _without_last_rules(group: list[_Unit]) -> list[_Unit]:
+    while group[-1].rule:
+        group.pop()
+    return group
+
+
+def _divide(text: str, pack: _Pack, count_tokens: CountTokens) -> list[_Pack]:
+    units = pack.units
+    if len(units) == 1:
+        halves = halve(text, (units[0].start, units[0].end))
+        counted = weigh(count_tokens, [text[start:end] for start, end in halves])
+        units = [
+            replace(units[0], start=start, end=end, size=size)
+            for (start, end), size in zip(halves, counted, strict=True)
+        ]
+        if len(units) == 1:
+            return [pack if units[0].end - units[0].start < 2 else replace(pack, units=units)]
+    middle = len(units) // 2
+    return [
+        replace(pack, units=part)
+        for part in (_without_last_rules(units[:middle]), _without_rules(units[middle:]))
+        if part
+    ]
+
+
+def _without_rules(group: list[_Unit]) -> list[_Unit]:
+    while group and group[0].rule:
+        group = group[1:]
+    return group

@@ -1,0 +1,175 @@
+"""Delete: a document leaves, and nothing of it stays.
+
+First a flip makes it invisible everywhere at once; then its traces are erased, which is repeatable: a delete that died
+in between is finished at the next start. The receipt lists what went, and what it cannot reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from qdrant_client import models
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from ingest.library import Library, find
+from ingest.publish import Dependent, live_chunks, live_version
+from ingest.tables import Chunk, Document, Position, Version
+from kernel.audit import record
+from kernel.database import Database
+from kernel.epochs import Death, Epochs, Plan
+from kernel.errors import TryAgain
+from kernel.index.schema import keyword
+from kernel.ports import Blobs, VectorIndex
+from kernel.tables import Change
+
+UNREACHABLE = [
+    "backups and exports made earlier",
+    "copies that left through answers, downloads or the HTTP API",
+]
+
+
+class Eraser(Protocol):
+    """Somebody else who keeps traces of documents: turns, examples, run folders."""
+
+    def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        """Remove every trace of the document and its chunks; what was removed, by name of a receipt's field. Repeatable."""
+
+
+class DeleteHandler:
+    """The `delete` kind of change, and the erasing that follows it."""
+
+    kind = "delete"
+
+    def __init__(
+        self,
+        db: Database,
+        blobs: Blobs,
+        index: VectorIndex,
+        epochs: Epochs,
+        library: Library,
+        dependents: Sequence[Dependent] = (),
+        erasers: Sequence[Eraser] = (),
+    ) -> None:
+        self._db, self._blobs, self._index, self._epochs, self._library = db, blobs, index, epochs, library
+        self._dependents, self._erasers = tuple(dependents), tuple(erasers)
+        epochs.register(self)
+
+    def delete(self, doc: str) -> dict[str, Any]:
+        """Delete a document by id or name; the receipt.
+
+        Raises:
+            NotFound: no such document.
+        """
+        for attempt in range(5):
+            with self._db.write() as session:
+                document = find(session, doc)
+                live = live_version(session, document.id)
+                body = {"base": live.number if live else None}
+                change = self._epochs.stage(session, self.kind, document.id, [], body)
+            try:
+                self._epochs.flip([change])
+                break
+            except TryAgain:
+                if attempt == 4:
+                    raise
+        return self._erase(document.id)
+
+    def finish_interrupted(self) -> int:
+        """Erase what deletes that died after their flip left; how many there were."""
+        with self._db.read() as session:
+            interrupted = list(session.scalars(select(Document.id).where(Document.state == "deleting")))
+        for document in interrupted:
+            self._erase(document)
+        return len(interrupted)
+
+    # --- kernel.epochs.Handler ------------------------------------------------------------------------------------------
+
+    def settle(self, session: Session, change: Change, epoch: int) -> Plan:
+        document = session.get(Document, change.subject)
+        live = live_version(session, change.subject)
+        if (
+            document is None
+            or document.state != "live"
+            or (live.number if live else None) != change.body["base"]
+        ):
+            raise TryAgain("the document changed meanwhile", hint="try again", code="moved")
+        points = [point for point, _ in live_chunks(session, live)]
+        notes: list[dict[str, Any]] = []
+        dying: list[str] = []
+        for dependent in self._dependents:
+            theirs, noted = dependent.settle(session, change.subject, set(points), None)
+            dying += theirs
+            notes.append(noted)
+        return Plan(deaths=(Death(points=(*points, *dying), until=0),), notes={"dependents": notes})
+
+    def commit(self, session: Session, change: Change, epoch: int, at: int) -> None:
+        for dependent, notes in zip(self._dependents, change.plan["notes"]["dependents"], strict=True):
+            dependent.commit(session, epoch, notes)
+        document = session.get_one(Document, change.subject)
+        record(session, "delete", document.id)
+        document.state, document.updated = "deleting", at
+        document.receipt = {"epoch": epoch, "at": at}
+
+    def sweep(self, session: Session, change: Change) -> None:
+        """Nothing was written."""
+
+    # --- erasing --------------------------------------------------------------------------------------------------------
+
+    def _erase(self, document: str) -> dict[str, Any]:
+        with self._db.read() as session:
+            chunks = select(Chunk.point).where(Chunk.document == document)
+            points = list(session.scalars(chunks))
+            versions = list(session.scalars(select(Version).where(Version.document == document)))
+            receipt: dict[str, Any] = dict((session.get(Document, document) or Document()).receipt or {})
+        texts = {v.text_key for v in versions}
+        found: dict[str, Any] = {
+            "points": len(points),
+            "blobs": 0,
+            "examples": 0,
+            "cache_entries": self._library.forget(sorted(texts)),
+            "adapters_trained_on_it": [],
+        }
+        for eraser in self._erasers:
+            for name, what in eraser.erase(document, points).items():
+                found[name] = found.get(name, type(what)()) + what
+        self._index.delete(points)
+        keys = sorted(texts | {v.sha256 for v in versions})
+        with self._db.write() as session:
+            session.execute(delete(Position).where(Position.document == document))
+            session.execute(delete(Chunk).where(Chunk.document == document))
+            session.execute(delete(Version).where(Version.document == document))
+            session.execute(delete(Change).where(Change.subject == document, Change.state == "done"))
+            unused = [key for key in keys if not _used(session, key)]
+            for key in unused:
+                found["blobs"] += self._blobs.delete(key)
+            kept = {name: receipt.get(name, type(what)()) + what for name, what in found.items()}
+            session.execute(
+                update(Document)
+                .where(Document.id == document)
+                .values(state="deleted", name=document, title="", source="", receipt=receipt | kept)
+            )
+        self._db.erase_traces()
+        return {
+            "document": document,
+            **kept,
+            "remaining": self._remaining(document),
+            "unreachable": UNREACHABLE,
+            "epoch": receipt.get("epoch"),
+        }
+
+    def _remaining(self, document: str) -> int:
+        """What is still there of the document, counted, not assumed: points, rows."""
+        points = self._index.count(models.Filter(must=[keyword("doc", document)]))
+        with self._db.read() as session:
+            rows = sum(
+                session.scalar(select(func.count()).select_from(table).where(table.document == document)) or 0
+                for table in (Chunk, Position, Version)
+            )
+        return points + rows
+
+
+def _used(session: Session, key: str) -> bool:
+    used = select(Version.number).where(or_(Version.sha256 == key, Version.text_key == key)).limit(1)
+    return session.scalars(used).first() is not None

@@ -1,0 +1,252 @@
+"""What publishing a version means: the diff against the live version, and the rows that make it true.
+
+`kernel.epochs` gives the steps and the lock; this module is the `publish` handler of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from ingest.tables import Chunk, Document, Position, Version
+from kernel.epochs import Death, Epochs, Plan
+from kernel.errors import TryAgain, UserError
+from kernel.ids import derived, digest, iso, now_ms
+from kernel.tables import Change
+from kernel.types import OPEN, ChunkDraft, Parsed
+
+
+class Dependent(Protocol):
+    """Somebody whose points stand on chunks (rehearsal's examples), told of what happens to those under the lock."""
+
+    def settle(
+        self, session: Session, document: str, retired: set[str], version: int | None
+    ) -> tuple[list[str], dict[str, Any]]:
+        """Points that die with the `retired` chunks, and notes for `commit`. `version` is None for a delete."""
+
+    def commit(self, session: Session, epoch: int, notes: dict[str, Any]) -> None:
+        """Write what `settle` decided, in the transaction of the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """A new version against the live one, by the digest of each chunk's embedded text."""
+
+    points: tuple[str, ...]
+    """Point of each chunk of the new version, in order."""
+    new: tuple[int, ...]
+    """Ordinals whose points are new."""
+    retired: tuple[str, ...]
+    """Points of the live version that the new one does not show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A publish after step 1."""
+
+    change: str
+    document: str
+    version: int
+    diff: Diff
+    drafts: tuple[ChunkDraft, ...]
+    valid_from: int
+
+
+def chunk_digest(draft: ChunkDraft) -> str:
+    return digest(f"{draft.heading}\x1f{draft.text}")
+
+
+def difference(
+    live: Sequence[tuple[str, str]], drafts: Sequence[ChunkDraft], document: str, version: int, chunker: str
+) -> Diff:
+    """Pair chunks of equal digest, in order, each at most once. `live` is (point, digest) in order."""
+    standing: dict[str, deque[str]] = defaultdict(deque)
+    for point, fingerprint in live:
+        standing[fingerprint].append(point)
+    points, new = [], []
+    for draft in drafts:
+        same = standing[chunk_digest(draft)]
+        if same:
+            points.append(same.popleft())
+        else:
+            points.append(derived("chunk", document, version, chunker, draft.ordinal))
+            new.append(draft.ordinal)
+    kept = set(points)
+    return Diff(points=tuple(points), new=tuple(new), retired=tuple(p for p, _ in live if p not in kept))
+
+
+class PublishHandler:
+    """The `publish` kind of change."""
+
+    kind = "publish"
+
+    def __init__(self, epochs: Epochs, dependents: Sequence[Dependent] = ()) -> None:
+        self._epochs, self._dependents = epochs, tuple(dependents)
+        epochs.register(self)
+
+    def stage(
+        self,
+        session: Session,
+        document: Document,
+        parsed: Parsed,
+        drafts: Sequence[ChunkDraft],
+        *,
+        blob: str,
+        text_key: str,
+        size: int,
+        chunker: str,
+        valid_from: int | None,
+    ) -> Staged:
+        """Step 1: number the version, write its rows as staged, record the change. In the caller's transaction.
+
+        Raises:
+            UserError: `valid_from` is before the live version's: versions of a document arrive in order of their dates.
+        """
+        live = live_version(session, document.id)
+        starts = valid_from if valid_from is not None else now_ms()
+        if live is not None and starts <= live.valid_from:
+            if valid_from is not None:
+                raise UserError(
+                    f"{document.name!r} already has a version that counts from {iso(live.valid_from)}, "
+                    f"not earlier than {iso(starts)}",
+                    hint="versions of a document arrive in order of their dates; give a later --at",
+                    code="out_of_order",
+                )
+            starts = (
+                live.valid_from + 1
+            )  # a live version dated in the future, or two publishes in one millisecond
+        numbers = (
+            select(Version.number)
+            .where(Version.document == document.id)
+            .order_by(Version.number.desc())
+            .limit(1)
+        )
+        number = (session.scalars(numbers).first() or 0) + 1
+        diff = difference(live_chunks(session, live), drafts, document.id, number, chunker)
+        session.add(
+            Version(
+                document=document.id,
+                number=number,
+                state="staged",
+                sha256=blob,
+                text_key=text_key,
+                media_type=parsed.media_type,
+                bytes=size,
+                pages=[{"page": p.page, "start": p.start, "end": p.end} for p in parsed.pages],
+                chunker=chunker,
+                valid_from=starts,
+                valid_until=OPEN,
+                born=OPEN,
+                died=OPEN,
+                chunks_new=len(diff.new),
+                chunks_kept=len(drafts) - len(diff.new),
+                chunks_retired=len(diff.retired),
+                created=now_ms(),
+            )
+        )
+        session.flush()
+        session.add_all(
+            Chunk(point=diff.points[i], document=document.id, version=number, digest=chunk_digest(drafts[i]))
+            for i in diff.new
+        )
+        session.add_all(
+            Position(
+                document=document.id,
+                version=number,
+                ordinal=draft.ordinal,
+                point=point,
+                start=draft.start,
+                end=draft.end,
+                page=draft.page,
+                heading=draft.heading,
+            )
+            for draft, point in zip(drafts, diff.points, strict=True)
+        )
+        body = {
+            "version": number,
+            "base": live.number if live else None,
+            "title": parsed.title,
+            "from": starts,
+        }
+        body["retired"] = list(diff.retired)
+        change = self._epochs.stage(session, self.kind, document.id, [diff.points[i] for i in diff.new], body)
+        return Staged(
+            change=change,
+            document=document.id,
+            version=number,
+            diff=diff,
+            drafts=tuple(drafts),
+            valid_from=starts,
+        )
+
+    # --- kernel.epochs.Handler ------------------------------------------------------------------------------------------
+
+    def settle(self, session: Session, change: Change, epoch: int) -> Plan:
+        document = session.get(Document, change.subject)
+        live = live_version(session, change.subject)
+        if (
+            document is None
+            or document.state != "live"
+            or (live.number if live else None) != change.body["base"]
+        ):
+            raise TryAgain(
+                "another version of the document was published meanwhile", hint="try again", code="moved"
+            )
+        retired = change.body["retired"]
+        notes: list[dict[str, Any]] = []
+        dying: list[str] = []
+        for dependent in self._dependents:
+            points, noted = dependent.settle(session, change.subject, set(retired), change.body["version"])
+            dying += points
+            notes.append(noted)
+        deaths = [Death(points=tuple(retired), until=change.body["from"])] if retired else []
+        if dying:
+            deaths.append(Death(points=tuple(dying), until=change.body["from"]))
+        return Plan(births=tuple(change.points), deaths=tuple(deaths), notes={"dependents": notes})
+
+    def commit(self, session: Session, change: Change, epoch: int, at: int) -> None:
+        key = {"document": change.subject}
+        session.execute(
+            update(Version)
+            .where(Version.document == key["document"], Version.state == "live")
+            .values(state="superseded", died=epoch, valid_until=change.body["from"])
+        )
+        version = session.get_one(Version, (change.subject, change.body["version"]))
+        version.state, version.born = "live", epoch
+        document = session.get_one(Document, change.subject)
+        document.title, document.updated = change.body["title"], at
+        for dependent, notes in zip(self._dependents, change.plan["notes"]["dependents"], strict=True):
+            dependent.commit(session, epoch, notes)
+
+    def sweep(self, session: Session, change: Change) -> None:
+        document, number = change.subject, change.body["version"]
+        session.execute(delete(Position).where(Position.document == document, Position.version == number))
+        session.execute(delete(Chunk).where(Chunk.document == document, Chunk.version == number))
+        session.execute(delete(Version).where(Version.document == document, Version.number == number))
+        left = session.scalars(select(Version.number).where(Version.document == document).limit(1)).first()
+        if left is None:  # the document never had a published version
+            session.execute(delete(Document).where(Document.id == document, Document.state == "live"))
+
+
+def live_version(session: Session, document: str) -> Version | None:
+    return session.scalars(
+        select(Version).where(Version.document == document, Version.state == "live")
+    ).first()
+
+
+def live_chunks(session: Session, live: Version | None) -> list[tuple[str, str]]:
+    """(point, digest) of each chunk of a version, in order."""
+    if live is None:
+        return []
+    rows = session.execute(
+        select(Position.point, Chunk.digest)
+        .join(Chunk, Chunk.point == Position.point)
+        .where(Position.document == live.document, Position.version == live.number)
+        .order_by(Position.ordinal)
+    )
+    return [(point, fingerprint) for point, fingerprint in rows]

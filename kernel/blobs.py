@@ -1,0 +1,69 @@
+"""Content-addressed files: `blobs/ab/cdef…`, named by the SHA-256 of their bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from kernel.errors import DiskFull, Failed, NotFound
+from kernel.ids import digest
+
+
+class FileBlobs:
+    """The `Blobs` port on a folder. A blob is written aside and renamed, so a reader never sees half of one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def put(self, content: bytes) -> str:
+        key = digest(content)
+        path = self._path(key)
+        if path.exists():
+            return key
+        aside = path.with_name(f".{key}.{secrets.token_hex(4)}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise DiskFull(
+                    f"no room for {len(content):,} bytes in {str(self._folder)!r}",
+                    hint="free some space and try again; nothing was changed",
+                ) from error
+            raise
+        return key
+
+    def get(self, key: str) -> bytes:
+        try:
+            content = self._path(key).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"no blob {key!r}", hint="it was deleted, or the home folder is incomplete") from None
+        if digest(content) != key:
+            raise Failed(f"blob {key!r} is damaged", hint="restore a backup", code="damaged_blob")
+        return content
+
+    def delete(self, key: str) -> bool:
+        try:
+            self._path(key).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keys(self) -> Iterator[str]:
+        for path in self._folder.glob("??/*"):
+            if not path.name.startswith("."):
+                yield path.parent.name + path.name
+
+    def _path(self, key: str) -> Path:
+        if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+            raise NotFound(f"{key!r} is not a blob key", hint="a key is a SHA-256 in lower-case hex")
+        return self._folder / key[:2] / key[2:]

@@ -1,0 +1,109 @@
+"""The database: SQLite in WAL mode, or PostgreSQL, behind two context managers.
+
+    read()   a snapshot for queries; nothing it does is kept
+    write()  one transaction; commits on success, rolls back on any error
+
+On SQLite a write transaction begins IMMEDIATE: two writers queue at the start instead of one failing in the middle.
+`synchronous=FULL` because the index must never be ahead of a commit that a power cut took back; `secure_delete` because
+a delete must be a delete.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from kernel.errors import DiskFull, Failed
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0001"
+"""The newest migration; compared before alembic is imported, so that an up-to-date start stays fast."""
+
+_DISK_FULL = ("database or disk is full", "No space left on device")
+
+
+class Database:
+    """An open database, migrated to `HEAD`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        self._write_engine = self.engine.execution_options(immediate=True)
+        self._migrate()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Raises:
+        DiskFull: the disk has no room; nothing of this transaction was kept.
+        """
+        try:
+            with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            if any(sign in str(error) for sign in _DISK_FULL):
+                raise DiskFull(
+                    "the disk is full, so the database could not be written",
+                    hint="free some space and try again; nothing that was acknowledged is lost",
+                ) from error
+            raise
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def erase_traces(self) -> None:
+        """Overwrite what deleted rows left in the write-ahead log (SQLite); PostgreSQL leaves it to VACUUM."""
+        if self.engine.dialect.name == "sqlite":
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _migrate(self) -> None:
+        with self.engine.connect() as connection:
+            known = inspect(connection).has_table("alembic_version")
+            revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
+        if revision == HEAD:
+            return
+        if revision is not None and revision > HEAD:
+            raise Failed(
+                f"the database was written by a newer Reprise (schema {revision}, this one knows {HEAD})",
+                hint="install the newer release again, or restore a backup made by this one",
+                code="newer_database",
+            )
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self._write_engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": 30}, pool_size=20, max_overflow=20)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, below
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine

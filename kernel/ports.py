@@ -1,0 +1,117 @@
+"""The seams of the house: what domain code asks for, and what each engine promises.
+
+Domain code speaks `qdrant_client.models` for queries and filters; an engine translates where it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from qdrant_client import models
+
+    from kernel.types import Draft, Passage
+
+
+class VectorIndex(Protocol):
+    """One collection of points with a `dense` and a `sparse` vector and a small payload; never any text.
+
+    Every acknowledged write survives a killed process. Writes are safe from several threads. Reads see each single
+    write whole or not at all, and nothing is promised across two writes: visibility is the business of epochs.
+    """
+
+    def insert(self, points: Sequence[models.PointStruct]) -> None:
+        """Add points whose ids are new. A point whose id exists is left exactly as it is."""
+
+    def set_payload(self, payload: dict[str, Any], ids: Sequence[str]) -> None:
+        """Merge `payload` into the points of `ids` that exist; missing ones do no harm. Repeatable."""
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points by id; missing ones do no harm."""
+
+    def query(self, requests: Sequence[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
+        """Answer each request, in order, best first."""
+
+    def scroll(
+        self, filter: models.Filter | None, *, with_vectors: bool = False, page_size: int = 1000
+    ) -> Iterator[models.Record]:
+        """All points that match, in order of id, payload included."""
+
+    def retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[models.Record]:
+        """The points of `ids` that exist, payload included; the order is not promised."""
+
+    def count(self, filter: models.Filter | None = None) -> int:
+        """How many points match, exactly."""
+
+    def maintain(self) -> None:
+        """Compact and build search structures. May be slow and may hold the process: not while serving."""
+
+    def close(self) -> None:
+        """Flush and let go of files and connections. The index is not usable afterwards."""
+
+
+class Blobs(Protocol):
+    """Content-addressed bytes. A key is the SHA-256 of the content in hex."""
+
+    def put(self, content: bytes) -> str:
+        """Store and return the key. Storing the same bytes again changes nothing. Atomic.
+
+        Raises:
+            DiskFull: there is no room; nothing was stored.
+        """
+
+    def get(self, key: str) -> bytes:
+        """The bytes of `key`.
+
+        Raises:
+            NotFound: no such blob, or its bytes no longer match the key.
+        """
+
+    def delete(self, key: str) -> bool:
+        """Remove; True if it was there."""
+
+    def keys(self) -> Iterator[str]:
+        """All keys, in no order."""
+
+
+class Embedder(Protocol):
+    """Text to unit vectors. Documents and queries differ in the signature because they differ in some models."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, weights hash, dimension, pooling and prefixes, as one string. Equal fingerprints mean equal vectors."""
+
+    def embed_documents(
+        self, texts: Sequence[str], progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """float32 of shape (len(texts), dimension), rows of length 1. `progress` is told how many are done."""
+
+    def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 of shape (len(texts), dimension), rows of length 1."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as the model would see it, special tokens not counted, not truncated."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that the model reads, special tokens not counted; what is beyond is not embedded."""
+
+
+class Generator(Protocol):
+    """Passages to a drafted answer. Marks are 1-based positions in `passages`. A generator may draft nothing."""
+
+    @property
+    def name(self) -> str: ...
+
+    def draft(self, question: str, passages: Sequence[Passage]) -> Draft:
+        """Answer from the passages alone.
+
+        Raises:
+            Upstream: a model server did not answer well.
+        """

@@ -1,0 +1,1 @@
+"""The index as a memory: examples, what to practise again, and why."""

@@ -1,0 +1,100 @@
+"""Grounding: from what a person gave (a quote, a span, a document) to the chunks that hold it now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ingest.library import Library, find
+from ingest.publish import live_version
+from ingest.tables import Position, Version
+from kernel.errors import UserError
+
+WHOLE_DOCUMENT_CHUNKS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """Words of a live version and the chunk that holds most of them. An empty text means the whole document."""
+
+    document: str
+    point: str
+    text: str
+
+
+def ground(session: Session, library: Library, row: dict[str, Any], workspace: str) -> list[Quote]:
+    """The quotes of an import row: `document` + `quote`, or `relevant` with documents or spans. Empty if it names none.
+
+    Raises:
+        UserError: a document, quote or span that is not there.
+    """
+    named = list(row.get("relevant") or [])
+    if row.get("document") is not None:
+        named.append({"document": row["document"], "quote": row.get("quote")})
+    quotes: list[Quote] = []
+    for item in named:
+        if not isinstance(item, dict) or "document" not in item:
+            raise UserError(f"{item!r} names no document", hint='give {"document": …} with "quote", or "start" and "end"')
+        document = find(session, str(item["document"]), None if _is_id(session, item["document"]) else workspace)
+        live = live_version(session, document.id)
+        if live is None:
+            raise UserError(f"{document.name!r} has no live version", hint="ingest it first")
+        quotes += _of_item(session, library.text_of(live.text_key), live, item)
+    return quotes
+
+
+def reground(session: Session, text: str, document: str, version: int, quote: str) -> str | None:
+    """The chunk of `version` that holds `quote`, if the quote still stands there exactly once; None otherwise."""
+    if not quote or text.count(quote) != 1:
+        return None
+    start = text.index(quote)
+    return _holder(_positions(session, document, version), start, start + len(quote))
+
+
+def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:
+    positions = _positions(session, live.document, live.number)
+    quote = item.get("quote")
+    if quote:
+        start = text.find(quote)
+        if start < 0:
+            raise UserError(
+                f"the quote {_short(quote)!r} is not in the live version of the document",
+                hint="give its exact words, as `reprise text` prints them",
+            )
+        span = (start, start + len(quote))
+    elif item.get("start") is not None and item.get("end") is not None:
+        span = (int(item["start"]), int(item["end"]))
+        if not 0 <= span[0] < span[1] <= len(text):
+            raise UserError(f"the span {span} is not within the text's {len(text)} characters", hint="offsets are half-open")
+    else:
+        # The document as a whole. Its first chunks stand for it; what is relevant is decided by document, not by chunk.
+        return [Quote(document=live.document, point=p.point, text="") for p in positions[:WHOLE_DOCUMENT_CHUNKS]]
+    point = _holder(positions, *span)
+    if point is None:
+        raise UserError(f"no chunk of the document holds the span {span}", hint="give words of its running text")
+    return [Quote(document=live.document, point=point, text=text[span[0] : span[1]])]
+
+
+def _positions(session: Session, document: str, version: int) -> list[Position]:
+    here = select(Position).where(Position.document == document, Position.version == version)
+    return list(session.scalars(here.order_by(Position.ordinal)))
+
+
+def _holder(positions: list[Position], start: int, end: int) -> str | None:
+    """The chunk that shares most characters with the span."""
+    shared = [(min(p.end, end) - max(p.start, start), -p.ordinal, p.point) for p in positions]
+    best = max(shared, default=(0, 0, ""))
+    return best[2] if best[0] > 0 else None
+
+
+def _is_id(session: Session, doc: Any) -> bool:
+    from ingest.tables import Document
+
+    return session.get(Document, str(doc)) is not None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"

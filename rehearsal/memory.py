@@ -1,0 +1,226 @@
+"""Reading, importing, exporting and erasing examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from ingest.library import Library
+from ingest.tables import Document
+from kernel.database import Database
+from kernel.errors import NotFound, RepriseError, UserError
+from kernel.ports import VectorIndex
+from kernel.types import When
+from rehearsal.examples import Examples, NewExample
+from rehearsal.ground import Quote, ground
+from rehearsal.tables import Example, Ground
+from retrieval.search import Scope, Search
+from retrieval.tables import Turn
+
+_BATCH = 256
+_TEXTS = ("question", "answer", "preferred", "rejected", "slice", "licence", "document", "quote")
+SUPPORTED_CORRECTION = 0.5
+"""Share of a correction's words that a passage must hold to ground it."""
+
+
+class Memory:
+    """The examples of a platform, as its doors see them. Also an `ingest.delete.Eraser`."""
+
+    def __init__(self, db: Database, index: VectorIndex, library: Library, examples: Examples, search: Search) -> None:
+        self._db, self._index, self._library, self._examples, self._search = db, index, library, examples, search
+
+    def import_jsonl(self, content: str, workspace: str, slice_name: str | None = None) -> dict[str, Any]:
+        """Take the rows of a JSONL text; what was wrong with which line. Good rows are kept whatever the others are."""
+        counts: dict[str, Any] = {"imported": 0, "skipped": 0, "quarantined": 0, "errors": []}
+        batch: list[NewExample] = []
+        for line, text in enumerate(content.splitlines(), 1):
+            if not text.strip():
+                continue
+            try:
+                batch.append(self._parse(text, workspace, slice_name))
+            except RepriseError as error:
+                hint = f" ({error.hint})" if error.hint else ""
+                counts["errors"].append({"line": line, "message": error.message + hint})
+            if len(batch) >= _BATCH:
+                self._take(batch, counts)
+                batch = []
+        self._take(batch, counts)
+        return counts
+
+    def from_turn(self, turn: Turn, vote: str, correction: str | None) -> str | None:
+        """The example a vote makes: a thumb up keeps what was cited, a correction keeps what supports it. None: neither.
+
+        A correction that no passage supports is quarantined, not trusted.
+        """
+        shown = turn.shown
+        if correction:
+            quotes = self._support(turn, correction)
+            origin, answer = "correction", correction
+        elif vote == "up" and not shown["abstained"] and shown["citations"]:
+            quotes = tuple(Quote(document=c["document"], point=c["chunk"], text=c["quote"]) for c in shown["citations"][:1])
+            origin, answer = "thumbs", shown["answer"]
+            if not self._standing(quotes):
+                return None  # what was praised has changed since
+        else:
+            return None
+        new = NewExample(
+            workspace=turn.workspace,
+            question=turn.question,
+            quotes=quotes,
+            answer=answer,
+            preferred=correction or None,
+            rejected=shown["answer"] if correction and not shown["abstained"] else None,
+            slice="feedback",
+            origin=origin,
+        )
+        return self._examples.add([new], replace=True)[0]
+
+    def list(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
+        """Newest first."""
+        with self._db.read() as session:
+            wanted = select(Example).where(Example.status != "staged").order_by(Example.created.desc(), Example.id)
+            if status is not None:
+                wanted = wanted.where(Example.status == status)
+            if workspace is not None:
+                wanted = wanted.where(Example.workspace == workspace)
+            rows = list(session.scalars(wanted))
+            names = _documents(session)
+            return [_json(e, names.get(e.id, [])) for e in rows]
+
+    def export_jsonl(self) -> Iterator[str]:
+        """Approved examples as import rows, one JSON line each."""
+        with self._db.read() as session:
+            named = dict(session.execute(select(Document.id, Document.name)).tuples())
+            for example in session.scalars(select(Example).where(Example.status == "approved").order_by(Example.id)):
+                grounds = list(session.scalars(select(Ground).where(Ground.example == example.id)))
+                row: dict[str, Any] = {name: getattr(example, name) for name in ("question", "answer", "preferred", "rejected")}
+                row |= {"slice": example.slice, "licence": example.licence, "pinned": bool(example.pinned)}
+                if len(grounds) == 1 and grounds[0].quote:
+                    row |= {"document": named[grounds[0].document], "quote": grounds[0].quote}
+                elif grounds:
+                    row["relevant"] = [{"document": named[g.document], **({"quote": g.quote} if g.quote else {})} for g in grounds]
+                else:
+                    row["standalone"] = True
+                yield json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n"
+
+    def retire(self, example: str, reason: str = "retired by a person") -> dict[str, Any]:
+        """Take an example out of all future mixes."""
+        with self._db.write() as session:
+            found = session.get(Example, example)
+            if found is None:
+                raise NotFound(f"no example {example!r}", hint="`reprise examples list` shows them")
+            found.status, found.reason = "retired", reason
+            point = found.point
+        self._index.delete([point])
+        return {"example": example, "status": "retired"}
+
+    def counts(self) -> dict[str, int]:
+        with self._db.read() as session:
+            rows = session.execute(select(Example.status, func.count()).group_by(Example.status)).tuples()
+            return {status: n for status, n in rows if status != "staged"}
+
+    # --- ingest.delete.Eraser -------------------------------------------------------------------------------------------
+
+    def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        """Examples grounded in the document go whole: their words may be its words."""
+        with self._db.read() as session:
+            on_it = select(Example).join(Ground, Ground.example == Example.id).where(Ground.document == document)
+            found = {e.id: e.point for e in session.scalars(on_it)}
+        self._index.delete(list(found.values()))
+        with self._db.write() as session:
+            session.execute(delete(Ground).where(Ground.example.in_(found)))
+            session.execute(
+                update(Example)
+                .where(Example.id.in_(found))
+                .values(
+                    question="[deleted]", answer=None, preferred=None, rejected=None, status="retired", reason="source deleted"
+                )
+            )
+        return {"examples": len(found)}
+
+    # --- helpers of import and feedback ---------------------------------------------------------------------------------
+
+    def _parse(self, text: str, workspace: str, slice_name: str | None) -> NewExample:
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"not JSON: {error}") from None
+        if not isinstance(row, dict) or not str(row.get("question") or "").strip():
+            raise UserError("no question", hint='each line is an object with at least {"question": …}')
+        wrong = [name for name in _TEXTS if row.get(name) is not None and not isinstance(row[name], str)]
+        if wrong:
+            raise UserError(f"{', '.join(wrong)} must be text")
+        with self._db.read() as session:
+            quotes = tuple(ground(session, self._library, row, workspace))
+        return NewExample(
+            workspace=workspace,
+            question=row["question"],
+            quotes=quotes,
+            answer=row.get("answer"),
+            preferred=row.get("preferred"),
+            rejected=row.get("rejected"),
+            slice=slice_name or row.get("slice") or "general",
+            licence=row.get("licence"),
+            pinned=bool(row.get("pinned")),
+            standalone=bool(row.get("standalone")),
+        )
+
+    def _take(self, batch: list[NewExample], counts: dict[str, Any]) -> None:
+        for new, added in zip(batch, self._examples.add(batch), strict=True):
+            if added is None:
+                counts["skipped"] += 1
+            else:
+                counts["imported" if new.quotes or new.standalone else "quarantined"] += 1
+
+    def _support(self, turn: Turn, correction: str) -> tuple[Quote, ...]:
+        """The passage that holds most of a correction's words, if it holds enough of them."""
+        words = _words(correction)
+        best: tuple[float, Quote] | None = None
+        for query in (correction, f"{turn.question} {correction}"):
+            for passage in self._search.search(query, 5, Scope(workspace=turn.workspace)).passages:
+                share = len(words & _words(passage.text)) / max(1, len(words))
+                if best is None or share > best[0]:
+                    best = (share, Quote(document=passage.document, point=passage.chunk, text=passage.text))
+        return (best[1],) if best and best[0] >= SUPPORTED_CORRECTION else ()
+
+    def _standing(self, quotes: tuple[Quote, ...]) -> bool:
+        when: When = self._search.when()
+        return len(self._library.place([q.point for q in quotes], when)) == len({q.point for q in quotes})
+
+
+def _words(text: str) -> set[str]:
+    import re
+
+    return {w for w in re.findall(r"\w+", text.casefold()) if len(w) > 2 or w.isdigit()}
+
+
+def _documents(session: Session) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    rows = select(Ground.example, Document.name).join(Document, Document.id == Ground.document).distinct()
+    for example, name in session.execute(rows):
+        names.setdefault(example, []).append(name)
+    return names
+
+
+def _json(e: Example, documents: list[str]) -> dict[str, Any]:
+    return {
+        "example": e.id,
+        "question": e.question,
+        "answer": e.answer,
+        "origin": e.origin,
+        "slice": e.slice,
+        "split": e.split,
+        "status": e.status,
+        "reason": e.reason,
+        "pinned": bool(e.pinned),
+        "workspace": e.workspace,
+        "documents": documents,
+        "rehearsed": e.rehearsed,
+        "last_loss": e.last_loss,
+    }
+
+

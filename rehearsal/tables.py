@@ -1,0 +1,61 @@
+"""Examples, the quotes that ground them, and which mixes they stood in."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from kernel.tables import Base
+
+
+class Example(Base):
+    """A question with what answers it. Its point in the index carries the question's vector, never its text."""
+
+    __tablename__ = "examples"
+    __table_args__ = (Index("ix_examples_workspace_question", "workspace", "question_key"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    point: Mapped[str]
+    workspace: Mapped[str]
+    question: Mapped[str]
+    question_key: Mapped[str]
+    """Digest of the normalised question, for finding duplicates and for the split."""
+    answer: Mapped[str | None]
+    preferred: Mapped[str | None]
+    rejected: Mapped[str | None]
+    slice: Mapped[str]
+    origin: Mapped[str]
+    """correction | thumbs | import"""
+    licence: Mapped[str | None]
+    split: Mapped[str]
+    """train | held-out"""
+    pinned: Mapped[int]
+    status: Mapped[str] = mapped_column(index=True)
+    """staged | approved | quarantined | retired"""
+    reason: Mapped[str]
+    """Why it is quarantined or retired; empty otherwise."""
+    born: Mapped[int]
+    died: Mapped[int]
+    rehearsed: Mapped[int]
+    last_loss: Mapped[float | None]
+    created: Mapped[int]
+
+
+class Ground(Base):
+    """A quote that grounds an example: a span of the version it was taken from, and the chunk that holds it."""
+
+    __tablename__ = "grounds"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    example: Mapped[str] = mapped_column(ForeignKey("examples.id"), index=True)
+    document: Mapped[str] = mapped_column(index=True)
+    point: Mapped[str] = mapped_column(index=True)
+    quote: Mapped[str]
+    """Empty when the whole document is the answer."""
+
+
+class MixRow(Base):
+    """An example that stood in the mix of a run, for lineage."""
+
+    __tablename__ = "mix_rows"
+    run: Mapped[str] = mapped_column(primary_key=True)
+    example: Mapped[str] = mapped_column(primary_key=True, index=True)
+    part: Mapped[str]

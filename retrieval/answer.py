@@ -1,0 +1,175 @@
+"""Question to answer: search, draft, check every sentence against what it cites, refuse below the threshold, keep the turn.
+
+What is promised here: a mark that is shown resolves to a citation, a citation's quote is the exact words of its version,
+and what the sources do not support is refused. A refusal says what was searched and what came closest.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingest.library import Library
+from kernel.errors import NotFound
+from kernel.ids import fresh, iso
+from kernel.ports import Generator
+from kernel.types import Draft, Passage, Sentence
+from retrieval.generators.prompt import plain
+from retrieval.search import Found, Scope, Search
+from retrieval.sentences import split
+from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker
+from retrieval.turns import Turns
+
+CLOSEST = 3
+_SOURCE_MARK = re.compile(r"\[(\d+)\]")
+
+
+class Answerer:
+    """Answers questions from what search finds. Safe from several threads."""
+
+    def __init__(
+        self,
+        search: Search,
+        library: Library,
+        turns: Turns,
+        generators: Mapping[str, Generator],
+        default: str,
+        checker: ClaimChecker,
+        *,
+        passages: int,
+        threshold: float | None,
+    ) -> None:
+        self._search, self._library, self._turns = search, library, turns
+        self._generators, self._default, self._checker = generators, default, checker
+        self._passages = passages
+        self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
+
+    @property
+    def generators(self) -> list[str]:
+        return sorted(self._generators)
+
+    def ask(
+        self, question: str, scope: Scope, *, workspace: str, k: int | None = None, generator: str | None = None
+    ) -> dict[str, Any]:
+        """Answer, or refuse; the JSON of `reprise ask`.
+
+        Raises:
+            NotFound: no such generator.
+            Upstream: the generator's server did not answer well.
+        """
+        name = generator or self._default
+        if name not in self._generators:
+            raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
+        started = time.perf_counter()
+        found = self._search.search(question, k or self._passages, scope)
+        searched = time.perf_counter()
+        draft = self._generators[name].draft(question, found.passages) if found.passages else Draft(sentences=(), generator=name)
+        sentences = [checked for s in draft.sentences if (checked := self._check(s, found.passages, name)) is not None]
+        support = max((s.support for s in sentences), default=0.0)
+        abstained = not sentences or support < self._threshold
+        ended = time.perf_counter()
+        answer, citations = self._refusal(found, workspace), []
+        if not abstained:
+            answer, citations = _compose(sentences, found.passages)
+        shown = {
+            "answer": answer,
+            "abstained": abstained,
+            "support": round(support, 4),
+            "citations": citations,
+            "closest": [_closest(p) for p in found.passages[:CLOSEST]] if abstained else [],
+            "turn": fresh("turn"),
+            "workspace": workspace,
+            "adapters": {"retriever": found.adapter, "generator": None},
+            "generator": name,
+            "epoch": found.when.epoch,
+            "as_of": iso(found.when.at),
+            "ms": {
+                "search": round((searched - started) * 1000, 3),
+                "answer": round((ended - searched) * 1000, 3),
+                "total": round((ended - started) * 1000, 3),
+            },
+        }
+        self._turns.keep(workspace, question, shown, found.when.at)
+        return shown
+
+    def _check(self, sentence: Sentence, passages: Sequence[Passage], generator: str) -> Sentence | None:
+        """The sentence with its quotes and support, or None when what it cites does not support it."""
+        marks = tuple(m for m in sentence.marks if 1 <= m <= len(passages))
+        if not marks or not sentence.text.strip():
+            return None
+        if sentence.quotes:  # a quotation supports itself; its support is how well it answers
+            return sentence
+        support = self._checker.support(sentence.text, [passages[m - 1].text for m in marks])
+        if support < CLAIM_THRESHOLD:
+            return None
+        quotes = tuple(self._best_quote(sentence.text, m, passages[m - 1]) for m in marks)
+        return Sentence(text=sentence.text, marks=marks, quotes=quotes, support=support)
+
+    def _best_quote(self, claim: str, mark: int, passage: Passage) -> tuple[int, int, int]:
+        spans = split(passage.text) or [(0, len(passage.text))]
+        scores = [self._checker.support(claim, [passage.text[a:b]]) for a, b in spans]
+        start, end = spans[max(range(len(spans)), key=scores.__getitem__)]
+        return mark, passage.start + start, passage.start + end
+
+    def _refusal(self, found: Found, workspace: str) -> str:
+        if not found.passages:
+            return f"I found nothing to search in workspace “{workspace}” at that time."
+        closest = found.passages[0]
+        where = f"“{closest.title}”" + (f" › {closest.heading}" if closest.heading else "")
+        documents = len({p.document for p in found.passages})
+        return (
+            f"The documents do not answer this. I searched workspace “{workspace}” and read the {len(found.passages)} "
+            f"closest passages of {documents} document(s); the closest is in {where}."
+        )
+
+
+def _compose(sentences: Sequence[Sentence], passages: Sequence[Passage]) -> tuple[str, list[dict[str, Any]]]:
+    """The text with marks numbered from 1 in order of appearance, and one citation for each distinct quote."""
+    numbers: dict[tuple[str, int, int], int] = {}
+    citations: list[dict[str, Any]] = []
+    parts = []
+    for sentence in sentences:
+        marks = []
+        for mark, start, end in sentence.quotes:
+            passage = passages[mark - 1]
+            key = (passage.chunk, start, end)
+            if key not in numbers:
+                numbers[key] = len(numbers) + 1
+                citations.append(_citation(numbers[key], passage, start, end))
+            marks.append(f"[{numbers[key]}]")
+        # A footnote mark of the source, such as [3], must not pass for one of ours.
+        words = _SOURCE_MARK.sub(r"(\1)", plain(sentence.text)).strip()
+        parts.append(f"{words} {''.join(marks)}")
+    return " ".join(parts), citations
+
+
+def _citation(n: int, passage: Passage, start: int, end: int) -> dict[str, Any]:
+    return {
+        "n": n,
+        "chunk": passage.chunk,
+        "document": passage.document,
+        "name": passage.name,
+        "title": passage.title,
+        "version": passage.version,
+        "page": passage.page,
+        "heading": passage.heading,
+        "start": start,
+        "end": end,
+        "quote": passage.text[start - passage.start : end - passage.start],
+    }
+
+
+def _closest(passage: Passage) -> dict[str, Any]:
+    return {
+        "document": passage.document,
+        "name": passage.name,
+        "title": passage.title,
+        "version": passage.version,
+        "page": passage.page,
+        "heading": passage.heading,
+        "start": passage.start,
+        "end": passage.end,
+        "quote": passage.text,
+    }

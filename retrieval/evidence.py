@@ -1,0 +1,243 @@
+"""What passages say about a question, sentence by sentence, as numbers.
+
+This is the reading that quoting (`generators/extractive`) and refusing (`support`) share, so that a text is
+embedded once. It decides nothing: weights and thresholds live with those who decide. All corpus statistics are
+taken from the passages at hand; it knows no index.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kernel.ports import Embedder
+from kernel.types import Passage
+from retrieval import words
+from retrieval.sentences import Kind, trim, units
+
+if TYPE_CHECKING:
+    import numpy as np
+
+READ = 64
+"""Sentences that are embedded for one question. Where there are more, those that share its words go first."""
+
+FEATURES = (
+    "cosine",
+    "context_cosine",
+    "coverage",
+    "context_coverage",
+    "passage_coverage",
+    "rank",
+    "kind",
+    "numbers",
+)
+"""Columns of `Evidence.features`.
+
+cosine            of the question and the sentence (a table row is read with its header)
+context_cosine    what mixing in the heading above it adds to that
+coverage          share of the question's content words in the sentence, by rarity among all sentences here
+context_coverage  what the sentence before, the header row and the headings add to that
+passage_coverage  the same share for the whole passage with its headings
+rank              1 / rank of the passage, as it was handed in
+kind              1 if the sentence holds what is asked for (a number, a name), -1 if not, 0 if that is unknown
+numbers           share of the numbers in the question that the sentence names
+"""
+
+SUMMARY = ("cosine", "passage_cosine", "passage_coverage", "missing", "numbers")
+"""Entries of `Evidence.summary`: the best over all sentences or passages, whichever of them that is.
+
+missing           share of the question's content words that no passage and no heading holds
+"""
+
+_HEADING_SHARE = 0.3
+_ASKS_NUMBER = re.compile(
+    r"\b(?:when|how (?:many|much|long|old|far|often|large|big|tall|high|deep|fast|late|early|heavy|soon)|"
+    r"(?:what|which) (?:year|date|percent|percentage|day|month|century|time|age|number|amount|price|version)|"
+    r"wann|wie ?viele?|wie (?:lange|alt|hoch|groß|oft)|cuándo|cuánt[oa]s?)\b",
+    re.I,
+)
+_ASKS_NAME = re.compile(
+    r"\b(?:who|whom|whose|where|(?:what|which) (?:country|city|state|town|team|person|company)|"
+    r"quién(?:es)?|dónde)\b",
+    re.I,
+)
+_NAME = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-ZÀ-Þ][\w'’-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A sentence that could be quoted. `start` and `end` are offsets into the version's text."""
+
+    mark: int
+    """The passage it stands in, counting from 1."""
+    place: int
+    """Which of that passage's sentences it is, from 0."""
+    start: int
+    end: int
+    text: str
+    """The exact words; whitespace is collapsed except in code."""
+    kind: Kind
+    stems: frozenset[str]
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is a question itself, as in lists of questions: then what follows may be the answer."""
+        return self.text.rstrip("*_ ").endswith("?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The reading of one question against some passages."""
+
+    candidates: tuple[Candidate, ...]
+    features: np.ndarray
+    """float64 of shape (candidates, FEATURES)."""
+    summary: np.ndarray
+    """float64 of shape (SUMMARY,)."""
+    wanted: dict[str, float]
+    """Stems of the question's content words and how rare each is here."""
+
+
+def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evidence:
+    """Read `passages`, best first, against `question`. Embeds at most `READ` sentences, and the headings."""
+    import numpy as np
+
+    asked = words.stems(question)
+    headings = [passage.heading or passage.title for passage in passages]
+    candidates, notes = _candidates(passages)
+    rarity = _rarity([c.stems for c in candidates])
+    wanted = {stem: rarity.get(stem, math.log(2 * len(candidates) + 2)) for stem in asked}
+    if len(candidates) > READ:
+        keep = sorted(
+            range(len(candidates)),
+            key=lambda i: words.coverage(wanted, set(candidates[i].stems), wanted) + 0.3 / candidates[i].mark,
+            reverse=True,
+        )[:READ]
+        candidates, notes = [candidates[i] for i in sorted(keep)], [notes[i] for i in sorted(keep)]
+    if not candidates:
+        return Evidence(
+            candidates=(), features=np.zeros((0, len(FEATURES))), summary=_nothing(wanted), wanted=wanted
+        )
+
+    above = [note.heading or headings[c.mark - 1] for c, note in zip(candidates, notes, strict=True)]
+    titles = sorted(set(above) - {""})
+    vectors = embedder.embed_documents([note.read_as for note in notes] + titles)
+    query = embedder.embed_queries([question])[0]
+    sentence = vectors[: len(candidates)]
+    title = dict(zip(titles, _HEADING_SHARE * vectors[len(candidates) :], strict=True))
+    mixed = np.stack([v + title.get(a, 0.0) for v, a in zip(sentence, above, strict=True)])
+    cosine = sentence @ query
+    context_cosine = (mixed @ query) / np.linalg.norm(mixed, axis=1) - cosine
+
+    marks = np.array([c.mark for c in candidates])
+    passage_stems = {m: set(words.stems(headings[m - 1])) for m in sorted(set(marks))}
+    for candidate in candidates:
+        passage_stems[candidate.mark] |= candidate.stems
+    passage_coverage = {m: words.coverage(wanted, stems, wanted) for m, stems in passage_stems.items()}
+    numbers, kind = words.numbers(question), _kind_asked(question)
+    rows = []
+    for i, (candidate, note) in enumerate(zip(candidates, notes, strict=True)):
+        own = words.coverage(wanted, set(candidate.stems), wanted)
+        around = set(candidate.stems) | note.around | set(words.stems(headings[candidate.mark - 1]))
+        named = words.numbers(candidate.text)
+        rows.append(
+            (
+                cosine[i],
+                context_cosine[i],
+                own,
+                words.coverage(wanted, around, wanted) - own,
+                passage_coverage[candidate.mark],
+                1 / candidate.mark,
+                _kind_found(kind, candidate, named - numbers, wanted),
+                len(numbers & named) / len(numbers) if numbers else 0.0,
+            )
+        )
+    features = np.array(rows, dtype=np.float64)
+    held = set().union(*passage_stems.values())
+    summary = np.array(
+        [
+            cosine.max(),
+            max(_passage_cosine(sentence[marks == m], query) for m in set(marks)),
+            max(passage_coverage.values()),
+            sum(stem not in held for stem in wanted) / max(1, len(wanted)),
+            features[:, FEATURES.index("numbers")].max() if numbers else 1.0,
+        ]
+    )
+    return Evidence(candidates=tuple(candidates), features=features, summary=summary, wanted=wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Note:
+    """What stands around a candidate: the text to embed for it, the heading above it, the stems near it."""
+
+    read_as: str
+    heading: str
+    around: frozenset[str]
+
+
+def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Note]]:
+    candidates: list[Candidate] = []
+    notes: list[_Note] = []
+    for mark, passage in enumerate(passages, 1):
+        heading, header, before = "", "", frozenset[str]()
+        for place, unit in enumerate(units(passage.text)):
+            start, end = trim(passage.text, unit.start, unit.end)
+            raw = passage.text[start:end]
+            if not raw:
+                continue
+            text = raw if unit.kind == "code" else " ".join(raw.split())
+            stems = frozenset(words.stems(text))
+            is_header = unit.kind == "row" and not header
+            header = text if is_header else header if unit.kind == "row" else ""
+            near = before | frozenset(words.stems(f"{heading} {header}"))
+            read_as = f"{header}: {text}" if header and not is_header else text
+            candidates.append(
+                Candidate(
+                    mark=mark,
+                    place=place,
+                    start=passage.start + start,
+                    end=passage.start + end,
+                    text=text,
+                    kind=unit.kind,
+                    stems=stems,
+                )
+            )
+            notes.append(_Note(read_as=read_as, heading=heading, around=near))
+            heading, before = (text, frozenset[str]()) if unit.kind == "heading" else (heading, stems)
+    return candidates, notes
+
+
+def _rarity(sentences: Sequence[frozenset[str]]) -> dict[str, float]:
+    """Inverse document frequency over the sentences at hand, as BM25 has it."""
+    counts = Counter(stem for stems in sentences for stem in stems)
+    n = len(sentences)
+    return {stem: math.log(1 + (n - count + 0.5) / (count + 0.5)) for stem, count in counts.items()}
+
+
+def _passage_cosine(sentences: np.ndarray, query: np.ndarray) -> float:
+    """Cosine of the question and the mean of a passage's sentences: close to its own vector, and free."""
+    total = sentences.sum(axis=0)
+    return float(total @ query) / (float(total @ total) ** 0.5 or 1.0)
+
+
+def _kind_asked(question: str) -> str:
+    return "number" if _ASKS_NUMBER.search(question) else "name" if _ASKS_NAME.search(question) else ""
+
+
+def _kind_found(kind: str, candidate: Candidate, new_numbers: set[str], wanted: dict[str, float]) -> float:
+    if not kind:
+        return 0.0
+    if kind == "number":
+        return 1.0 if new_numbers else -1.0
+    names = {words.stem(token) for name in _NAME.findall(candidate.text) for token in words.tokens(name)}
+    return 1.0 if names - wanted.keys() else -1.0
+
+
+def _nothing(wanted: dict[str, float]) -> np.ndarray:
+    import numpy as np
+
+    return np.array([0.0, 0.0, 0.0, 1.0 if wanted else 0.0, 0.0])

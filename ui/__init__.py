@@ -1,0 +1,1 @@
+"""Every door: command line, HTTP, web; and the wiring that alone chooses the engines."""

@@ -1,0 +1,1 @@
+"""HTTP: the platform's operations under `/v1`, with OpenAPI documentation at `/docs`."""

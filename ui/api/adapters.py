@@ -1,0 +1,150 @@
+"""Routes of examples, rehearsal, retrains, adapters and schedules."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from ui.api.access import Node
+
+router = APIRouter(prefix="/v1", tags=["adapters"])
+Kind = Literal["retriever", "generator"]
+
+
+class ExamplesFile(BaseModel):
+    content: str = Field(description="JSON lines, as for `reprise examples import`")
+    slice: str | None = None
+    workspace: str | None = None
+
+
+class RetrainRequest(BaseModel):
+    kind: Kind = "retriever"
+    policy: str | None = None
+    rho: float | None = None
+    seed: int = 0
+    workspace: str | None = None
+    control: Literal["shuffled"] | None = Field(None, description="shuffle the labels: a run the gate must refuse")
+
+
+class Promote(BaseModel):
+    override: str | None = Field(None, description="why to promote what the gate did not accept; kept in the audit log")
+
+
+class Rollback(BaseModel):
+    kind: Kind = "retriever"
+
+
+class NewSchedule(BaseModel):
+    cron: str
+    kind: Kind = "retriever"
+    workspace: str | None = None
+
+
+@router.get("/examples")
+def examples(node: Node, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
+    """What the platform remembers to practise."""
+    return node.examples(status, workspace)
+
+
+@router.post("/examples/import")
+def import_examples(node: Node, body: ExamplesFile) -> dict[str, Any]:
+    """Add examples; what was wrong with which line."""
+    return node.import_examples(body.content, body.slice, body.workspace)
+
+
+@router.get("/examples/export")
+def export_examples(node: Node) -> StreamingResponse:
+    """Approved examples as JSON lines."""
+    return StreamingResponse(node.export_examples(), media_type="application/x-ndjson")
+
+
+@router.delete("/examples/{example}")
+def retire_example(node: Node, example: str) -> dict[str, Any]:
+    """Take an example out of all future mixes."""
+    return node.retire_example(example)
+
+
+@router.get("/rehearsal/preview")
+def preview(
+    node: Node,
+    kind: Kind = "retriever",
+    policy: str | None = None,
+    rho: float | None = None,
+    seed: int = 0,
+    workspace: str | None = None,
+) -> dict[str, Any]:
+    """What a retrain would train on, each row with its reason, and what it would cost."""
+    return node.preview(kind, policy, rho, seed, workspace)
+
+
+@router.post("/retrains", status_code=202)
+def retrain(node: Node, body: RetrainRequest) -> dict[str, Any]:
+    """Start a retrain; a job and its run."""
+    return node.enqueue_retrain(**body.model_dump())
+
+
+@router.get("/retrains")
+def runs(node: Node) -> list[dict[str, Any]]:
+    """Runs, newest first."""
+    return node.runs()
+
+
+@router.get("/retrains/{run}")
+def run(node: Node, run: str) -> dict[str, Any]:
+    """A run with its metrics and verdict."""
+    return node.run(run)
+
+
+@router.get("/retrains/{run}/mix")
+def mix(node: Node, run: str) -> dict[str, Any]:
+    """The manifest of a run: every row with the reason why it was chosen."""
+    return node.mix(run)
+
+
+@router.get("/retrains/{run}/verdict")
+def gate(node: Node, run: str) -> dict[str, Any]:
+    """The gate's verdict, from the stored report."""
+    return node.gate(run)
+
+
+@router.get("/adapters")
+def adapters(node: Node) -> list[dict[str, Any]]:
+    """Adapters, newest first."""
+    return node.adapters()
+
+
+@router.post("/adapters/rollback")
+def rollback(node: Node, body: Rollback) -> dict[str, Any]:
+    """Serve what served before."""
+    return node.rollback(body.kind)
+
+
+@router.post("/adapters/{adapter}/promote")
+def promote(node: Node, adapter: str, body: Promote) -> dict[str, Any]:
+    """Make an adapter the champion."""
+    return node.promote(adapter, body.override)
+
+
+@router.get("/schedules")
+def schedules(node: Node) -> list[dict[str, Any]]:
+    return node.schedules()
+
+
+@router.post("/schedules")
+def add_schedule(node: Node, body: NewSchedule) -> list[dict[str, Any]]:
+    """Add a schedule of retrains; all schedules."""
+    return node.add_schedule(**body.model_dump())
+
+
+@router.delete("/schedules/{schedule}")
+def remove_schedule(node: Node, schedule: str) -> list[dict[str, Any]]:
+    return node.remove_schedule(schedule)
+
+
+@router.post("/schedules/{schedule}/pause")
+def pause_schedule(node: Node, schedule: str) -> list[dict[str, Any]]:
+    """Pause, or go on."""
+    return node.pause_schedule(schedule)

@@ -1,0 +1,107 @@
+"""Routes of documents: upload, list, text, history, diff, restore, delete, changes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Response, UploadFile
+from pydantic import BaseModel
+
+from ingest.add import Incoming
+from kernel.errors import Refused
+from kernel.ids import parse_time
+from ui.api.access import Node
+from ingest.names import safe_name
+
+router = APIRouter(prefix="/v1", tags=["documents"])
+
+
+class Restore(BaseModel):
+    version: int
+
+
+@router.post("/documents", status_code=202)
+def upload(
+    node: Node,
+    files: Annotated[list[UploadFile], File(description="one or more files")],
+    workspace: Annotated[str | None, Form()] = None,
+    as_name: Annotated[str | None, Form(alias="as", description="the document's name, for a single file")] = None,
+    at: Annotated[str | None, Form(description="ISO 8601 time from which the version counts")] = None,
+    source: Annotated[list[str] | None, Form(description="where each file came from; default `upload`")] = None,
+) -> dict[str, Any]:
+    """Accept files. The answer is a job; its `result` is the JSON of `reprise ingest`."""
+    limit = node.settings.max_upload_mb
+    incoming = []
+    for i, file in enumerate(files):
+        name = safe_name(as_name if as_name and len(files) == 1 else file.filename or "")
+        if file.size is not None and file.size > limit * 2**20:
+            raise Refused(
+                f"{name!r} is larger than {limit} MiB", hint="split it, or raise REPRISE_MAX_UPLOAD_MB", code="too_large"
+            )
+        incoming.append(
+            Incoming(
+                path=file.filename or name,
+                name=name,
+                source=source[i] if source and i < len(source) else "upload",
+                workspace=workspace or node.settings.workspace,
+                content=file.file.read(),
+                at=parse_time(at) if at else None,
+                explicit=as_name is not None,
+            )
+        )
+    return node.enqueue_ingest(incoming)
+
+
+@router.get("/documents")
+def documents(node: Node, workspace: str | None = None) -> list[dict[str, Any]]:
+    """Live documents."""
+    return node.documents(workspace)
+
+
+@router.get("/documents/{doc:path}/history")
+def history(node: Node, doc: str) -> list[dict[str, Any]]:
+    """Published versions, newest first."""
+    return node.history(doc)
+
+
+@router.get("/documents/{doc:path}/text")
+def text(node: Node, doc: str, version: int | None = None) -> dict[str, Any]:
+    """The text that offsets refer to."""
+    return node.text(doc, version)
+
+
+@router.get("/documents/{doc:path}/original")
+def original(node: Node, doc: str, version: int | None = None) -> Response:
+    """The bytes as they came in, always as a download: a browser must not run what a document holds."""
+    name, _media_type, content = node.original(doc, version)
+    from urllib.parse import quote
+
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/documents/{doc:path}/diff")
+def diff(node: Node, doc: str, a: int, b: int) -> dict[str, Any]:
+    """What changed between versions a and b, by passage."""
+    return node.diff(doc, a, b)
+
+
+@router.post("/documents/{doc:path}/restore")
+def restore(node: Node, doc: str, body: Restore) -> dict[str, Any]:
+    """Publish an older version's bytes again, as a new version."""
+    return node.restore(doc, body.version)
+
+
+@router.delete("/documents/{doc:path}")
+def delete(node: Node, doc: str) -> dict[str, Any]:
+    """Delete with a receipt."""
+    return node.delete(doc)
+
+
+@router.get("/changes")
+def changes(node: Node, since: int = 0) -> list[dict[str, Any]]:
+    """What was published or deleted after an epoch."""
+    return node.changes(since)

@@ -1,0 +1,35 @@
+"""`reprise`: the command line. Importing this module loads nothing heavy; each command imports what it needs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import typer
+
+from ui.commands import adapters, documents, operations, questions
+
+app = typer.Typer(
+    name="reprise",
+    help="Versioned documents, cited answers, rehearsal from the same index, gated adapters.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (operations, documents, questions, adapters):
+    module.register(app)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # One machine, no network: never ask a hub for what is here, and never send usage data anywhere.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    logging.basicConfig(level=os.environ.get("REPRISE_LOG", "WARNING"), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    app()
+
+
+if __name__ == "__main__":
+    main()

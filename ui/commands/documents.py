@@ -1,0 +1,123 @@
+"""Commands of documents: in, versions, out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.door import Door, command, say, table
+
+if TYPE_CHECKING:
+    from kernel.errors import RepriseError
+
+Doc = Annotated[str, typer.Argument(help="A document's id or name.")]
+Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Workspace (default: REPRISE_WORKSPACE, or `default`).")]
+
+
+def register(app: typer.Typer) -> None:
+    @command(app)
+    def ingest(
+        door: Door,
+        paths: Annotated[list[str], typer.Argument(help="Files, folders, archives or URLs.", metavar="PATH…")],
+        workspace: Workspace = None,
+        as_name: Annotated[str | None, typer.Option("--as", help="The document's name; the same name is its next version.")] = None,
+        at: Annotated[str | None, typer.Option("--at", help="ISO time from which the version counts (default: now).")] = None,
+    ) -> None:
+        """Publish files as documents, or as new versions of documents."""
+        from ingest import sources
+        from ingest.add import failure
+        from kernel.ids import parse_time
+
+        sources.check(paths, as_name)
+        refused: list[tuple[str, RepriseError]] = []
+        files = sources.read(
+            paths,
+            workspace=workspace or door.settings.workspace,
+            as_name=as_name,
+            at=parse_time(at) if at else None,
+            refused=refused,
+            max_bytes=door.settings.max_upload_mb * 2**20,
+        )
+        result = door.platform.ingest(files, door.progress())
+        result["documents"] += [failure(path, error) for path, error in refused]
+        door.out(result, _people)
+        if any(row["status"] in ("refused", "failed") for row in result["documents"]):
+            door.exit_code = 1
+
+    @command(app)
+    def documents(door: Door, workspace: Workspace = None) -> None:
+        """List documents."""
+        columns = ["name", "workspace", "title", "live_version", "versions", "chunks", "updated", "document"]
+        door.out(
+            door.platform.documents(workspace),
+            lambda rows: table(rows, columns, "No documents yet. `reprise ingest FILE` adds one."),
+        )
+
+    @command(app)
+    def history(door: Door, doc: Doc) -> None:
+        """A document's versions, newest first."""
+        columns = ["version", "state", "at", "epoch", "chunks_new", "chunks_kept", "chunks_retired"]
+        door.out(door.platform.history(doc), lambda rows: table(rows, columns, "No versions."))
+
+    @command(app)
+    def diff(door: Door, doc: Doc, a: int, b: int) -> None:
+        """What changed between versions A and B, by passage."""
+        door.out(door.platform.diff(doc, a, b), _people_diff)
+
+    @command(app)
+    def text(
+        door: Door, doc: Doc, version: Annotated[int | None, typer.Option(help="A version (default: the live one).")] = None
+    ) -> None:
+        """The text that offsets and citations refer to."""
+        door.out(door.platform.text(doc, version), lambda found: say(found["text"]))
+
+    @command(app)
+    def restore(door: Door, doc: Doc, version: int) -> None:
+        """Publish an older version again, as a new version."""
+        row = door.platform.restore(doc, version)
+        door.out(row, lambda row: _people({"documents": [row]}))
+        if row["status"] in ("refused", "failed"):
+            door.exit_code = 1
+
+    @command(app)
+    def delete(door: Door, doc: Doc) -> None:
+        """Delete a document and every trace of it; prints the receipt."""
+        door.out(door.platform.delete(doc), _people_receipt)
+
+    @command(app)
+    def changes(door: Door, since: Annotated[int, typer.Option(help="Only what came after this epoch.")] = 0) -> None:
+        """What was published or deleted, oldest first."""
+        columns = ["epoch", "at", "what", "name", "version", "document"]
+        door.out(door.platform.changes(since), lambda rows: table(rows, columns, "No changes."))
+
+
+def _people(result: dict[str, Any]) -> None:
+    for row in result["documents"]:
+        line = f"{row['status']:<9}  {row['path']}"
+        if row["status"] == "published":
+            line += f"  version {row['version']}: {row['chunks_new']} new, {row['chunks_kept']} kept, {row['chunks_retired']} retired"
+        if row["error"]:
+            line += f"  {row['error']['message']} — {row['error']['hint']}"
+        say(line)
+    if not result["documents"]:
+        say("Nothing to ingest: no file was found there.")
+
+
+def _people_diff(found: dict[str, Any]) -> None:
+    for pair in found["changed"]:
+        say(f"~ {pair['before']}\n  became\n  {pair['after']}\n")
+    for name, sign in (("removed", "-"), ("added", "+")):
+        for passage in found[name]:
+            say(f"{sign} {passage}\n")
+    if not any(found.values()):
+        say("The passages are the same.")
+
+
+def _people_receipt(receipt: dict[str, Any]) -> None:
+    say(f"Deleted {receipt['document']}. Left of it in the index and the database: {receipt['remaining']}.")
+    for name in ("points", "blobs", "examples", "cache_entries", "turns_redacted", "training_rows_redacted"):
+        say(f"  {name.replace('_', ' ')}: {receipt.get(name, 0)}")
+    trained = receipt["adapters_trained_on_it"]
+    say(f"  adapters trained on it: {', '.join(trained) if trained else 'none'}")
+    say(f"  out of reach: {'; '.join(receipt['unreachable'])}")

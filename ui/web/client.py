@@ -1,0 +1,79 @@
+"""The way from a page to the node: one shared HTTP client, and errors as people want to read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import streamlit as st
+
+from kernel.errors import RepriseError
+from ui.remote import Remote
+from ui.web.plain import label
+
+DEFAULT_API = "http://127.0.0.1:8321"
+GUIDE = "guide"
+
+_ON_A_PAGE = {
+    "node_unreachable": "Start the node with `reprise up`, or set REPRISE_API to where it answers. Then reload this page.",
+    "unauthorized": "Start the web app with REPRISE_API_KEY set to the node's key.",
+    "name_taken": "To make it that document's next version, turn on “Continue documents of the same name” and upload it "
+    "again. To keep both, upload it under another name.",
+    "gate_refused": "Retrain, or give a reason for promoting it all the same. The reason is kept in the audit log.",
+}
+"""What to do, where the node's own hint speaks of the command line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file on its way to the node: the fields of `ingest.add.Incoming`, without what that imports."""
+
+    path: str
+    name: str
+    workspace: str
+    content: bytes
+    at: int | None = None
+    explicit: bool = False
+    source: str = "upload"
+
+
+@st.cache_resource(show_spinner=False)
+def _remote(url: str, key: str | None) -> Remote:
+    return Remote(url, key)
+
+
+def node() -> Remote:
+    """The node this web app belongs to."""
+    return _remote(os.environ.get("REPRISE_API") or DEFAULT_API, os.environ.get("REPRISE_API_KEY") or None)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Show an error of the node instead of raising it: what was wrong, and what to do. The rest of the block is skipped."""
+    try:
+        yield
+    except RepriseError as error:
+        tell(error)
+
+
+def tell(error: RepriseError) -> None:
+    st.error(problem(error.code, error.message, error.hint), icon=":material/error:")
+
+
+def problem(code: str, message: str, hint: str) -> str:
+    """Markdown for an error: message, then what to do."""
+    todo = _ON_A_PAGE.get(code) or _sentence(label(hint, 600))
+    return f"**{_sentence(label(message, 600))}**" + (f"  \n{todo}" if todo else "")
+
+
+def workspaces(documents: list[dict[str, object]]) -> list[str]:
+    """Workspaces to choose from, the one to begin with first: `default` while it has documents, else the guide."""
+    used = {str(d["workspace"]) for d in documents}
+    first = GUIDE if GUIDE in used and "default" not in used else "default"
+    return [first, *sorted((used | {"default"}) - {first})]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

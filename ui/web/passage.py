@@ -1,0 +1,98 @@
+"""A cited passage in its document: the quote marked, in the middle of the text around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from kernel.errors import RepriseError
+from ui.web import look
+from ui.web.client import node, tell
+from ui.web.plain import escape
+
+AROUND = 20_000
+"""Characters shown on either side of a quote."""
+
+_HTML = '<div class="passage" data-testid="passage" tabindex="0"></div>'
+_CSS = """
+.passage { white-space: pre-wrap; overflow-wrap: anywhere; overflow: auto; max-height: min(25rem, 48vh); line-height: 1.55;
+           font-family: var(--st-font); font-size: .9rem; color: var(--st-text-color); padding: .8rem 1rem;
+           border: 1px solid color-mix(in srgb, var(--st-text-color) 16%, transparent); border-radius: .5rem; }
+mark { background: #ffe28a; color: #26221a; border-radius: .2em; padding: .06em .1em; }
+.cut { opacity: .55; font-style: italic; }
+"""
+_JS = """
+export default function ({ data, parentElement }) {
+  const box = parentElement.querySelector(".passage");
+  box.replaceChildren();
+  const cut = (text) => {
+    const note = document.createElement("span");
+    note.className = "cut";
+    note.textContent = text;
+    box.append(note);
+  };
+  if (data.cut_before) cut("… ");
+  box.append(document.createTextNode(data.before));
+  const mark = document.createElement("mark");
+  mark.textContent = data.quote;
+  box.append(mark, document.createTextNode(data.after));
+  if (data.cut_after) cut(" …");
+  requestAnimationFrame(() => {
+    box.scrollTop = Math.max(0, mark.offsetTop - box.offsetTop - box.clientHeight / 3);
+  });
+}
+"""
+_passage = st.components.v2.component("reprise.passage", html=_HTML, css=_CSS, js=_JS)
+
+
+def window(text: str, start: int, end: int, around: int = AROUND) -> dict[str, Any]:
+    """`text` cut at a quote: what stands before it, the quote, what stands after, and whether the ends were cut off."""
+    first, last = max(0, start - around), min(len(text), end + around)
+    return {
+        "before": text[first:start],
+        "quote": text[start:end],
+        "after": text[end:last],
+        "cut_before": first > 0,
+        "cut_after": last < len(text),
+    }
+
+
+def show(cited: dict[str, Any], *, key: str) -> None:
+    """Draw a citation: where it stands, the quote in its text, and the way to the original."""
+    title = cited.get("title") or cited.get("name") or cited["document"]
+    where = " › ".join(p for p in [cited.get("heading") or ""] if p and p != title)
+    page = f"page {cited['page']}" if cited.get("page") else ""
+    numbered = look.tag(f"{cited['n']}") + " " if cited.get("n") else ""
+    st.html(f'<div style="font-weight:650;overflow-wrap:anywhere">{numbered}{escape(title)}</div>')
+    look.small(cited.get("name"), f"version {cited['version']}", page, where)
+    try:
+        text = _text(node().url, cited["document"], cited["version"])
+    except RepriseError as error:
+        _tombstone(cited, error)
+        return
+    _passage(key=f"{key}-text", data=window(text, cited["start"], cited["end"]))
+    st.download_button(
+        "Download original",
+        data=lambda: node().original(cited["document"], cited["version"]),
+        file_name=str(cited.get("name") or "document").rsplit("/", 1)[-1],
+        icon=":material/download:",
+        key=f"{key}-original",
+        help=f"The file of version {cited['version']} as it came in.",
+    )
+
+
+def _tombstone(cited: dict[str, Any], error: RepriseError) -> None:
+    if error.code in ("deleted", "not_found", "expired"):
+        look.empty(
+            "This text is not there any more.",
+            f"The document was deleted, or version {cited['version']} has expired. What it said can no longer be shown.",
+        )
+    else:
+        tell(error)
+
+
+@st.cache_data(max_entries=32, ttl=60, show_spinner=False)
+def _text(url: str, document: str, version: int) -> str:
+    """A version's text never changes; that it was deleted must show soon, hence the short life."""
+    return str(node().text(document, version)["text"])

@@ -1,0 +1,279 @@
+"""Chat: a question, a cited answer, the cited passage beside it, and what you think of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from kernel.errors import RepriseError
+from ui.web import look, marks, passage
+from ui.web.client import GUIDE, node, problem, tell, workspaces
+from ui.web.pages import go
+from ui.web.plain import label, number, source
+
+EVERYTHING = "All documents"
+FIRST_QUESTIONS = (
+    "What does the gate check before an adapter goes live?",
+    "What happens when I upload a file with the same name again?",
+    "Why are some questions refused?",
+    "How do I undo a bad retrain?",
+)
+_TURNS, _OPEN, _ASK = "chat.turns", "chat.cited", "chat.ask"
+
+
+def show() -> None:
+    """Draw the page."""
+    documents = node().documents()
+    turns: list[dict[str, Any]] = st.session_state.setdefault(_TURNS, [])
+    bar = st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute")
+    with bar:
+        look.head("Chat", "Answers come from your documents only. Open a number to see where a sentence comes from.")
+        where = _where(documents)
+    typed = st.chat_input("Ask a question", key="chat.box")
+    question = typed or st.session_state.pop(_ASK, None)
+    opened = _opened(turns)
+    if opened and not question:
+        left, right = st.columns([3, 2], gap="medium")
+        with right, st.container(key="cited"):
+            _cited(opened)
+    else:
+        left = st.container()
+    with left:
+        if not turns and not question:
+            _first(where["workspace"], documents)
+        for i, turn in enumerate(turns):
+            _turn(i, turn, newest=i == len(turns) - 1 and not question)
+        if question:
+            _ask(question, where)
+
+
+def _where(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """The choice of workspace, and the options: where and when a question looks."""
+    names = workspaces(documents)
+    with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+        workspace = st.selectbox(
+            "Workspace",
+            names,
+            key="chat.workspace",
+            width=190,
+            format_func=lambda w: f"{w} (about Reprise)" if w == GUIDE else w,
+            help="The shelf that is searched.",
+        )
+        with st.popover("Options", icon=":material/tune:"):
+            ours = {d["document"]: d["name"] for d in documents if d["workspace"] == workspace}
+            document = st.selectbox(
+                "Search in",
+                [None, *ours],
+                format_func=lambda d: EVERYTHING if d is None else ours.get(d, d),
+                key="chat.document",
+            )
+            at = st.datetime_input(
+                "As of (UTC)", value=None, key="chat.at", help="Answer from what counted at that time. Empty: now."
+            )
+        if st.session_state.get(_TURNS) and st.button("Clear", icon=":material/delete_sweep:", help="Empty this chat."):
+            st.session_state[_TURNS], st.session_state[_OPEN] = [], None
+            st.rerun()
+    as_of = at.replace(tzinfo=UTC).isoformat() if isinstance(at, datetime) else None
+    if as_of or document:
+        kept = [f"as of {at:%Y-%m-%d %H:%M} UTC" if as_of else "", f"in {ours.get(document, '')}" if document else ""]
+        st.session_state["chat.narrowed"] = ", ".join(k for k in kept if k)
+    else:
+        st.session_state["chat.narrowed"] = ""
+    return {"workspace": workspace, "document": document, "as_of": as_of}
+
+
+def _first(workspace: str, documents: list[dict[str, Any]]) -> None:
+    """What to do while nothing was asked."""
+    here = [d for d in documents if d["workspace"] == workspace]
+    if not here:
+        look.empty(
+            f"There is nothing in workspace “{workspace}” yet.",
+            "Upload a few documents in the Library; you can ask about them seconds later.",
+        )
+        if st.button("Upload documents", type="primary", icon=":material/upload:"):
+            go("library")
+        return
+    if workspace == GUIDE:
+        look.words("You can try it on Reprise's own guide:")
+        for question in FIRST_QUESTIONS:
+            if st.button(question, icon=":material/arrow_forward:", type="tertiary"):
+                st.session_state[_ASK] = question
+                st.rerun()
+        look.small("Upload documents of your own in the Library, and the chat begins with those.")
+        return
+    titles = ", ".join(f"“{d['title'] or d['name']}”" for d in here[:4]) + (" …" if len(here) > 4 else "")
+    look.empty(
+        f"Ask about {len(here)} document{'s' if len(here) > 1 else ''}: {titles}",
+        "A plain question in your own words is best. What the documents do not say is refused, not invented.",
+    )
+
+
+def _ask(question: str, where: dict[str, Any]) -> None:
+    """Ask the node and keep the turn; an error leaves the question on the page."""
+    with st.chat_message("user"):
+        look.words(question)
+    with st.chat_message("assistant"):
+        try:
+            with st.spinner("Reading …"):
+                shown = node().ask(question, **{k: v for k, v in where.items() if v is not None})
+        except RepriseError as error:
+            tell(error)
+            return
+    first = 1 if shown["citations"] else None
+    turns = st.session_state[_TURNS]
+    turns.append({"question": question, "shown": shown, "narrowed": st.session_state["chat.narrowed"], "said": None})
+    st.session_state[_OPEN] = (shown["turn"], first) if first else None
+    st.rerun()
+
+
+def _turn(i: int, turn: dict[str, Any], *, newest: bool) -> None:
+    shown = turn["shown"]
+    with st.chat_message("user"):
+        look.words(turn["question"])
+        if turn["narrowed"]:
+            look.small(turn["narrowed"])
+    with st.chat_message("assistant"):
+        if shown["abstained"]:
+            _refused(i, shown)
+        else:
+            _answered(shown)
+        _small_print(shown)
+        _feedback(turn, newest)
+
+
+def _answered(shown: dict[str, Any]) -> None:
+    key = shown["turn"]
+    at = st.session_state.get(_OPEN)
+    opened = at[1] if at and at[0] == key else None
+
+    def cite(n: int) -> None:
+        st.session_state[_OPEN] = (key, n)
+
+    marks.cited_answer(shown["answer"], shown["citations"], key=f"answer-{key}", opened=opened, on_cite=cite)
+    with st.container(gap=None):
+        for citation in shown["citations"]:
+            st.button(
+                f"{citation['n']} · {label(source(citation), 90)}",
+                key=f"source-{key}-{citation['n']}",
+                type="tertiary",
+                on_click=cite,
+                args=(citation["n"],),
+                help="Open the passage.",
+            )
+
+
+def _refused(i: int, shown: dict[str, Any]) -> None:
+    st.html(look.tag("No answer in the documents", "warn"))
+    look.words(shown["answer"])
+    if not shown["closest"]:
+        return
+    with st.expander("The closest passages", expanded=False):
+        for n, closest in enumerate(shown["closest"]):
+            look.words(closest["quote"][:400] + ("…" if len(closest["quote"]) > 400 else ""))
+            st.button(
+                label(source(closest), 90),
+                key=f"closest-{i}-{n}",
+                type="tertiary",
+                icon=":material/article:",
+                on_click=lambda n=n: st.session_state.update({_OPEN: (shown["turn"], -1 - n)}),
+            )
+
+
+def _small_print(shown: dict[str, Any]) -> None:
+    adapter = shown["adapters"].get("retriever") or "base model"
+    look.small(
+        f"workspace {shown['workspace']}",
+        f"epoch {shown['epoch']}",
+        f"adapter: {adapter}",
+        f"support {number(shown['support'], 2)}",
+        f"{shown['ms']['total']:.0f} ms",
+    )
+
+
+# --- what you think of it ----------------------------------------------------------------------------------------------
+
+
+def _feedback(turn: dict[str, Any], newest: bool) -> None:
+    key = turn["shown"]["turn"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.feedback("thumbs", key=f"thumb-{key}", on_change=_thumb, args=(turn,), disabled=turn.get("corrected", False))
+        with st.popover("Correct it", icon=":material/edit:", type="tertiary"), st.form(f"correct-{key}", border=False):
+            better = st.text_area("What should it have said?", key=f"better-{key}", height=120, width=420)
+            sent = st.form_submit_button("Send correction", type="primary")
+    if sent and not better.strip():
+        st.warning("Write what it should have said, then send it.")
+    elif sent:
+        _send(turn, "down", better.strip())
+        st.rerun()
+    if turn["said"]:
+        tone, said = turn["said"]
+        getattr(st, tone)(said)
+
+
+def _thumb(turn: dict[str, Any]) -> None:
+    value = st.session_state[f"thumb-{turn['shown']['turn']}"]
+    if value is not None:
+        _send(turn, "up" if value == 1 else "down", None)
+
+
+def _send(turn: dict[str, Any], vote: str, correction: str | None) -> None:
+    """Send a vote, and keep what to say of it: this runs before the page is drawn."""
+    try:
+        example = node().feedback(turn["shown"]["turn"], vote, correction)["example"]
+        turn["corrected"] = turn.get("corrected", False) or correction is not None
+        turn["said"] = _outcome(vote, correction, example)
+    except RepriseError as error:
+        turn["said"] = ("error", problem(error.code, error.message, error.hint))
+
+
+def _outcome(vote: str, correction: str | None, example: str | None) -> tuple[str, str]:
+    if example and _quarantined(example):
+        return "warning", (
+            f"Thank you. Your correction is held back as example `{example}`: no passage in the documents says it, so it "
+            "is not trained on. Upload a document that says so, then send it again."
+        )
+    if example and correction:
+        return "success", (
+            f"Thank you. Your correction became example `{example}`, tied to the passage that supports it. The next "
+            "retrain practises it."
+        )
+    if example:
+        return "success", f"Thank you. Question and passage are kept as example `{example}` for the next retrain."
+    if vote == "up":
+        return "info", "Thank you, noted. It made no example: there is no cited passage that still stands."
+    return "info", "Thank you, noted. To teach something, use “Correct it” and write what it should have said."
+
+
+def _quarantined(example: str) -> bool:
+    return any(e["example"] == example for e in node().examples(status="quarantined"))
+
+
+# --- the passage beside it ---------------------------------------------------------------------------------------------
+
+
+def _opened(turns: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The citation, or closest passage (numbers below 0), that is open."""
+    at = st.session_state.get(_OPEN)
+    if not at:
+        return None
+    for turn in turns:
+        shown = turn["shown"]
+        if shown["turn"] == at[0]:
+            if at[1] < 0:
+                return dict(shown["closest"][-1 - at[1]])
+            return next((c for c in shown["citations"] if c["n"] == at[1]), None)
+    return None
+
+
+def _cited(citation: dict[str, Any]) -> None:
+    def close() -> None:
+        st.session_state[_OPEN] = None
+
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.html('<div class="rp-note">Cited passage</div>' if citation.get("n") else '<div class="rp-note">Passage</div>')
+        st.button("Close", icon=":material/close:", type="tertiary", on_click=close, key="cited-close")
+    passage.show(citation, key=f"cited-{citation['document']}-{citation['version']}-{citation['start']}")
+    if st.button("Open in the Library", icon=":material/library_books:", type="tertiary", key="cited-library"):
+        go("library", document=citation["document"], version=citation["version"])

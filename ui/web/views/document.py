@@ -1,0 +1,219 @@
+"""One document of the library: its versions, their texts, what changed between two, restore and delete."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import streamlit as st
+
+from kernel.errors import RepriseError
+from ui.web import look
+from ui.web.client import node, tell, told
+from ui.web.plain import count, escape, label, moment, size
+
+VERSION = "document.version"
+"""Session key: (document, version) that another page wants to see."""
+_SAID = "document.said"
+_PAGE = 12_000
+
+
+def show(document: dict[str, Any]) -> None:
+    """Draw a row of `documents` in detail."""
+    doc = document["document"]
+    st.html(f'<div style="font-size:1.15rem;font-weight:650">{escape(document["title"] or document["name"])}</div>')
+    look.small(document["name"], f"workspace {document['workspace']}", size(document["bytes"]), doc)
+    _said(doc)
+    with told():
+        history = node().history(doc)
+        text, versions, compare, delete = st.tabs(["Text", "Versions", "Compare", "Delete"], key=f"document.tab.{doc}")
+        with text:
+            _text(document, history)
+        with versions:
+            _versions(doc, history)
+        with compare:
+            _compare(doc, history)
+        with delete:
+            _delete(document, history)
+
+
+def _said(doc: str) -> None:
+    said = st.session_state.get(_SAID)
+    if said and said[0] == doc:
+        st.success(said[1])
+        st.session_state[_SAID] = None
+
+
+# --- text --------------------------------------------------------------------------------------------------------------
+
+
+def _text(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    doc = document["document"]
+    numbers = [v["version"] for v in history if v["state"] != "expired"]
+    if not numbers:
+        look.empty("No version is kept.", "All of them have expired.")
+        return
+    wanted = st.session_state.pop(VERSION, None)
+    if wanted and wanted[0] == doc and wanted[1] in numbers:
+        st.session_state[f"document.number.{doc}"] = wanted[1]
+    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    number = left.selectbox(
+        "Version",
+        numbers,
+        key=f"document.number.{doc}",
+        format_func=lambda n: f"{n} (live)" if n == document["live_version"] else str(n),
+    )
+    found = node().text(doc, number)
+    right.download_button(
+        "Download original",
+        data=lambda: node().original(doc, number),
+        file_name=document["name"].rsplit("/", 1)[-1],
+        icon=":material/download:",
+        key=f"document.original.{doc}",
+    )
+    whole = found["text"]
+    last = max(1, -(-len(whole) // _PAGE))
+    part = 1
+    if last > 1:
+        part = st.number_input(f"Part (of {last})", 1, last, key=f"document.part.{doc}.{number}")
+    first = (part - 1) * _PAGE
+    st.html(f'<div class="rp-text rp-words">{escape(whole[first : first + _PAGE]) or "(no text)"}</div>')
+    pages = count(len(found["pages"]), "page") if found["pages"] else ""
+    look.small(count(len(whole), "character"), pages)
+
+
+# --- versions ----------------------------------------------------------------------------------------------------------
+
+
+def _versions(doc: str, history: list[dict[str, Any]]) -> None:
+    look.table(
+        [
+            {
+                "Version": v["version"],
+                "State": v["state"],
+                "Counts from (UTC)": moment(v["at"]),
+                "Epoch": v["epoch"],
+                "New": v["chunks_new"],
+                "Kept": v["chunks_kept"],
+                "Retired": v["chunks_retired"],
+                "SHA-256": v["sha256"][:12],
+            }
+            for v in history
+        ],
+        key=f"document.history.{doc}",
+    )
+    older = [v["version"] for v in history if v["state"] == "superseded"]
+    if not older:
+        look.small("There is one version. Upload a file of the same name to make the next.")
+        return
+    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    number = left.selectbox("Restore version", older, key=f"document.restore.{doc}")
+    if right.button("Restore", icon=":material/restore:", key=f"document.restore.go.{doc}"):
+        with told(), st.spinner("Publishing …"):
+            row = node().restore(doc, number)
+            if row["error"]:
+                raise RepriseError(row["error"]["message"], hint=row["error"].get("hint", ""), code=row["error"]["code"])
+            st.session_state[_SAID] = (doc, f"The text of version {number} is live again, as version {row['version']}.")
+            st.session_state.pop(f"document.number.{doc}", None)
+            st.rerun()
+    look.small("Restoring publishes the older text again as a new version. Nothing is lost by it.")
+
+
+# --- compare -----------------------------------------------------------------------------------------------------------
+
+
+def _compare(doc: str, history: list[dict[str, Any]]) -> None:
+    numbers = [v["version"] for v in history if v["state"] != "expired"]
+    if len(numbers) < 2:
+        look.empty("There is nothing to compare yet.", "Upload the document again after an edit; then both versions are here.")
+        return
+    left, right, _ = st.columns([1, 1, 2])
+    a = left.selectbox("From version", numbers, index=1, key=f"document.a.{doc}")
+    b = right.selectbox("To version", numbers, index=0, key=f"document.b.{doc}")
+    if a == b:
+        look.small("Choose two different versions.")
+        return
+    found = node().diff(doc, a, b)
+    if not any(found.values()):
+        look.empty("No passage differs.", "The two versions say the same.")
+        return
+    look.small(
+        count(len(found["changed"]), "changed passage"),
+        count(len(found["added"]), "added one"),
+        count(len(found["removed"]), "removed one"),
+    )
+    for pair in found["changed"]:
+        before, after = _marked(pair["before"], pair["after"])
+        st.html(_pair(before, after, f"version {a}", f"version {b}"))
+    for text in found["removed"]:
+        st.html(_pair(escape(text), "", f"version {a}", "removed"))
+    for text in found["added"]:
+        st.html(_pair("", escape(text), "added", f"version {b}"))
+
+
+def _pair(before: str, after: str, left: str, right: str) -> str:
+    """HTML of two passages side by side; both are escaped already."""
+    cells = []
+    for kind, note, text in (("gone", left, before), ("come", right, after)):
+        cells.append(f'<div class="rp-{kind}"><div class="rp-note">{note}</div><div class="rp-words">{text}</div></div>')
+    return f'<div class="rp-pair">{"".join(cells)}</div>'
+
+
+def _marked(before: str, after: str) -> tuple[str, str]:
+    """Both passages as escaped HTML, with the words that differ marked."""
+    a, b = re.findall(r"\s+|[^\s]+", before), re.findall(r"\s+|[^\s]+", after)
+    old, new = [], []
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes():
+        gone, come = escape("".join(a[i1:i2])), escape("".join(b[j1:j2]))
+        old.append(gone if tag == "equal" or not gone else f"<del>{gone}</del>")
+        new.append(come if tag == "equal" or not come else f"<ins>{come}</ins>")
+    return "".join(old), "".join(new)
+
+
+# --- delete ------------------------------------------------------------------------------------------------------------
+
+
+def _delete(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    look.words(
+        f"Deleting takes the document with {'its only version' if len(history) == 1 else f'all {len(history)} versions'}: "
+        "texts, passages, the examples that rest on it, and its words in answers that were given. It cannot be undone. "
+        "To replace it, upload the new text under the same name instead."
+    )
+    if st.button("Delete …", icon=":material/delete:", key=f"document.delete.{document['document']}"):
+        _confirm(document)
+
+
+@st.dialog("Delete this document?", icon=":material/delete:")
+def _confirm(document: dict[str, Any]) -> None:
+    """Asks for the name, deletes, and shows the receipt."""
+    key = f"document.receipt.{document['document']}"
+    receipt = st.session_state.get(key)
+    if receipt is None:
+        look.words(f"Type its name to delete it for good:\n{document['name']}")
+        typed = st.text_input("Name of the document", key=f"document.confirm.{document['document']}")
+        right = typed.strip() == document["name"]
+        if st.button("Delete for good", type="primary", disabled=not right, key="document.delete.yes"):
+            try:
+                with st.spinner("Deleting …"):
+                    st.session_state[key] = node().delete(document["document"])
+            except RepriseError as error:
+                tell(error)
+                return
+            st.rerun(scope="fragment")
+        return
+    _receipt(receipt)
+    if st.button("Done", type="primary"):
+        st.session_state.pop(key)
+        st.rerun()
+
+
+def _receipt(receipt: dict[str, Any]) -> None:
+    st.success("Deleted. This is the receipt.")
+    look.facts([("Passages", receipt["points"]), ("Texts and files", receipt["blobs"]), ("Examples", receipt["examples"])])
+    look.facts([("Answers redacted", receipt.get("turns_redacted", 0)), ("Remaining", receipt["remaining"])])
+    trained = receipt["adapters_trained_on_it"]
+    look.words(f"Adapters that were trained on it: {', '.join(trained) if trained else 'none'}.")
+    if receipt.get("unreachable"):
+        look.small("What a delete cannot reach: " + "; ".join(receipt["unreachable"]) + ".")
+    st.caption(label(f"Document {receipt['document']}, epoch {receipt.get('epoch')}"))
