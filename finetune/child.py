@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from kernel.errors import TrainingFailed
+from kernel.types import Progress
 
-Progress = Callable[[str, int, int], None]
 RESTARTS = 2
 """A process that was killed (memory, an operator) goes on from its last checkpoint this many times."""
 
@@ -33,7 +32,10 @@ def train(folder: Path, progress: Progress) -> None:
 
 def _run(folder: Path, progress: Progress) -> int:
     log = (folder / "train.log").open("ab")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     child = subprocess.Popen(
         [sys.executable, "-m", "finetune.trainer", str(folder)],
         stdin=subprocess.PIPE,

@@ -3,7 +3,7 @@
 A run's folder, as whoever starts a training writes it:
 
     config.json     {"recipe": {...}, "base": folder or name, "champion": adapter folder or null,
-                     "parent": the champion's name or null, "licences": [...]}
+                     "parent": the champion's name or null, "base_name": for the manifest, "licences": [...]}
     train.jsonl     a line per question: {"example": id, "question": text, "positives": [row, ...],
                      "negatives": [row, ...], "weight": 1.0, "part": "new" or "recalled"}
     vectors.npy     float32 (n, dimension): frozen document vectors of the base model; the rows above
@@ -53,6 +53,8 @@ class RunConfig:
 
     recipe: RetrieverRecipe
     base: str
+    base_name: str
+    """What the manifest calls the base model."""
     champion: Path | None = None
     parent: str | None = None
     licences: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ def read_config(run: Path) -> RunConfig:
     return RunConfig(
         recipe=RetrieverRecipe.from_json(data.get("recipe") or {}),
         base=data["base"],
+        base_name=str(data.get("base_name") or Path(data["base"]).name),
         champion=Path(champion) if champion else None,
         parent=data.get("parent"),
         licences=tuple(data.get("licences") or ()),
@@ -169,7 +172,7 @@ def compose(
     return Batch(rows=tuple(chosen), candidates=candidates, positive=mine, negative=negative)
 
 
-# --- private ------------------------------------------------------------------------------------------------
+# --- private ------------------------------------------------------------------------------------
 
 
 def _among(candidates: np.ndarray, chosen: Sequence[Sequence[int]]) -> np.ndarray:

@@ -84,7 +84,10 @@ def materialise(
                 }
             )
     (folder / "train.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    np.save(folder / "vectors.npy", np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32))
+    np.save(
+        folder / "vectors.npy",
+        np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32),
+    )
     config = {
         "recipe": recipe.to_json(),
         "base": base,

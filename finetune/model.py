@@ -11,6 +11,7 @@ application of dropout in recurrent neural networks, NeurIPS 2016).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from retrieval.encoder import (
     quiet_peft,
     read_model,
     tokenize,
+    weights_of,
 )
 
 _NAME = "challenger"
@@ -87,7 +89,6 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
         lora_dropout=recipe.dropout,
         target_modules=list(recipe.target_modules),
         exclude_modules=r"(.*\.)?pooler\..*",
-        base_model_name_or_path=spec.folder.name,
     )
     with quiet_peft():
         peft = get_peft_model(model, config, adapter_name=_NAME)
@@ -101,9 +102,7 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
     return learner
 
 
-def losses(
-    learner: Learner, vectors: torch.Tensor, questions: Sequence[str], batch: Batch
-) -> tuple[Any, Any]:
+def losses(learner: Learner, vectors: torch.Tensor, questions: Sequence[str], batch: Batch) -> tuple[Any, Any]:
     """(loss per row (b,), scores (b, c)): each positive against the row's negatives.
 
         loss_i = mean over positives p of -log( e^s_ip / (e^s_ip + sum over negatives n of e^s_in) )
@@ -121,9 +120,7 @@ def losses(
     return each.sum(1) / positive.sum(1), scores
 
 
-def pull(
-    scores: torch.Tensor, before: torch.Tensor, documents: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def pull(scores: torch.Tensor, before: torch.Tensor, documents: torch.Tensor, temperature: float) -> torch.Tensor:
     """KL divergence (b,) of the ranking by `scores` (b, c) from the one by the vectors `before` (b,
     dimension).
 
@@ -135,9 +132,7 @@ def pull(
 
 def state(learner: Learner) -> dict[str, torch.Tensor]:
     """A copy of the adapter's weights by the names they have in a file."""
-    from peft import get_peft_model_state_dict
-
-    found = get_peft_model_state_dict(learner.model, adapter_name=_NAME)
+    found = weights_of(learner.model, _NAME)
     return {name: value.detach().clone().contiguous() for name, value in found.items()}
 
 
@@ -165,16 +160,18 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(str(folder / WEIGHTS))
 
 
-def write_adapter(learner: Learner, weights: dict[str, torch.Tensor], folder: Path) -> None:
-    """Weights and config in PEFT's format, no pickle and no path of this machine in it."""
+def write_adapter(learner: Learner, weights: dict[str, torch.Tensor], folder: Path, base: str) -> None:
+    """Weights and config in PEFT's format: no pickle, no path of this machine, `base` as the base model's
+    name."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
-    config = learner.model.peft_config[_NAME]
-    was, config.inference_mode = config.inference_mode, True
+    (folder / WEIGHTS).chmod(0o644)  # the library writes for the owner alone; another worker may serve it
+    config = copy.copy(learner.model.peft_config[_NAME])
+    config.inference_mode, config.base_model_name_or_path = True, base
+    config.target_modules = sorted(config.target_modules)  # PEFT keeps a set, whose order changes by process
     config.save_pretrained(str(folder))
-    config.inference_mode = was
 
 
 class QuestionDropout(nn.Module):

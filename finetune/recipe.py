@@ -62,9 +62,7 @@ class RetrieverRecipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
-        problems = [
-            f"{name} = {getattr(self, name)!r}: {wanted}" for name, ok, wanted in _RULES if not ok(self)
-        ]
+        problems = [f"{name} = {getattr(self, name)!r}: {wanted}" for name, ok, wanted in _RULES if not ok(self)]
         _report(problems)
 
     def rate(self, warm: bool) -> float:
@@ -158,9 +156,7 @@ def _is(value: Any, wanted: tuple[type, ...]) -> bool:
 
 
 def _spoken(kind: type) -> str:
-    return {int: "a whole number", float: "a number", str: "a text", list: "a list of names"}.get(
-        kind, "null"
-    )
+    return {int: "a whole number", float: "a number", str: "a text", list: "a list of names"}.get(kind, "null")
 
 
 def _report(problems: list[str]) -> None:

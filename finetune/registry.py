@@ -35,7 +35,16 @@ class Registry:
     def __init__(self, db: Database, live: LiveRetriever, home: Path) -> None:
         self._db, self._live, self._home = db, live, home
 
-    def add(self, session: Session, name: str, kind: str, run: str, parent: str | None, folder: Path, accepted: bool) -> None:
+    def add(
+        self,
+        session: Session,
+        name: str,
+        kind: str,
+        run: str,
+        parent: str | None,
+        folder: Path,
+        accepted: bool,
+    ) -> None:
         """Enter a complete adapter as a candidate, in the caller's transaction."""
         session.add(
             Adapter(
@@ -51,7 +60,7 @@ class Registry:
             )
         )
 
-    def list(self) -> list[dict[str, Any]]:
+    def listing(self) -> list[dict[str, Any]]:
         """Newest first."""
         with self._db.read() as session:
             rows = session.scalars(select(Adapter).order_by(Adapter.created.desc(), Adapter.name))
@@ -150,7 +159,9 @@ class Registry:
         with self._db.write() as session:
             pointer = session.get(Pointer, kind)
             if pointer is None or pointer.champion is None:
-                raise UserError(f"no {kind} adapter serves", hint="there is nothing to roll back: the base model serves")
+                raise UserError(
+                    f"no {kind} adapter serves", hint="there is nothing to roll back: the base model serves"
+                )
             left = (pointer.champion, str(pointer.champion_path))
             back = (pointer.previous, str(pointer.previous_path)) if pointer.previous else None
             _set_states(session, kind, champion=back[0] if back else None, previous=left[0])

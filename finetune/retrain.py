@@ -21,26 +21,26 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from finetune.child import train
-from finetune.evaluate import Evaluator
+from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import GatePolicy, HeldOut, judge
-from finetune.lineage import RUNS
 from finetune.materialise import materialise
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
+from finetune.runs import Runs, read_json, write_json
 from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
 from kernel.embedder import SentenceTransformerEmbedder
 from kernel.epochs import Epochs
-from kernel.errors import NotFound, Refused, RepriseError, UserError
+from kernel.errors import RepriseError, UserError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.ports import VectorIndex
+from kernel.types import Progress
 from rehearsal.mix import Mix, Mixer, Row
 from rehearsal.tables import Example, MixRow
 from retrieval.live import RETRIEVER, LiveRetriever
 
-Progress = Callable[[str, int, int], None]
 METRIC = "ndcg@10"
 SECONDS_PER_EXAMPLE_EPOCH = 0.04
 """A first estimate of cost, on two cores; replaced by this platform's own runs once there is one."""
@@ -59,17 +59,25 @@ class Retrainer:
         evaluator: Evaluator,
         registry: Registry,
         live: LiveRetriever,
+        runs: Runs,
         home: Path,
     ) -> None:
         self._db, self._index, self._epochs, self._embedder = db, index, epochs, embedder
         self._mixer, self._evaluator, self._registry, self._live = mixer, evaluator, registry, live
-        self._home = home
+        self._runs, self._home = runs, home
         self.step: Callable[[str], None] = lambda _name: None
 
-    # --- asking ---------------------------------------------------------------------------------------------------------
+    # --- asking ----------------------------------------------------------------------------------
 
     def request(
-        self, kind: str, *, policy: str, rho: float, seed: int, workspace: str | None, control: str | None = None
+        self,
+        kind: str,
+        *,
+        policy: str,
+        rho: float,
+        seed: int,
+        workspace: str | None,
+        control: str | None = None,
     ) -> str:
         """Enter a run; its id.
 
@@ -110,11 +118,17 @@ class Retrainer:
         with self._db.read() as session:
             ids = [row.example for row in mix.rows]
             questions = list(session.scalars(select(Example.question).where(Example.id.in_(ids))))
-            done = list(session.scalars(select(Run).where(Run.finished.is_not(None)).order_by(Run.created.desc()).limit(5)))
+            done = list(
+                session.scalars(select(Run).where(Run.finished.is_not(None)).order_by(Run.created.desc()).limit(5))
+            )
         rates = sorted(r.metrics["seconds_per_example"] for r in done if r.metrics.get("seconds_per_example"))
         rate = rates[len(rates) // 2] if rates else SECONDS_PER_EXAMPLE_EPOCH * recipe.epochs
         tokens = sum(self._embedder.count_tokens(questions)) * recipe.epochs
-        cost = {"examples": len(mix.rows), "tokens": tokens, "seconds_estimate": round(rate * len(mix.rows) + 10)}
+        cost = {
+            "examples": len(mix.rows),
+            "tokens": tokens,
+            "seconds_estimate": round(rate * len(mix.rows) + 10),
+        }
         return {
             "kind": kind,
             "policy": policy,
@@ -127,7 +141,7 @@ class Retrainer:
             "cost": cost,
         }
 
-    # --- doing ----------------------------------------------------------------------------------------------------------
+    # --- doing -----------------------------------------------------------------------------------
 
     def run(self, run: str, progress: Progress) -> dict[str, Any]:
         """Take a run from whatever state it is in to its verdict; its result.
@@ -136,35 +150,47 @@ class Retrainer:
             TrainingFailed: training ended badly; the run says why, and nothing that serves was touched.
         """
         try:
-            while (state := self._get(run).state) in _STAGES:
+            while (state := self._runs.get(run).state) in _STAGES:
                 progress(_STAGES[state][1], 0, 0)
                 _STAGES[state][0](self, run, progress)
                 self.step(state)
         except Cancelled:
-            self._fail(run, {"code": "cancelled", "message": "the run was cancelled", "hint": "start another when you like"})
+            self._runs.fail(
+                run,
+                {
+                    "code": "cancelled",
+                    "message": "the run was cancelled",
+                    "hint": "start another when you like",
+                },
+            )
             raise
         except RepriseError as error:
-            self._fail(run, error.as_json())
+            self._runs.fail(run, error.as_json())
             raise
-        return self.result(run)
+        return self._runs.result(run)
 
     def _stage_draw(self, run: str, _progress: Progress) -> None:
-        row = self._get(run)
+        row = self._runs.get(run)
         mix = self._draw(row.options["policy"], row.options["rho"], row.options["seed"], row.workspace)
-        folder = self._folder(run)
+        folder = self._runs.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / "manifest.json", mix.to_json())
+        write_json(folder / "manifest.json", mix.to_json())
         with self._db.write() as session:
             session.execute(delete(MixRow).where(MixRow.run == run))
             session.add_all(MixRow(run=run, example=r.example, part=r.part) for r in mix.rows)
             session.execute(
                 update(Run)
                 .where(Run.id == run)
-                .values(state="drawn", epoch=mix.epoch, parent=self._live.champion(), adapter=f"{row.kind}-{run[4:]}")
+                .values(
+                    state="drawn",
+                    epoch=mix.epoch,
+                    parent=self._live.champion(),
+                    adapter=f"{row.kind}-{run[4:]}",
+                )
             )
 
     def _stage_train(self, run: str, progress: Progress) -> None:
-        row, folder = self._get(run), self._folder(run)
+        row, folder = self._runs.get(run), self._runs.folder(run)
         mix = self._recheck(run)
         started = time.perf_counter()
         if not (folder / "adapter" / "manifest.json").exists():
@@ -188,40 +214,40 @@ class Retrainer:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _stage_evaluate(self, run: str, progress: Progress) -> None:
-        row, folder = self._get(run), self._folder(run)
-        mix = Mix.from_json(_read_json(folder / "manifest.json"))
+        row, folder = self._runs.get(run), self._runs.folder(run)
+        mix = Mix.from_json(read_json(folder / "manifest.json"))
         adapter, path = str(row.adapter), str((folder / "adapter").relative_to(self._home))
         self._live.load(adapter, path)
         if row.parent:
             self._live.load(row.parent, self._registry.path(row.parent))
         questions = self._evaluator.questions(row.workspace)
         names = {"base": None, "champion": row.parent, "challenger": adapter}
-        scores = {}
+        scores: dict[str, Scores] = {}
         for i, (model, name) in enumerate(names.items()):
             progress("evaluating", i, len(names))
             same = next((m for m in scores if names[m] == name), None)
             scores[model] = scores[same] if same else self._evaluator.score(questions, name)
-        held_out = self._held_out(questions, mix, row.parent)
+        judged = [model for model in names if model != "champion" or row.parent]
         policy = GatePolicy()
         verdict = judge(
-            {model: s.dense for model, s in scores.items()},
-            held_out,
-            policy,
+            {model: scores[model].dense for model in judged},
+            _held_out(questions, mix, row.parent),
+            policy=policy,
             seed=row.options["seed"],
             metric=METRIC,
-            served_scores={model: s.served for model, s in scores.items()},
+            served_scores={model: scores[model].served for model in judged},
         )
         metrics = row.metrics | {
             model: {METRIC: _mean(s.dense), f"served_{METRIC}": _mean(s.served)} for model, s in scores.items()
         }
         metrics["held_out"] = len(questions)
         told = verdict.to_json()
-        _write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": asdict(policy)})
+        write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": asdict(policy)})
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="evaluated", verdict=told, metrics=metrics))
 
     def _stage_decide(self, run: str, _progress: Progress) -> None:
-        row, folder = self._get(run), self._folder(run)
+        row, folder = self._runs.get(run), self._runs.folder(run)
         accepted = bool((row.verdict or {}).get("accepted"))
         with self._db.write() as session:
             self._registry.add(session, str(row.adapter), row.kind, run, row.parent, folder / "adapter", accepted)
@@ -231,70 +257,7 @@ class Retrainer:
         pointer = self._live.pointer()
         self._live.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
 
-    # --- looking --------------------------------------------------------------------------------------------------------
-
-    def result(self, run: str) -> dict[str, Any]:
-        """The JSON of `reprise retrain`."""
-        row = self._get(run)
-        manifest = self._folder(run) / "manifest.json"
-        return {
-            "run": run,
-            "kind": row.kind,
-            "state": row.state,
-            "adapter": row.adapter if row.state in ("accepted", "rejected") else None,
-            "parent": row.parent,
-            "options": row.options,
-            "workspace": row.workspace,
-            "manifest": str(manifest) if manifest.exists() else None,
-            "metrics": row.metrics,
-            "verdict": row.verdict,
-            "error": row.error,
-            "seconds": round(((row.finished or now_ms()) - row.created) / 1000, 1),
-        }
-
-    def list(self) -> list[dict[str, Any]]:
-        """Newest first."""
-        with self._db.read() as session:
-            ids = list(session.scalars(select(Run.id).order_by(Run.created.desc()).limit(100)))
-        return [self.result(run) for run in ids]
-
-    def manifest(self, run: str) -> dict[str, Any]:
-        """The mix of a run, each row with its question if that is still known."""
-        self._get(run)
-        file = self._folder(run) / "manifest.json"
-        if not file.exists():
-            raise NotFound(f"{run!r} has no mix yet", hint="it is drawn when the run starts")
-        mix = _read_json(file)
-        with self._db.read() as session:
-            ids = [row["example"] for row in mix["rows"]]
-            known = dict(session.execute(select(Example.id, Example.question).where(Example.id.in_(ids))).tuples())
-        for row in mix["rows"]:
-            row["question"] = known.get(row["example"])
-        return mix
-
-    def verdict(self, run: str) -> dict[str, Any]:
-        """The gate's verdict, from the stored report.
-
-        Raises:
-            Refused: the run has none.
-        """
-        row = self._get(run)
-        file = self._folder(run) / "report.json"
-        if not file.exists():
-            raise Refused(f"{run!r} has no verdict: it is {row.state}", hint="wait for it to end", code="no_verdict")
-        return _read_json(file)["verdict"]
-
-    def clean_up(self) -> None:
-        """Remove folders of runs that no row knows (a crash before the first transaction)."""
-        folders = self._home / RUNS
-        if folders.is_dir():
-            with self._db.read() as session:
-                known = set(session.scalars(select(Run.id)))
-            for folder in folders.iterdir():
-                if folder.name not in known:
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    # --- parts ----------------------------------------------------------------------------------------------------------
+    # --- parts -----------------------------------------------------------------------------------
 
     def _draw(self, policy: str, rho: float, seed: int, workspace: str | None, *, empty_ok: bool = False) -> Mix:
         lineage = self._registry.lineage(RETRIEVER)
@@ -311,52 +274,25 @@ class Retrainer:
 
     def _recheck(self, run: str) -> Mix:
         """The mix without what went away since it was drawn; the manifest on disk says so."""
-        file = self._folder(run) / "manifest.json"
-        mix = Mix.from_json(_read_json(file))
+        file = self._runs.folder(run) / "manifest.json"
+        mix = Mix.from_json(read_json(file))
         gone = set(self._mixer.gone(mix))
         if not gone:
             return mix
         rows: tuple[Row, ...] = tuple(row for row in mix.rows if row.example not in gone)
         excluded = mix.excluded | {"gone since the mix was drawn": len(gone)}
         mix = Mix.from_json(mix.to_json() | {"rows": [asdict(row) for row in rows], "excluded": excluded})
-        if not (self._folder(run) / "config.json").exists():
-            _write_json(file, mix.to_json())
+        if not (self._runs.folder(run) / "config.json").exists():
+            write_json(file, mix.to_json())
             with self._db.write() as session:
                 session.execute(delete(MixRow).where(MixRow.run == run, MixRow.example.in_(gone)))
             return mix
         # Training had started on rows that have no right to be there any more: it starts over without them.
         for name in ("config.json", "train.jsonl", "vectors.npy"):
-            (self._folder(run) / name).unlink(missing_ok=True)
+            (self._runs.folder(run) / name).unlink(missing_ok=True)
         for name in ("checkpoints", "adapter"):
-            shutil.rmtree(self._folder(run) / name, ignore_errors=True)
+            shutil.rmtree(self._runs.folder(run) / name, ignore_errors=True)
         return self._recheck(run)
-
-    def _held_out(self, questions: list[Any], mix: Mix, parent: str | None) -> list[HeldOut]:
-        """New slices are those the mix brings something new of; without a champion everything is new."""
-        new = {row.slice for row in mix.rows if row.part == "new"}
-        return [
-            HeldOut(
-                example=q.example,
-                slice=q.slice,
-                part="new" if parent is None or q.slice in new else "old",
-                pinned=q.pinned,
-            )
-            for q in questions
-        ]
-
-    def _folder(self, run: str) -> Path:
-        return self._home / RUNS / run
-
-    def _get(self, run: str) -> Run:
-        with self._db.read() as session:
-            found = session.get(Run, run)
-        if found is None:
-            raise NotFound(f"no run {run!r}", hint="the Adapters page and `GET /v1/retrains` list them")
-        return found
-
-    def _fail(self, run: str, error: dict[str, str]) -> None:
-        with self._db.write() as session:
-            session.execute(update(Run).where(Run.id == run).values(state="failed", error=error, finished=now_ms()))
 
 
 _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
@@ -365,6 +301,20 @@ _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
     "trained": (Retrainer._stage_evaluate, "evaluating"),
     "evaluated": (Retrainer._stage_decide, "judging"),
 }
+
+
+def _held_out(questions: list[Question], mix: Mix, parent: str | None) -> list[HeldOut]:
+    """New slices are those the mix brings something new of; without a champion everything is new."""
+    new = {row.slice for row in mix.rows if row.part == "new"}
+    return [
+        HeldOut(
+            example=q.example,
+            slice=q.slice,
+            part="new" if parent is None or q.slice in new else "old",
+            pinned=q.pinned,
+        )
+        for q in questions
+    ]
 
 
 def _check_kind(kind: str) -> None:
@@ -399,13 +349,3 @@ def _training_metrics(file: Path) -> dict[str, Any]:
 
 def _mean(scores: dict[str, float]) -> float | None:
     return round(sum(scores.values()) / len(scores), 4) if scores else None
-
-
-def _write_json(file: Path, value: Any) -> None:
-    aside = file.with_suffix(".tmp")
-    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1))
-    aside.replace(file)
-
-
-def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text())

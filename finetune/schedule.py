@@ -25,11 +25,13 @@ class Schedules:
     def __init__(self, db: Database, owner: str) -> None:
         self._db, self._owner = db, owner
 
-    def list(self) -> list[dict[str, Any]]:
+    def listing(self) -> list[dict[str, Any]]:
         with self._db.read() as session:
             return [_json(s) for s in session.scalars(select(Schedule).order_by(Schedule.created))]
 
-    def add(self, cron: str, kind: str = "retriever", workspace: str | None = None, **options: Any) -> list[dict[str, Any]]:
+    def add(
+        self, cron: str, kind: str = "retriever", workspace: str | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
         """Add a schedule of five fields, or six with seconds last; all schedules.
 
         Raises:
@@ -55,13 +57,13 @@ class Schedules:
             )
             session.add(schedule)
             record(session, "schedule.add", schedule.id, cron=cron, kind=kind)
-        return self.list()
+        return self.listing()
 
     def remove(self, schedule: str) -> list[dict[str, Any]]:
         with self._db.write() as session:
             session.delete(self._found(session, schedule))
             record(session, "schedule.remove", schedule)
-        return self.list()
+        return self.listing()
 
     def pause(self, schedule: str) -> list[dict[str, Any]]:
         """Pause, or go on when it is paused. A paused schedule's missed times are not made up for."""
@@ -70,7 +72,7 @@ class Schedules:
             found.paused = 1 - found.paused
             found.next = following(found.cron, now_ms())
             record(session, "schedule.pause" if found.paused else "schedule.resume", schedule)
-        return self.list()
+        return self.listing()
 
     def fire(self, start: Callable[[Schedule], str]) -> list[str]:
         """Start what is due; the jobs started. A due time that two beats see is taken by one of them."""

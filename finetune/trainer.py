@@ -9,7 +9,8 @@ there:
     written last: its existence means that the run is complete error.json               why it ended badly:
     code, message, hint
 
-Standard output is for the parent: one JSON line per step, {"step", "steps", "loss"}.
+Standard output is for the parent: one JSON line per step, {"step", "steps", "loss"}. Standard input, if it is a pipe,
+is the parent's sign of life.
 
     exit code    0 done    1 a fault    2 the folder cannot be trained on    3 the loss is not a number
                  4 no room on the disk    5 the parent is gone, or another child has the folder
@@ -24,11 +25,13 @@ import hashlib
 import json
 import math
 import os
+import stat
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,12 +59,11 @@ def main(arguments: Sequence[str]) -> int:
         _say("usage: python -m finetune.trainer RUN_DIR")
         return 2
     run = Path(arguments[0])
+    _end_with_parent()
     try:
         train(run)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
         return 5
     except Exception as error:
         return _report(run, error)
@@ -89,10 +91,12 @@ def train(run: Path) -> Path:
 
 def _set_up(run: Path) -> Training:
     """All that can be checked cheaply comes before the model is loaded."""
-    from finetune.checkpoint import require_room
     from finetune.data import read_config, read_train_set
 
     config, data = read_config(run), read_train_set(run)
+
+    from finetune.checkpoint import require_room
+
     require_room(run, _ROOM)
 
     from finetune.training import begin, resume
@@ -122,7 +126,7 @@ def _finish(training: Training) -> None:
     from finetune.model import write_adapter
 
     folder = (training.run / MANIFEST).parent
-    write_adapter(training.learner, training.result, folder)
+    write_adapter(training.learner, training.result, folder, training.config.base_name)
     lines = [
         {"example": row.example, "part": row.part, "loss": round(training.losses[i], 6)}
         for i, row in enumerate(training.data.rows)
@@ -136,7 +140,7 @@ def _manifest(training: Training, folder: Path) -> dict[str, Any]:
     return {
         "format": 1,
         "kind": "retriever",
-        "base": {"name": base.name, "sha256": weights_sha256(base)},
+        "base": {"name": config.base_name, "sha256": weights_sha256(base)},
         "adapter": {"sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()},
         "parent": config.parent,
         "warm_start": config.champion is not None,
@@ -161,7 +165,23 @@ def _manifest(training: Training, folder: Path) -> dict[str, Any]:
     }
 
 
-# --- files and streams -------------------------------------------------------------------------------------
+# --- streams and files ---------------------------------------------------------------------------------------
+
+
+def _end_with_parent() -> None:
+    """Where standard input is a pipe, end as soon as it is closed: a parent that was killed leaves no orphan.
+
+    That may be in the middle of anything, and is as good as a kill: the next child goes on from a checkpoint.
+    """
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(5)
+
+    with suppress(OSError):
+        if stat.S_ISFIFO(os.fstat(0).st_mode):
+            threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -175,9 +195,7 @@ def _alone(run: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Conflict(
-                f"another process trains {str(run)!r}", hint="wait for it to end", code="taken"
-            ) from error
+            raise Conflict(f"another process trains {str(run)!r}", hint="wait for it to end", code="taken") from error
         yield
 
 
@@ -196,9 +214,7 @@ def _report(run: Path, error: Exception) -> int:
 
 def _fault(error: Exception) -> RepriseError:
     if isinstance(error, OSError) and error.errno == 28:  # ENOSPC, however early the disk was asked
-        return DiskFull(
-            "the disk was full", hint="free some room and start the run again: it goes on from there"
-        )
+        return DiskFull("the disk was full", hint="free some room and start the run again: it goes on from there")
     return TrainingFailed(f"{type(error).__name__}: {error}", hint="the log of the training has the trace")
 
 

@@ -170,7 +170,7 @@ def rate_at(step: int, steps: int, peak: float, warmup: float) -> float:
     return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
 
 
-# --- private ------------------------------------------------------------------------------------------------
+# --- private ------------------------------------------------------------------------------------
 
 
 def _pull_back(training: Training, batch: Batch, scores: torch.Tensor) -> torch.Tensor | float:

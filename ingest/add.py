@@ -10,37 +10,35 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from ingest.chunk import Chunker
+from ingest.library import needed, read_as
 from ingest.parse import parse
-from ingest.publish import PublishHandler, Staged, live_version
+from ingest.publish import PublishHandler, Staged, check_source, live_version, named
 from ingest.tables import Document, Version
-from kernel.database import Database
+from kernel.database import Database, alone
 from kernel.epochs import Epochs
-from kernel.errors import Conflict, DiskFull, RepriseError, TryAgain
+from kernel.errors import DiskFull, RepriseError, TryAgain
 from kernel.ids import digest, fresh, now_ms
 from kernel.index.schema import unborn
 from kernel.jobs import Cancelled
 from kernel.ports import Blobs, Embedder, VectorIndex
 from kernel.settings import Settings
-from kernel.types import ChunkDraft, Parsed
+from kernel.types import ChunkDraft, Parsed, Progress, silent
 
 log = logging.getLogger(__name__)
 
 Status = Literal["published", "unchanged", "refused", "failed"]
-Progress = Callable[[str, int, int], None]
 _BATCH_FILES, _BATCH_BYTES = 64, 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A file on its way in. `explicit` says that a person named the document (`--as`), so another source may continue it."""
+    """A file on its way in. `explicit`: a person named the document (`--as`), so another source may continue it."""
 
     path: str
     name: str
@@ -57,6 +55,8 @@ class _Item:
 
     file: Incoming
     blob: str = ""
+    continues: bool = False
+    """An earlier file of the batch has its name, so what is live now is not what it will be compared with."""
     parsed: Parsed | None = None
     drafts: tuple[ChunkDraft, ...] = ()
     staged: Staged | None = None
@@ -81,17 +81,17 @@ class Ingest:
         self._chunker = Chunker(embedder.count_tokens, min(settings.chunk_tokens, embedder.max_tokens))
         self.step: Callable[[str], None] = lambda _name: None
 
-    def add(
-        self, files: Iterable[Incoming], progress: Progress = lambda _s, _d, _t: None, total: int = 0
-    ) -> dict[str, Any]:
+    def add(self, files: Iterable[Incoming], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
         """Publish files; the JSON of `reprise ingest`. Takes them one batch at a time, whatever their number."""
         started = time.perf_counter()
         rows: list[dict[str, Any]] = []
+
+        def report(stage: str) -> None:
+            progress(stage, len(rows), max(total, len(rows)))
+
         for batch in _batches(files):
-            rows += self._add_batch(
-                batch, lambda stage, done=len(rows): progress(stage, done, max(total, done))
-            )
-            progress("published", len(rows), max(total, len(rows)))
+            rows += self._add_batch(batch, report)
+            report("published")
         return {
             "documents": rows,
             "seconds": round(time.perf_counter() - started, 3),
@@ -101,21 +101,24 @@ class Ingest:
     def restore(self, document: Document, version: Version, content: bytes) -> dict[str, Any]:
         """Publish an older version's bytes again, as a new version."""
         file = Incoming(
-            path=document.name,
+            path=read_as(document.name, version.media_type, content),
             name=document.name,
             source=document.source,
             workspace=document.workspace,
             content=content,
         )
-        return self._add_batch([file], lambda _stage: None)[0]
+        return self._add_batch([file], lambda _stage: None)[0] | {"path": document.name}
 
-    # --- a batch --------------------------------------------------------------------------------------------------------
+    # --- a batch ---------------------------------------------------------------------------------
 
     def _add_batch(self, files: Sequence[Incoming], progress: Callable[[str], None]) -> list[dict[str, Any]]:
         items = [_Item(file) for file in files]
         progress("parsing")
+        named: set[tuple[str, str]] = set()
         for item in items:
-            self._guard(item, lambda item: self._prepare(item))
+            item.continues = (item.file.workspace, item.file.name) in named
+            named.add((item.file.workspace, item.file.name))
+            self._guard(item, self._prepare)
         for wave in _waves([item for item in items if item.row is None]):
             progress("embedding")
             self._publish_wave(wave, progress)
@@ -129,7 +132,7 @@ class Ingest:
         file = item.file
         self._check_room()
         item.blob = digest(file.content)
-        unchanged = self._unchanged(file, item.blob)
+        unchanged = None if item.continues else self._unchanged(file, item.blob)
         if unchanged is not None:
             item.row = unchanged
             return
@@ -138,20 +141,18 @@ class Ingest:
 
     def _unchanged(self, file: Incoming, blob: str) -> dict[str, Any] | None:
         with self._db.read() as session:
-            document = _named(session, file)
+            document = named(session, file.workspace, file.name)
             live = live_version(session, document.id) if document else None
             if document is None or live is None or live.sha256 != blob:
                 return None
-            _check_source(document, file)
+            check_source(document, file.source, file.explicit)
             return _row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
 
     def _publish_wave(self, items: Sequence[_Item], progress: Callable[[str], None]) -> None:
         """Publish items of different documents in one flip; one by one when that one is lost to a race."""
         live = [item for item in items if self._guard(item, self._stage) and item.row is None]
         try:
-            self._insert(live)
-            progress("publishing")
-            self._epochs.flip([item.staged.change for item in live if item.staged])
+            self._show(live, progress)
         except (TryAgain, RepriseError, Cancelled) as error:
             for item in live:
                 self._forget(item)
@@ -176,9 +177,7 @@ class Ingest:
             if item.row is not None:
                 return
             try:
-                self._insert([item])
-                assert item.staged is not None
-                self._epochs.flip([item.staged.change])
+                self._show([item], lambda _stage: None)
             except TryAgain:
                 self._forget(item)
                 if attempt == attempts - 1:
@@ -187,7 +186,8 @@ class Ingest:
             except BaseException:
                 self._forget(item)
                 raise
-            return self._report(item)
+            self._report(item)
+            return
 
     def _stage(self, item: _Item) -> None:
         """Step 1."""
@@ -198,7 +198,8 @@ class Ingest:
         self._blobs.put(file.content)
         text_key = self._blobs.put(text)
         with self._db.write() as session:
-            document = _named(session, file)
+            alone(session, "library")
+            document = named(session, file.workspace, file.name)
             if document is None:
                 document = Document(
                     id=fresh("doc"),
@@ -213,12 +214,10 @@ class Ingest:
                 )
                 session.add(document)
                 session.flush()
-            _check_source(document, file)
+            check_source(document, file.source, file.explicit)
             live = live_version(session, document.id)
             if live is not None and live.sha256 == item.blob:
-                item.row = _row(
-                    file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept
-                )
+                item.row = _row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
                 return
             item.staged = self._publish.stage(
                 session,
@@ -236,6 +235,15 @@ class Ingest:
             self._blobs.put(text)
         self.step("staged")
 
+    def _show(self, items: Sequence[_Item], progress: Callable[[str], None]) -> None:
+        """Steps 2 to 5."""
+        changes = [item.staged.change for item in items if item.staged]
+        with self._epochs.keeping(changes):
+            self._insert(items)
+            progress("publishing")
+            if changes:
+                self._epochs.flip(changes)
+
     def _insert(self, items: Sequence[_Item]) -> None:
         """Step 2: embed what is new in all of them together, insert document by document."""
         fresh_ones = [(item, i) for item in items if item.staged for i in item.staged.diff.new]
@@ -245,9 +253,7 @@ class Ingest:
             for change in changes:
                 self._epochs.renew(change)
 
-        vectors = self._embedder.embed_documents(
-            [item.drafts[i].embedded_text for item, i in fresh_ones], alive
-        )
+        vectors = self._embedder.embed_documents([item.drafts[i].embedded_text for item, i in fresh_ones], alive)
         points: dict[str, list[Any]] = {}
         for (item, i), vector in zip(fresh_ones, vectors, strict=True):
             assert item.staged is not None
@@ -265,7 +271,7 @@ class Ingest:
             self._index.insert(some)
             self.step("inserted")
 
-    # --- outcomes -------------------------------------------------------------------------------------------------------
+    # --- outcomes --------------------------------------------------------------------------------
 
     def _guard(self, item: _Item, work: Callable[[_Item], None]) -> bool:
         """Run a step of one file; what goes wrong becomes its row. False if it did."""
@@ -281,9 +287,14 @@ class Ingest:
         return False
 
     def _forget(self, item: _Item) -> None:
-        if item.staged is not None:
-            self._epochs.abandon(item.staged.change)
-            item.staged = None
+        if item.staged is None:
+            return
+        diff = item.staged.diff
+        try:
+            self._epochs.abandon(item.staged.change, [diff.points[i] for i in diff.new])
+        except RepriseError:  # a full disk, say; it is swept when its lease has expired
+            log.exception("sweeping what is left of %r", item.file.path)
+        item.staged = None
 
     def _report(self, item: _Item) -> None:
         staged = item.staged
@@ -300,15 +311,13 @@ class Ingest:
         )
 
     def _drop_unused(self, item: _Item) -> None:
-        """A file that did not become a version leaves no bytes behind."""
-        text_key = digest(item.parsed.text) if item.parsed else None
-        with self._db.read() as session:
-            for key in {item.blob, text_key} - {None, ""}:
-                used = (
-                    select(Version.number).where((Version.sha256 == key) | (Version.text_key == key)).limit(1)
-                )
-                if session.scalars(used).first() is None:
-                    self._blobs.delete(str(key))
+        """A file that did not become a version leaves no bytes behind, unless a job has yet to read them."""
+        keys = {item.blob, digest(item.parsed.text) if item.parsed else ""} - {""}
+        with suppress(DiskFull), self._db.write() as session:  # a write: nobody stages a version of them meanwhile
+            alone(session, "library")
+            for key in keys:
+                if not needed(session, key):
+                    self._blobs.delete(key)
 
     def _check_room(self) -> None:
         folder = self._settings.home if self._settings.home.exists() else Path()
@@ -319,22 +328,6 @@ class Ingest:
                 f"{self._settings.min_free_mb} to be safe",
                 hint="free some space, or lower REPRISE_MIN_FREE_MB; nothing was changed",
             )
-
-
-def _named(session: Session, file: Incoming) -> Document | None:
-    found = select(Document).where(
-        Document.workspace == file.workspace, Document.name == file.name, Document.state == "live"
-    )
-    return session.scalars(found).first()
-
-
-def _check_source(document: Document, file: Incoming) -> None:
-    if document.source != file.source and not file.explicit:
-        raise Conflict(
-            f"{file.name!r} is already the name of a document from {document.source!r}, and this is {file.source!r}",
-            hint=f"to make it that document's next version give --as {file.name!r}; to keep both give it another name",
-            code="name_taken",
-        )
 
 
 def _row(
@@ -389,7 +382,8 @@ def _waves(items: Sequence[_Item]) -> Iterable[list[_Item]]:
     rest = list(items)
     while rest:
         seen: set[tuple[str, str]] = set()
-        wave, later = [], []
+        wave: list[_Item] = []
+        later: list[_Item] = []
         for item in rest:
             key = (item.file.workspace, item.file.name)
             (later if key in seen else wave).append(item)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Literal
+from zlib import crc32
 
 from ingest.parse import markdown
 from ingest.split import GAP, CountTokens, Splitter, halve, surcharge, trim, weigh
@@ -26,6 +27,7 @@ _BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 _SOFT_END = re.compile(r"(?<=[.!?:;。！？])\n|\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
 _RULES = re.compile(r"(?:[ \t]*([-*_=~])[ \t]*(?:\1[ \t]*){2,}(?:\n|$))+")
 _JOINT_TOKENS = 2
+_ANCHOR_IN = 8
 
 
 class Chunker:
@@ -91,7 +93,7 @@ class Chunker:
                 rule = how == "prose" and not keep_rules and _RULES.fullmatch(text, start, end) is not None
                 units.append(_Unit(start=start, end=end, section=number, budget=budget, how=how, rule=rule))
         packs = []
-        for group in _greedy(self._fitting(text, units)):
+        for group in _greedy(text, self._fitting(text, units)):
             section = sections[group[0].section]
             label, label_tokens = labels[section.path]
             packs.append(_Pack(units=group, label=label, label_tokens=label_tokens, page=section.page))
@@ -228,9 +230,7 @@ def _line_end(text: str, start: int) -> int:
     return len(text) if end < 0 else end
 
 
-def _paragraphs(
-    text: str, section: _Section, blocks: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int, _How]]:
+def _paragraphs(text: str, section: _Section, blocks: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, _How]]:
     """The blocks of a section and the paragraphs between them, in order, without outer whitespace."""
     position = section.start
     first = bisect_right(blocks, section.start, key=lambda block: block[1])
@@ -286,20 +286,33 @@ def _cut(text: str, unit: _Unit, splitter: Splitter) -> list[_Unit]:
     return [replace(unit, start=start, end=end, how=how) for start, end in spans if start < end]
 
 
-def _greedy(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
-    """Fill chunks in order, within sections. Rules neither open nor close a chunk."""
+def _greedy(text: str, units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+    """Fill chunks in order, within sections. Rules neither open nor close a chunk.
+
+    A chunk that is half full also ends before a unit whose own content says so. Without that, one row put into a long
+    table would move the cuts of all rows after it; with it, the cuts fall back into step after a few chunks
+    (content-defined chunking: Muthitacharoen et al., LBFS, 2001).
+    """
     group: list[_Unit] = []
     size = 0
     for unit in units:
-        added = unit.size + (surcharge(unit.start - group[-1].end) if group else 0)
-        if group and (unit.section != group[0].section or size + added > unit.budget):
-            yield _without_last_rules(group)
-            group, size, added = [], 0, unit.size
+        if group:
+            gap = surcharge(unit.start - group[-1].end)
+            full = unit.section != group[0].section or size + gap + unit.size > unit.budget
+            if full or (size * 2 >= unit.budget and _is_anchor(text, unit)):
+                yield _without_last_rules(group)
+                group, size = [], 0
+            else:
+                size += gap
         if group or not unit.rule:
             group.append(unit)
-            size += added
+            size += unit.size
     if group:
         yield _without_last_rules(group)
+
+
+def _is_anchor(text: str, unit: _Unit) -> bool:
+    return crc32(text[unit.start : unit.end].encode()) % _ANCHOR_IN == 0
 
 
 def _without_last_rules(group: list[_Unit]) -> list[_Unit]:

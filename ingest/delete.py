@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from qdrant_client import models
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Text, cast, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from ingest.library import Library, find
+from ingest.library import Library, find, needed
 from ingest.publish import Dependent, live_chunks, live_version
 from ingest.tables import Chunk, Document, Position, Version
 from kernel.audit import record
-from kernel.database import Database
+from kernel.database import Database, alone
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import TryAgain
 from kernel.index.schema import keyword
 from kernel.ports import Blobs, VectorIndex
-from kernel.tables import Change
+from kernel.tables import Change, Job
 
 UNREACHABLE = [
     "backups and exports made earlier",
@@ -34,7 +34,7 @@ class Eraser(Protocol):
     """Somebody else who keeps traces of documents: turns, examples, run folders."""
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
-        """Remove every trace of the document and its chunks; what was removed, by name of a receipt's field. Repeatable."""
+        """Remove every trace of the document; what was removed, by name of a receipt's field. Repeatable."""
 
 
 class DeleteHandler:
@@ -71,29 +71,33 @@ class DeleteHandler:
             try:
                 self._epochs.flip([change])
                 break
-            except TryAgain:
-                if attempt == 4:
+            except BaseException as error:
+                self._epochs.abandon(change)
+                if attempt == 4 or not isinstance(error, TryAgain):
                     raise
         return self._erase(document.id)
 
-    def finish_interrupted(self) -> int:
-        """Erase what deletes that died after their flip left; how many there were."""
+    def finish_interrupted(self, *, orphaned: bool = False) -> int:
+        """Erase what deletes that died after their flip left; how many there were.
+
+        `orphaned` says that no other process works here: then blobs that nothing names go as well, which publishes that
+        died before their first row left, and files that were refused in a job.
+        """
         with self._db.read() as session:
             interrupted = list(session.scalars(select(Document.id).where(Document.state == "deleting")))
         for document in interrupted:
             self._erase(document)
+        if orphaned:
+            self._collect()
+            self._db.erase_traces()
         return len(interrupted)
 
-    # --- kernel.epochs.Handler ------------------------------------------------------------------------------------------
+    # --- kernel.epochs.Handler -------------------------------------------------------------------
 
     def settle(self, session: Session, change: Change, epoch: int) -> Plan:
         document = session.get(Document, change.subject)
         live = live_version(session, change.subject)
-        if (
-            document is None
-            or document.state != "live"
-            or (live.number if live else None) != change.body["base"]
-        ):
+        if document is None or document.state != "live" or (live.number if live else None) != change.body["base"]:
             raise TryAgain("the document changed meanwhile", hint="try again", code="moved")
         points = [point for point, _ in live_chunks(session, live)]
         notes: list[dict[str, Any]] = []
@@ -115,7 +119,7 @@ class DeleteHandler:
     def sweep(self, session: Session, change: Change) -> None:
         """Nothing was written."""
 
-    # --- erasing --------------------------------------------------------------------------------------------------------
+    # --- erasing ---------------------------------------------------------------------------------
 
     def _erase(self, document: str) -> dict[str, Any]:
         with self._db.read() as session:
@@ -137,13 +141,16 @@ class DeleteHandler:
         self._index.delete(points)
         keys = sorted(texts | {v.sha256 for v in versions})
         with self._db.write() as session:
+            alone(session, "library")
+            _redact_jobs(session, document)
             session.execute(delete(Position).where(Position.document == document))
             session.execute(delete(Chunk).where(Chunk.document == document))
             session.execute(delete(Version).where(Version.document == document))
             session.execute(delete(Change).where(Change.subject == document, Change.state == "done"))
-            unused = [key for key in keys if not _used(session, key)]
-            for key in unused:
-                found["blobs"] += self._blobs.delete(key)
+            for key in keys:
+                if not needed(session, key):
+                    found["blobs"] += self._blobs.delete(key)
+            found["cache_entries"] += self._library.forget(sorted(texts))  # a reader may have been quicker
             kept = {name: receipt.get(name, type(what)()) + what for name, what in found.items()}
             session.execute(
                 update(Document)
@@ -159,6 +166,14 @@ class DeleteHandler:
             "epoch": receipt.get("epoch"),
         }
 
+    def _collect(self) -> None:
+        with self._db.read() as session:
+            named = {key for keys in session.execute(select(Version.sha256, Version.text_key)) for key in keys}
+            jobs = " ".join(session.scalars(select(cast(Job.args, Text)).where(Job.state != "done")))
+        for key in list(self._blobs.keys()):
+            if key not in named and key not in jobs:
+                self._blobs.delete(key)
+
     def _remaining(self, document: str) -> int:
         """What is still there of the document, counted, not assumed: points, rows."""
         points = self._index.count(models.Filter(must=[keyword("doc", document)]))
@@ -170,6 +185,17 @@ class DeleteHandler:
         return points + rows
 
 
-def _used(session: Session, key: str) -> bool:
-    used = select(Version.number).where(or_(Version.sha256 == key, Version.text_key == key)).limit(1)
-    return session.scalars(used).first() is not None
+def _redact_jobs(session: Session, document: str) -> None:
+    """Take the document's name and source out of the jobs that report on it; rows of the ledger outlive documents."""
+    found = session.get(Document, document)
+    words = {found.name, found.source, found.title} - {""} if found else set()
+    for job in session.scalars(select(Job).where(cast(Job.result, Text).contains(document))):
+        job.args, job.result = _without(job.args, words), _without(job.result, words)
+
+
+def _without(value: Any, words: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(item, words) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without(item, words) for item in value]
+    return "[deleted]" if isinstance(value, str) and value in words else value

@@ -37,12 +37,20 @@ def fetch(url: str, max_bytes: int, timeout: float = 30) -> tuple[str, str, byte
                         asked = urljoin(asked, response.headers["location"])
                         continue
                     if response.status_code != 200:
-                        raise _refusal(url, f"the server answered {response.status_code}", "check the address in a browser")
+                        raise _refusal(
+                            url,
+                            f"the server answered {response.status_code}",
+                            "check the address in a browser",
+                        )
                     content = bytearray()
                     for part in response.iter_bytes():
                         content += part
                         if len(content) > max_bytes:
-                            raise _refusal(url, f"it is larger than {max_bytes // 2**20} MiB", "raise REPRISE_MAX_UPLOAD_MB")
+                            raise _refusal(
+                                url,
+                                f"it is larger than {max_bytes // 2**20} MiB",
+                                "raise REPRISE_MAX_UPLOAD_MB",
+                            )
                     kind = response.headers.get("content-type", "").split(";")[0].strip()
                     return _name(asked, kind), url, bytes(content)
             except httpx.HTTPError as error:

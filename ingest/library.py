@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Text, and_, cast, func, or_, select
 from sqlalchemy.orm import Session
 
+from ingest.parse.detect import detect
 from ingest.tables import Document, Position, Version
 from kernel.database import Database
 from kernel.errors import Conflict, NotFound
 from kernel.ids import iso
+from kernel.jobs import ACTIVE
 from kernel.ports import Blobs
+from kernel.tables import Job
 from kernel.types import When
+
+_TEXTS = {
+    "text/markdown": ("markdown", ".md"),
+    "text/html": ("html", ".html"),
+    "text/plain": ("plain", ".txt"),
+}
+"""Kinds of text that only a name tells apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +67,7 @@ class Library:
     def documents(self, workspace: str | None = None) -> list[dict[str, Any]]:
         """Live documents in order of name."""
         with self._db.read() as session:
-            live = (
-                select(Document).where(Document.state == "live").order_by(Document.workspace, Document.name)
-            )
+            live = select(Document).where(Document.state == "live").order_by(Document.workspace, Document.name)
             if workspace is not None:
                 live = live.where(Document.workspace == workspace)
             rows = []
@@ -126,9 +135,7 @@ class Library:
         with self._db.read() as session:
             document = find(session, doc)
             wanted = select(Version).where(Version.document == document.id, Version.state != "staged")
-            wanted = (
-                wanted.where(Version.number == number) if number else wanted.where(Version.state == "live")
-            )
+            wanted = wanted.where(Version.number == number) if number else wanted.where(Version.state == "live")
             version = session.scalars(wanted).first()
             if version is None:
                 raise NotFound(
@@ -202,14 +209,10 @@ class Library:
         with self._db.read() as session:
             rows: list[dict[str, Any]] = []
             born = select(Version, Document).join(Document, Document.id == Version.document)
-            for version, document in session.execute(
-                born.where(Version.born > since, Version.state != "staged")
-            ):
+            for version, document in session.execute(born.where(Version.born > since, Version.state != "staged")):
                 what = "added" if version.number == 1 else "changed"
                 rows.append(_change(version.born, version.created, document, version.number, what))
-            for document in session.scalars(
-                select(Document).where(Document.state.in_(("deleting", "deleted")))
-            ):
+            for document in session.scalars(select(Document).where(Document.state.in_(("deleting", "deleted")))):
                 receipt = document.receipt or {}
                 if receipt.get("epoch", 0) > since:
                     rows.append(_change(receipt["epoch"], receipt["at"], document, None, "deleted"))
@@ -222,9 +225,7 @@ class Library:
         with self._db.read() as session:
             rows = session.execute(
                 select(Position, Version, Document)
-                .join(
-                    Version, and_(Version.document == Position.document, Version.number == Position.version)
-                )
+                .join(Version, and_(Version.document == Position.document, Version.number == Position.version))
                 .join(Document, Document.id == Position.document)
                 .where(
                     Position.point.in_(points),
@@ -235,39 +236,33 @@ class Library:
                 )
                 .order_by(Version.number)
             ).all()
-        return {
-            position.point: Placed(
-                point=position.point,
-                document=document.id,
-                name=document.name,
-                title=document.title,
-                version=version.number,
-                start=position.start,
-                end=position.end,
-                page=position.page,
-                heading=position.heading,
-                text=self.text_of(version.text_key)[position.start : position.end],
-            )
-            for position, version, document in rows
-        }
+        found: dict[str, Placed] = {}
+        for position, version, document in rows:
+            with suppress(NotFound):  # a delete took the text since the rows were read
+                found[position.point] = Placed(
+                    point=position.point,
+                    document=document.id,
+                    name=document.name,
+                    title=document.title,
+                    version=version.number,
+                    start=position.start,
+                    end=position.end,
+                    page=position.page,
+                    heading=position.heading,
+                    text=self.text_of(version.text_key)[position.start : position.end],
+                )
+        return found
 
     def counts(self) -> dict[str, int]:
         """Documents, versions and visible chunks, for the status pages."""
         with self._db.read() as session:
             live = Version.state == "live"
             return {
-                "documents": session.scalar(
-                    select(func.count()).select_from(Document).where(Document.state == "live")
-                )
+                "documents": session.scalar(select(func.count()).select_from(Document).where(Document.state == "live"))
                 or 0,
-                "versions": session.scalar(
-                    select(func.count()).select_from(Version).where(Version.state != "staged")
-                )
+                "versions": session.scalar(select(func.count()).select_from(Version).where(Version.state != "staged"))
                 or 0,
-                "chunks": session.scalar(
-                    select(func.sum(Version.chunks_new + Version.chunks_kept)).where(live)
-                )
-                or 0,
+                "chunks": session.scalar(select(func.sum(Version.chunks_new + Version.chunks_kept)).where(live)) or 0,
             }
 
     def _chunk_texts(self, document: str, number: int) -> list[str]:
@@ -296,13 +291,24 @@ def find(session: Session, doc: str, workspace: str | None = None) -> Document:
     named = select(Document).where(Document.name == doc, Document.state == "live")
     found = list(session.scalars(named.where(Document.workspace == workspace) if workspace else named))
     if not found:
-        raise NotFound(
-            f"no document {doc!r}", hint="`reprise documents` lists them; give an id or an exact name"
-        )
+        raise NotFound(f"no document {doc!r}", hint="`reprise documents` lists them; give an id or an exact name")
     if len(found) > 1:
         where = ", ".join(sorted(d.workspace for d in found))
         raise Conflict(f"several workspaces have a document {doc!r}: {where}", hint="give the document's id")
     return found[0]
+
+
+def read_as(name: str, media_type: str, content: bytes) -> str:
+    """A file name under which `content` is read as `media_type`: a person may have given it any name."""
+    kind, suffix = _TEXTS.get(media_type, ("", ""))
+    return name + suffix if kind and detect(content, name) != kind else name
+
+
+def needed(session: Session, blob: str) -> bool:
+    """True while a version is made of the blob, or an accepted job has yet to read it."""
+    versions = select(Version.number).where(or_(Version.sha256 == blob, Version.text_key == blob))
+    jobs = select(Job.id).where(Job.state.in_(ACTIVE), cast(Job.args, Text).contains(blob))
+    return any(session.execute(named.limit(1)).first() is not None for named in (versions, jobs))
 
 
 def _change(epoch: int, at: int, document: Document, version: int | None, what: str) -> dict[str, Any]:

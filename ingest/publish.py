@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from ingest.tables import Chunk, Document, Position, Version
 from kernel.epochs import Death, Epochs, Plan
-from kernel.errors import TryAgain, UserError
-from kernel.ids import derived, digest, iso, now_ms
+from kernel.errors import Conflict, TryAgain, UserError
+from kernel.ids import derived, digest, fresh, iso, now_ms
 from kernel.tables import Change
 from kernel.types import OPEN, ChunkDraft, Parsed
 
@@ -62,9 +62,18 @@ def chunk_digest(draft: ChunkDraft) -> str:
 
 
 def difference(
-    live: Sequence[tuple[str, str]], drafts: Sequence[ChunkDraft], document: str, version: int, chunker: str
+    live: Sequence[tuple[str, str]],
+    drafts: Sequence[ChunkDraft],
+    document: str,
+    version: int,
+    chunker: str,
+    attempt: str = "",
 ) -> Diff:
-    """Pair chunks of equal digest, in order, each at most once. `live` is (point, digest) in order."""
+    """Pair chunks of equal digest, in order, each at most once. `live` is (point, digest) in order.
+
+    `attempt` keeps the points of two attempts at one version apart: an attempt that was swept while it was slow may
+    still insert its own, and they must be nobody else's.
+    """
     standing: dict[str, deque[str]] = defaultdict(deque)
     for point, fingerprint in live:
         standing[fingerprint].append(point)
@@ -74,7 +83,7 @@ def difference(
         if same:
             points.append(same.popleft())
         else:
-            points.append(derived("chunk", document, version, chunker, draft.ordinal))
+            points.append(derived("chunk", document, version, chunker, attempt, draft.ordinal))
             new.append(draft.ordinal)
     kept = set(points)
     return Diff(points=tuple(points), new=tuple(new), retired=tuple(p for p, _ in live if p not in kept))
@@ -117,17 +126,10 @@ class PublishHandler:
                     hint="versions of a document arrive in order of their dates; give a later --at",
                     code="out_of_order",
                 )
-            starts = (
-                live.valid_from + 1
-            )  # a live version dated in the future, or two publishes in one millisecond
-        numbers = (
-            select(Version.number)
-            .where(Version.document == document.id)
-            .order_by(Version.number.desc())
-            .limit(1)
-        )
+            starts = live.valid_from + 1  # a live version dated in the future, or two publishes in one millisecond
+        numbers = select(Version.number).where(Version.document == document.id).order_by(Version.number.desc()).limit(1)
         number = (session.scalars(numbers).first() or 0) + 1
-        diff = difference(live_chunks(session, live), drafts, document.id, number, chunker)
+        diff = difference(live_chunks(session, live), drafts, document.id, number, chunker, fresh("try"))
         session.add(
             Version(
                 document=document.id,
@@ -167,7 +169,7 @@ class PublishHandler:
             )
             for draft, point in zip(drafts, diff.points, strict=True)
         )
-        body = {
+        body: dict[str, Any] = {
             "version": number,
             "base": live.number if live else None,
             "title": parsed.title,
@@ -184,19 +186,13 @@ class PublishHandler:
             valid_from=starts,
         )
 
-    # --- kernel.epochs.Handler ------------------------------------------------------------------------------------------
+    # --- kernel.epochs.Handler -------------------------------------------------------------------
 
     def settle(self, session: Session, change: Change, epoch: int) -> Plan:
         document = session.get(Document, change.subject)
         live = live_version(session, change.subject)
-        if (
-            document is None
-            or document.state != "live"
-            or (live.number if live else None) != change.body["base"]
-        ):
-            raise TryAgain(
-                "another version of the document was published meanwhile", hint="try again", code="moved"
-            )
+        if document is None or document.state != "live" or (live.number if live else None) != change.body["base"]:
+            raise TryAgain("another version of the document was published meanwhile", hint="try again", code="moved")
         retired = change.body["retired"]
         notes: list[dict[str, Any]] = []
         dying: list[str] = []
@@ -233,10 +229,27 @@ class PublishHandler:
             session.execute(delete(Document).where(Document.id == document, Document.state == "live"))
 
 
+def named(session: Session, workspace: str, name: str) -> Document | None:
+    """The document that has the name now, published or still on its way."""
+    found = select(Document).where(Document.workspace == workspace, Document.name == name, Document.state == "live")
+    return session.scalars(found).first()
+
+
+def check_source(document: Document, source: str, explicit: bool) -> None:
+    """Raises:
+    Conflict: the name is taken by a document from elsewhere, and nobody said that this continues it.
+    """
+    if document.source != source and not explicit:
+        raise Conflict(
+            f"{document.name!r} is already the name of a document from {document.source!r}, and this is {source!r}",
+            hint=f"to make it that document's next version give --as {document.name!r}; "
+            "to keep both give it another name",
+            code="name_taken",
+        )
+
+
 def live_version(session: Session, document: str) -> Version | None:
-    return session.scalars(
-        select(Version).where(Version.document == document, Version.state == "live")
-    ).first()
+    return session.scalars(select(Version).where(Version.document == document, Version.state == "live")).first()
 
 
 def live_chunks(session: Session, live: Version | None) -> list[tuple[str, str]]:

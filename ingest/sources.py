@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from ingest.add import Incoming
-from kernel.errors import FileRefused, NotFound, RepriseError, UserError
 from ingest.names import safe_name
+from kernel.errors import FileRefused, NotFound, RepriseError, UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 SKIPPED = {".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", ".reprise"}
@@ -25,7 +25,9 @@ def check(paths: Sequence[str], as_name: str | None) -> None:
     """
     for path in paths:
         if not _is_url(path) and not Path(path).exists():
-            raise NotFound(f"no file or folder {path!r}", hint="check the path; nothing was changed", code="missing_path")
+            raise NotFound(
+                f"no file or folder {path!r}", hint="check the path; nothing was changed", code="missing_path"
+            )
     single = len(paths) == 1 and (_is_url(paths[0]) or (Path(paths[0]).is_file() and not _is_archive(paths[0])))
     if as_name is not None and not single:
         raise UserError("--as names one document", hint="give one file with --as")
@@ -84,9 +86,10 @@ def _content(file: Path, max_bytes: int) -> bytes:
     try:
         if file.stat().st_size > max_bytes:
             raise FileRefused(
-                f"{file.name!r} is larger than {max_bytes // 2**20} MiB", hint="split it, or raise REPRISE_MAX_UPLOAD_MB",
+                f"{file.name!r} is larger than {max_bytes // 2**20} MiB",
+                hint="split it, or raise REPRISE_MAX_UPLOAD_MB",
                 code="too_large",
-            )  # fmt: skip
+            )
         return file.read_bytes()
     except OSError as error:
         raise FileRefused(f"{str(file)!r} cannot be read: {error.strerror}", hint="check its permissions") from error
@@ -115,9 +118,10 @@ def _members(archive: Path, max_bytes: int) -> Iterator[tuple[str, str, bytes]]:
                     yield name, f"{source}!{name}", content.read()
     except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, EOFError) as error:
         raise FileRefused(
-            f"the archive {archive.name!r} cannot be read: {error}", hint="check that it opens elsewhere and has no password",
+            f"the archive {archive.name!r} cannot be read: {error}",
+            hint="check that it opens elsewhere and has no password",
             code="broken_archive",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _check_archive(archive: Path, members: int, total: int) -> None:

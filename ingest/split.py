@@ -18,7 +18,8 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 _LONG = 100
 _CHARS_PER_TOKEN = 4
 _LEAST_SIZE = 8  # no character has more tokens than this, and LlamaIndex refuses one that does not fit
-_RUN = re.compile(rf"\w{{{_LONG},}}|\s{{{_LONG},}}")
+_MARKS = r"!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f\uff01-\uff0f\uff1a-\uff1f"  # where tokenizers part words
+_RUN = re.compile(rf"[^\s{_MARKS}]{{{_LONG},}}|\s{{{_LONG},}}")
 GAP = re.compile(rf"\s{{{_LONG},}}")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CLAUSE = "[^,.;。？！\\n]+[,.;。？！\\n]?|[,.;。？！\\n]"  # LlamaIndex's own, and line ends
@@ -122,9 +123,7 @@ def halve(text: str, span: Span) -> list[Span]:
         else:
             continue
         break
-    return [
-        piece for piece in (trim(text, (start, middle)), trim(text, (middle, end))) if piece[0] < piece[1]
-    ]
+    return [piece for piece in (trim(text, (start, middle)), trim(text, (middle, end))) if piece[0] < piece[1]]
 
 
 def trim(text: str, span: Span) -> Span:

@@ -1,7 +1,7 @@
 """Documents, their versions, their chunks, and where each chunk stands in each version.
 
-A chunk's row outlives the versions that show it until a purge; its text is not here: it is the slice of a version's text
-that a position names, and that text is a blob.
+A chunk's row outlives the versions that show it until a purge; its text is not here: it is the slice of a
+version's text that a position names, and that text is a blob.
 """
 
 from __future__ import annotations

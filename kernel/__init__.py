@@ -1,1 +1,1 @@
-"""What everyone shares, and nothing else: settings, errors, ids, types, ports, database, index, embedder, jobs, audit."""
+"""What everyone shares, and nothing else: settings, errors, ids, types, ports, storage, embedder, jobs, audit."""

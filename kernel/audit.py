@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from kernel.database import alone
 from kernel.ids import canonical, digest, iso, now_ms
 from kernel.tables import AuditEntry
 
@@ -15,6 +16,7 @@ GENESIS = "0" * 64
 
 def record(session: Session, action: str, subject: str, actor: str = "local", **detail: Any) -> None:
     """Append an entry in the caller's write transaction: it stands exactly if what it reports was committed."""
+    alone(session, "audit")
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(1)).first()
     entry = AuditEntry(
         seq=(last.seq if last else 0) + 1,
@@ -34,7 +36,14 @@ def entries(session: Session, limit: int | None = None) -> list[dict[str, Any]]:
     """Newest first."""
     rows = session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(limit))
     return [
-        {"seq": e.seq, "at": iso(e.at), "actor": e.actor, "action": e.action, "subject": e.subject, **{"detail": e.detail}}
+        {
+            "seq": e.seq,
+            "at": iso(e.at),
+            "actor": e.actor,
+            "action": e.action,
+            "subject": e.subject,
+            "detail": e.detail,
+        }
         for e in rows
     ]
 

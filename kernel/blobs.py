@@ -1,15 +1,23 @@
-"""Content-addressed files: `blobs/ab/cdef…`, named by the SHA-256 of their bytes."""
+"""Content-addressed files: `blobs/ab/cdef…`, named by the SHA-256 of their bytes.
+
+A file that is being written has a name with a dot in front, which is no key. What a killed process left of such a file
+goes when it is an hour old and somebody opens the folder: nobody writes one blob for that long.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from kernel.errors import DiskFull, Failed, NotFound
 from kernel.ids import digest
+
+_STALE_SECONDS = 3600
 
 
 class FileBlobs:
@@ -18,6 +26,10 @@ class FileBlobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        for aside in folder.glob("??/.*"):
+            with suppress(FileNotFoundError):
+                if aside.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    aside.unlink()
 
     def put(self, content: bytes) -> str:
         key = digest(content)
@@ -32,6 +44,7 @@ class FileBlobs:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
+            _sync(path.parent)
         except OSError as error:
             aside.unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -67,3 +80,12 @@ class FileBlobs:
         if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
             raise NotFound(f"{key!r} is not a blob key", hint="a key is a SHA-256 in lower-case hex")
         return self._folder / key[:2] / key[2:]
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in `folder` outlast a power cut: the row that names the blob does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

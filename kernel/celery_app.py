@@ -24,7 +24,7 @@ QUEUES = ("default", "ingest", "train")
 
 def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], object]) -> Celery:
     """An app whose tasks call `run(job_id)` and `tick()`."""
-    app = Celery("reprise", broker=settings.broker_url or "memory://", set_as_current=False)
+    app = Celery("reprise", broker=settings.broker_url or "memory://localhost/", set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -48,11 +48,11 @@ def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], 
         },
     )
 
-    @app.task(name=RUN)
+    @app.task(name=RUN)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
         run(job_id)
 
-    @app.task(name=TICK)
+    @app.task(name=TICK)  # type: ignore[untyped-decorator]
     def run_tick() -> None:
         tick()
 

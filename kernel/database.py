@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -86,8 +86,22 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._write_engine.begin() as connection:
+            if connection.dialect.name == "postgresql":  # processes that start together migrate one after another
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrations'))"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def alone(session: Session, what: str) -> None:
+    """Let one write transaction at a time go past here until its end. On SQLite every write transaction is alone."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
+
+
+def affected(session: Session, statement: Update | Delete) -> int:
+    """Execute an update or delete; how many rows it changed."""
+    result: CursorResult[Any] = session.execute(statement)  # type: ignore[assignment]
+    return result.rowcount
 
 
 def _engine(url: str) -> Engine:

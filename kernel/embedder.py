@@ -107,7 +107,7 @@ class SentenceTransformerEmbedder:
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(e) for e in encoded]
 
-    # --- loading --------------------------------------------------------------------------------------------------------
+    # --- loading ---------------------------------------------------------------------------------
 
     @cached_property
     def _dimension_and_limit(self) -> tuple[int, int]:
@@ -168,7 +168,11 @@ def _encode(model: Any, texts: list[str]) -> np.ndarray:
 
     with torch.inference_mode():
         vectors = model.encode(
-            texts, batch_size=_BATCH, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+            texts,
+            batch_size=_BATCH,
+            convert_to_tensor=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
         )
         vectors = torch.nn.functional.normalize(vectors.float(), dim=-1)  # bfloat16 rows are only nearly unit
     return vectors.numpy()

@@ -16,9 +16,11 @@ This module knows points, epochs and leases; what a change means is its handler'
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,11 +28,13 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from kernel.database import Database
+from kernel.database import Database, affected
 from kernel.errors import Failed, TryAgain
 from kernel.ids import fresh, now_ms
 from kernel.ports import VectorIndex
 from kernel.tables import Change, Clock, Flip
+
+log = logging.getLogger(__name__)
 
 Step = Callable[[str], None]
 """Called between the steps of a flip with the step's name; tests kill the process there."""
@@ -76,13 +80,20 @@ class Handler(Protocol):
 class Epochs:
     """Stages changes and flips them. One per process; safe from several threads."""
 
-    def __init__(self, db: Database, index: VectorIndex, owner: str, lease_seconds: float = 30, step: Step | None = None):
+    def __init__(
+        self,
+        db: Database,
+        index: VectorIndex,
+        owner: str,
+        lease_seconds: float = 30,
+        step: Step | None = None,
+    ):
         self._db, self._index, self.owner = db, index, owner
         self._lease_ms = int(lease_seconds * 1000)
         self._handlers: dict[str, Handler] = {}
         self._turn = threading.Lock()
         self.step: Step = step or (lambda _name: None)
-        with db.write() as session:
+        with suppress(IntegrityError), db.write() as session:  # another process that starts now may be first
             if session.get(Clock, 1) is None:
                 session.add(Clock(id=1, epoch=0))
 
@@ -94,7 +105,7 @@ class Epochs:
         with self._db.read() as session:
             return session.execute(select(Clock.epoch)).scalar_one()
 
-    # --- step 1 -------------------------------------------------------------------------------------------------------
+    # --- step 1 ----------------------------------------------------------------------------------
 
     def stage(self, session: Session, kind: str, subject: str, points: Sequence[str], body: dict[str, Any]) -> str:
         """Record, in the caller's transaction, a change and the points it is going to insert."""
@@ -122,24 +133,52 @@ class Epochs:
             TryAgain: its lease had expired and somebody swept it.
         """
         with self._db.write() as session:
-            alive = session.execute(
-                update(Change)
-                .where(Change.id == change_id, Change.state == "staged", Change.owner == self.owner)
-                .values(lease_until=now_ms() + self._lease_ms)
-            ).rowcount
+            ours = (Change.id == change_id, Change.state == "staged", Change.owner == self.owner)
+            alive = affected(session, update(Change).where(*ours).values(lease_until=now_ms() + self._lease_ms))
         if not alive:
             raise TryAgain(f"change {change_id!r} was swept", hint="its owner was silent too long; try again")
 
-    def abandon(self, change_id: str) -> None:
-        """Sweep a change of ours that failed before its flip. Does nothing when a flip has taken it."""
-        with self._db.write() as session:
-            change = session.get(Change, change_id)
-            if change is None or change.state not in ("staged", "sweeping"):
-                return
-            change.state = "sweeping"
-        self._sweep(change_id)
+    @contextmanager
+    def keeping(self, change_ids: Sequence[str]) -> Iterator[None]:
+        """Renew the leases of staged changes for as long as their owner embeds, inserts and waits for its flip."""
+        over = threading.Event()
 
-    # --- steps 3 to 5 -------------------------------------------------------------------------------------------------
+        def renew() -> None:
+            ours = (Change.id.in_(change_ids), Change.state == "staged", Change.owner == self.owner)
+            while not over.wait(self._lease_ms / 4000):
+                try:
+                    with self._db.write() as session:
+                        until = now_ms() + self._lease_ms
+                        if not affected(session, update(Change).where(*ours).values(lease_until=until)):
+                            return  # flipped, or swept: their owner learns of that at its flip
+                except Exception:
+                    log.exception("renewing the leases of %s", change_ids)
+
+        thread = threading.Thread(target=renew, name="leases", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def abandon(self, change_id: str, points: Sequence[str] = ()) -> None:
+        """Sweep a change of ours that failed before its flip. Does nothing when a flip has taken it.
+
+        `points` are what it may have inserted: if somebody swept it before we did, some of them came after that.
+        """
+        with self._db.write() as session:
+            change = session.get(Change, change_id, with_for_update=True)
+            if change is not None and change.state not in ("staged", "sweeping"):
+                return
+            if change is not None:
+                change.state = "sweeping"
+        if change is None:
+            self._index.delete(points)
+        else:
+            self._sweep(change_id)
+
+    # --- steps 3 to 5 ----------------------------------------------------------------------------
 
     def flip(self, change_ids: Sequence[str], timeout: float = 120) -> int:
         """Make staged changes visible together. Returns the committed epoch in which they are.
@@ -149,15 +188,23 @@ class Epochs:
         """
         with self._turn:
             epoch = self._take(change_ids, timeout)
-            self.step("flipping")
-            self._finish(epoch)
+            try:
+                self.step("flipping")
+                self._finish(epoch)
+            except BaseException:
+                self._let_go(epoch)
+                raise
             return epoch
 
     def recover(self, *, orphaned: bool = False) -> dict[str, int]:
         """Roll expired flips forward and sweep expired stages. `orphaned` says that all other owners are dead."""
         with self._turn, self._db.read() as session:
             now = now_ms()
-            flips = [f.epoch for f in session.scalars(select(Flip).where(Flip.state == "flipping")) if orphaned or f.lease_until <= now]
+            flips = [
+                f.epoch
+                for f in session.scalars(select(Flip).where(Flip.state == "flipping"))
+                if orphaned or f.lease_until <= now
+            ]
         for epoch in flips:
             if self._adopt(epoch, orphaned=orphaned):
                 self._finish(epoch)
@@ -165,7 +212,7 @@ class Epochs:
             stale = select(Change).where(Change.state.in_(("staged", "sweeping")))
             if not orphaned:
                 stale = stale.where(Change.lease_until <= now_ms())
-            swept = list(session.scalars(stale))
+            swept = list(session.scalars(stale.with_for_update()))
             for change in swept:
                 change.state = "sweeping"
         for change in swept:
@@ -198,7 +245,7 @@ class Epochs:
         now = now_ms()
         epoch = session.execute(select(Clock.epoch)).scalar_one() + 1
         for change_id in change_ids:
-            change = session.get(Change, change_id)
+            change = session.get(Change, change_id, with_for_update=True)
             if change is None or change.state != "staged":
                 raise TryAgain(f"change {change_id!r} is not staged any more", hint="try again")
             plan = self._handlers[change.kind].settle(session, change, epoch)
@@ -218,8 +265,17 @@ class Epochs:
             expired = update(Flip).where(Flip.epoch == epoch, Flip.state == "flipping")
             if not orphaned:
                 expired = expired.where(Flip.lease_until <= now)
-            taken = session.execute(expired.values(owner=self.owner, lease_until=now + self._lease_ms)).rowcount
+            taken = affected(session, expired.values(owner=self.owner, lease_until=now + self._lease_ms))
         return bool(taken)
+
+    def _let_go(self, epoch: int) -> None:
+        """A flip of ours that could not be finished need not keep others waiting for its lease to expire."""
+        try:
+            with self._db.write() as session:
+                ours = (Flip.epoch == epoch, Flip.state == "flipping", Flip.owner == self.owner)
+                session.execute(update(Flip).where(*ours).values(lease_until=0))
+        except Exception:
+            log.exception("letting go of the flip to epoch %s", epoch)
 
     def _finish(self, epoch: int) -> None:
         """Steps 4 and 5, repeatable: whoever comes second finds the same writes done."""
@@ -233,7 +289,7 @@ class Epochs:
                 self.step("died")
         self.step("applied")
         with self._db.write() as session:
-            moved = session.execute(update(Clock).where(Clock.epoch == epoch - 1).values(epoch=epoch)).rowcount
+            moved = affected(session, update(Clock).where(Clock.epoch == epoch - 1).values(epoch=epoch))
             flip = session.get(Flip, epoch)
             if not moved:
                 if flip is not None and flip.state == "done":
@@ -253,7 +309,7 @@ class Epochs:
             return
         self._index.delete(change.points)
         with self._db.write() as session:
-            found = session.get(Change, change_id)
+            found = session.get(Change, change_id, with_for_update=True)
             if found is not None and found.state == "sweeping":
                 self._handlers[found.kind].sweep(session, found)
                 session.delete(found)

@@ -60,6 +60,8 @@ def parse_time(text: str) -> int:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise UserError(
-            f"{text!r} is not a time", hint="give ISO 8601, e.g. 2026-03-01 or 2026-03-01T09:00:00Z", code="bad_time"
+            f"{text!r} is not a time",
+            hint="give ISO 8601, e.g. 2026-03-01 or 2026-03-01T09:00:00Z",
+            code="bad_time",
         ) from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

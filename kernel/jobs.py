@@ -16,10 +16,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from kernel.database import Database
+from kernel.database import Database, affected, alone
 from kernel.errors import NotFound, RepriseError
 from kernel.ids import fresh, iso, now_ms
 from kernel.tables import Job
@@ -45,7 +45,7 @@ class Running:
         """Raises:
         Cancelled: the job is to stop here.
         """
-        if not self._ledger._beat(self.id, {"stage": stage, "done": done, "total": total}):
+        if not self._ledger._beat(self.id, self.attempt, {"stage": stage, "done": done, "total": total}):
             raise Cancelled
 
 
@@ -63,16 +63,15 @@ class Ledger:
     def register(self, kind: str, work: Work, queue: str = "default") -> None:
         self._works[kind] = (work, queue)
 
-    # --- asking for work ------------------------------------------------------------------------------------------------
+    # --- asking for work -------------------------------------------------------------------------
 
     def enqueue(self, kind: str, args: dict[str, Any], *, key: str | None = None, by: str = "person") -> str:
         """Accept a job; its id. It is in the ledger when this returns, whatever the broker does."""
         queue = self._works[kind][1]
         with self._db.write() as session:
-            serial = (session.execute(select(func.max(Job.serial))).scalar() or 0) + 1
             job = Job(
                 id=fresh("job"),
-                serial=serial,
+                serial=_next_serial(session),
                 kind=kind,
                 key=key,
                 queue=queue,
@@ -98,18 +97,20 @@ class Ledger:
     def cancel(self, job_id: str) -> dict[str, Any]:
         """A queued job is cancelled at once, a running one at its next report; an ended one stays as it is."""
         with self._db.write() as session:
-            job = _found(session, job_id)
+            job = _found(session, job_id, lock=True)
             job.cancel = 1
             if job.state == "queued":
                 job.state, job.finished = "cancelled", now_ms()
+        self._wake(job)  # what waited behind it
         return self.get(job_id)
 
     def retry(self, job_id: str) -> dict[str, Any]:
-        """Queue a failed or cancelled job again, with all its attempts."""
+        """Queue a failed or cancelled job again, with all its attempts, behind those of its key accepted since."""
         with self._db.write() as session:
-            job = _found(session, job_id)
+            job = _found(session, job_id, lock=True)
             if job.state in ("failed", "cancelled"):
                 job.state, job.attempt, job.cancel, job.error, job.finished = "queued", 0, 0, None, None
+                job.serial = _next_serial(session)
             queue = job.queue
         self.deliver(job_id, queue)
         return self.get(job_id)
@@ -118,12 +119,12 @@ class Ledger:
         with self._db.read() as session:
             return as_json(_found(session, job_id))
 
-    def list(self, limit: int = 100) -> list[dict[str, Any]]:
+    def listing(self, limit: int = 100) -> list[dict[str, Any]]:
         """Newest first."""
         with self._db.read() as session:
             return [as_json(j) for j in session.scalars(select(Job).order_by(Job.serial.desc()).limit(limit))]
 
-    # --- doing it ---------------------------------------------------------------------------------------------------------
+    # --- doing it --------------------------------------------------------------------------------
 
     def run(self, job_id: str) -> None:
         """Claim and run one job to its end; does nothing when it is not to be run now."""
@@ -131,7 +132,7 @@ class Ledger:
         if job is None:
             return
         stopped = threading.Event()
-        pulse = threading.Thread(target=self._pulse, args=(job.id, stopped), name=f"heartbeat-{job.id}", daemon=True)
+        pulse = threading.Thread(target=self._pulse, args=(job, stopped), name=f"heartbeat-{job.id}", daemon=True)
         pulse.start()
         try:
             result = self._works[job.kind][0](Running(self, job))
@@ -144,7 +145,11 @@ class Ledger:
         except Exception as error:
             log.exception("job %s (%s) failed", job.id, job.kind)
             hint = "this is a fault of Reprise: the log has the details; nothing acknowledged is lost"
-            self._end(job, "failed", error={"code": "internal", "message": f"{type(error).__name__}: {error}", "hint": hint})
+            self._end(
+                job,
+                "failed",
+                error={"code": "internal", "message": f"{type(error).__name__}: {error}", "hint": hint},
+            )
         finally:
             stopped.set()
         self._wake(job)
@@ -153,7 +158,7 @@ class Ledger:
         """Queue again, or fail for good, jobs whose worker went silent; deliver what waits. Ids delivered."""
         now = now_ms()
         with self._db.write() as session:
-            running = select(Job).where(Job.state == "running")
+            running = select(Job).where(Job.state == "running").with_for_update()
             for job in session.scalars(running):
                 if not orphaned and (job.heartbeat or 0) > now - self._lease_ms:
                     continue
@@ -174,42 +179,47 @@ class Ledger:
             self.deliver(job.id, job.queue)
         return [job.id for job in queued]
 
-    # --- the ledger's own -------------------------------------------------------------------------------------------------
+    # --- the ledger's own ------------------------------------------------------------------------
 
     def _claim(self, job_id: str) -> Job | None:
         with self._db.write() as session:
-            job = session.get(Job, job_id)
+            job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.state != "queued":
                 return None
             if job.key is not None:
-                older = select(Job.id).where(Job.key == job.key, Job.serial < job.serial, Job.state.in_(ACTIVE)).limit(1)
+                older = (
+                    select(Job.id).where(Job.key == job.key, Job.serial < job.serial, Job.state.in_(ACTIVE)).limit(1)
+                )
                 if session.scalars(older).first() is not None:
                     return None  # `_wake` delivers it when its turn comes
             job.state, job.worker, job.attempt = "running", self.owner, job.attempt + 1
             job.started = job.heartbeat = now_ms()
             return job
 
-    def _beat(self, job_id: str, progress: dict[str, Any] | None = None) -> bool:
+    def _beat(self, job_id: str, attempt: int, progress: dict[str, Any] | None = None) -> bool:
         """Record a heartbeat; False when the job is not ours to go on with."""
         values: dict[str, Any] = {"heartbeat": now_ms()}
         if progress is not None:
             values["progress"] = progress
         with self._db.write() as session:
-            ours = (Job.id == job_id, Job.state == "running", Job.worker == self.owner)
-            alive = session.execute(update(Job).where(*ours).values(**values)).rowcount
+            alive = affected(session, update(Job).where(*self._ours(job_id, attempt)).values(**values))
             return bool(alive) and not session.execute(select(Job.cancel).where(Job.id == job_id)).scalar()
 
-    def _pulse(self, job_id: str, stopped: threading.Event) -> None:
+    def _ours(self, job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
+        """True while this very attempt holds the job: a lost one may come to life beside its successor."""
+        return (Job.id == job_id, Job.state == "running", Job.worker == self.owner, Job.attempt == attempt)
+
+    def _pulse(self, job: Job, stopped: threading.Event) -> None:
         while not stopped.wait(self._lease_ms / 4000):
             try:
-                self._beat(job_id)
+                self._beat(job.id, job.attempt)
             except Exception:
-                log.exception("heartbeat of %s", job_id)
+                log.exception("heartbeat of %s", job.id)
 
     def _end(self, job: Job, state: str, *, result: Any = None, error: dict[str, Any] | None = None) -> None:
         with self._db.write() as session:
-            ours = (Job.id == job.id, Job.state == "running", Job.worker == self.owner)
             ended = None if state == "queued" else now_ms()
+            ours = self._ours(job.id, job.attempt)
             session.execute(update(Job).where(*ours).values(state=state, result=result, error=error, finished=ended))
 
     def _wake(self, job: Job) -> None:
@@ -240,8 +250,14 @@ def as_json(job: Job) -> dict[str, Any]:
     }
 
 
-def _found(session: Session, job_id: str) -> Job:
-    job = session.get(Job, job_id)
+def _next_serial(session: Session) -> int:
+    """The next place in the order of acceptance."""
+    alone(session, "jobs")
+    return (session.execute(select(func.max(Job.serial))).scalar() or 0) + 1
+
+
+def _found(session: Session, job_id: str, *, lock: bool = False) -> Job:
+    job = session.get(Job, job_id, with_for_update=lock)
     if job is None:
         raise NotFound(f"no job {job_id!r}", hint="`reprise jobs` lists them")
     return job

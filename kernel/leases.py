@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import or_, update
 from sqlalchemy.exc import IntegrityError
 
-from kernel.database import Database
+from kernel.database import Database, affected
 from kernel.ids import now_ms
 from kernel.tables import Lease
 
@@ -16,11 +16,8 @@ def acquire(db: Database, name: str, owner: str, seconds: float) -> bool:
     until = now + int(seconds * 1000)
     try:
         with db.write() as session:
-            taken = session.execute(
-                update(Lease)
-                .where(Lease.name == name, or_(Lease.owner == owner, Lease.until <= now))
-                .values(owner=owner, until=until)
-            ).rowcount
+            free = (Lease.name == name, or_(Lease.owner == owner, Lease.until <= now))
+            taken = affected(session, update(Lease).where(*free).values(owner=owner, until=until))
             if not taken and session.get(Lease, name) is None:
                 session.add(Lease(name=name, owner=owner, until=until))
                 taken = 1

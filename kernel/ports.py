@@ -87,9 +87,7 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """Name, weights hash, dimension, pooling and prefixes, as one string. Equal fingerprints mean equal vectors."""
 
-    def embed_documents(
-        self, texts: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> np.ndarray:
+    def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
         """float32 of shape (len(texts), dimension), rows of length 1. `progress` is told how many are done."""
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Settings: read once from the environment (prefix `REPRISE_`), then passed down. Nothing else reads the environment."""
+"""Settings: read once from the environment (prefix `REPRISE_`), then passed down. Nothing else reads it."""
 
 from __future__ import annotations
 
@@ -77,4 +77,6 @@ def load(**given: object) -> Settings:
             f"REPRISE_{'_'.join(map(str, problem['loc'])).upper()}={problem.get('input')!r}: {problem['msg']}"
             for problem in error.errors()
         )
-        raise UserError(f"settings do not fit: {problems}", hint="see docs/guide/settings.md", code="bad_settings") from None
+        raise UserError(
+            f"settings do not fit: {problems}", hint="see docs/guide/settings.md", code="bad_settings"
+        ) from None

@@ -6,6 +6,7 @@ committed changes of the index. An open end of either axis is `OPEN`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,14 @@ JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 RunState = Literal["requested", "drawn", "trained", "evaluated", "accepted", "rejected", "failed"]
 AdapterState = Literal["candidate", "shadow", "canary", "champion", "previous", "retired"]
 AdapterKind = Literal["retriever", "generator"]
+
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total): how far a long piece of work is. A total of 0 is not known."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A `Progress` that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
@@ -63,7 +63,13 @@ class Examples:
     kind = "examples"
 
     def __init__(self, db: Database, index: VectorIndex, embedder: Embedder, epochs: Epochs, library: Library) -> None:
-        self._db, self._index, self._embedder, self._epochs, self._library = db, index, embedder, epochs, library
+        self._db, self._index, self._embedder, self._epochs, self._library = (
+            db,
+            index,
+            embedder,
+            epochs,
+            library,
+        )
         epochs.register(self)
 
     def add(self, new: Sequence[NewExample], *, replace: bool = False) -> list[str | None]:
@@ -78,16 +84,15 @@ class Examples:
             if change is None:
                 return ids
             try:
-                self._index.insert(points)
-                self._epochs.flip([change])
+                with self._epochs.keeping([change]):
+                    self._index.insert(points)
+                    self._epochs.step("inserted")
+                    self._epochs.flip([change])
                 return ids
-            except TryAgain:
-                self._epochs.abandon(change)
-                if attempt == 4:
+            except BaseException as error:
+                self._epochs.abandon(change, [str(p.id) for p in points])
+                if attempt == 4 or not isinstance(error, TryAgain):
                     raise
-            except BaseException:
-                self._epochs.abandon(change)
-                raise
         raise AssertionError("unreachable")
 
     def _stage(self, new: Sequence[NewExample], replace: bool) -> tuple[list[str | None], str | None, list[Any]]:
@@ -110,7 +115,8 @@ class Examples:
                 session.add(example)
                 session.flush()
                 session.add_all(
-                    Ground(id=fresh("gnd"), example=example.id, document=q.document, point=q.point, quote=q.text) for q in n.quotes
+                    Ground(id=fresh("gnd"), example=example.id, document=q.document, point=q.point, quote=q.text)
+                    for q in n.quotes
                 )
                 ids.append(example.id)
                 if example.status == "staged":
@@ -159,20 +165,24 @@ class Examples:
             created=now_ms(),
         )
 
-    # --- kernel.epochs.Handler ------------------------------------------------------------------------------------------
+    # --- kernel.epochs.Handler -------------------------------------------------------------------
 
     def settle(self, session: Session, change: Change, epoch: int) -> Plan:
+        ours = Example.id.in_(change.body["examples"])
+        as_staged = select(Example.id).where(ours, Example.status.in_(("staged", "quarantined")))
+        if len(session.scalars(as_staged).all()) < len(change.body["examples"]):
+            raise TryAgain("a document that grounds an example was deleted meanwhile", hint="try again", code="moved")
         points = select(Ground.point).join(Example, Example.id == Ground.example)
-        staged = points.where(Example.id.in_(change.body["examples"]), Example.status == "staged")
-        needed = set(session.scalars(staged))
+        needed = set(session.scalars(points.where(ours, Example.status == "staged")))
         standing = select(Position.point).join(
             Version, (Version.document == Position.document) & (Version.number == Position.version)
         )
         live = set(session.scalars(standing.where(Position.point.in_(needed), Version.state == "live")))
         if needed - live:
             raise TryAgain("a passage that grounds an example was superseded meanwhile", hint="try again", code="moved")
-        olds = session.scalars(select(Example.point).where(Example.id.in_(change.body["replaced"]), Example.status == "approved"))
-        dying = tuple(olds)
+        replaced = Example.id.in_(change.body["replaced"])
+        standing_or_ours = or_(Example.status == "approved", and_(ours, Example.status == "staged"))
+        dying = tuple(session.scalars(select(Example.point).where(replaced, standing_or_ours)))
         return Plan(births=tuple(change.points), deaths=(Death(points=dying, until=now_ms()),) if dying else ())
 
     def commit(self, session: Session, change: Change, epoch: int, at: int) -> None:
@@ -200,12 +210,12 @@ class ExampleFate:
         dying: dict[str, str] = {}
         moved: dict[str, str] = {}
         for ground, example in session.execute(hit):
-            if ground.point not in retired:
-                continue
             chunk = None
             if version is not None:
                 if text is None:
                     text = self._library.text_of(session.get_one(Version, (document, version)).text_key)
+                if ground.point not in retired and ground.quote in text:
+                    continue  # a quote may reach beyond its chunk, so a chunk that stands is not enough
                 chunk = reground(session, text, document, version, ground.quote)
                 if chunk is None and not ground.quote:  # the document as a whole answers, and it still stands
                     first = select(Position.point).where(Position.document == document, Position.version == version)
@@ -214,7 +224,11 @@ class ExampleFate:
                 dying[example.id] = example.point
             else:
                 moved[ground.id] = chunk
-        notes = {"retired": sorted(dying), "moved": moved, "why": "deleted" if version is None else "superseded"}
+        notes = {
+            "retired": sorted(dying),
+            "moved": moved,
+            "why": "deleted" if version is None else "superseded",
+        }
         return sorted(dying.values()), notes
 
     def commit(self, session: Session, epoch: int, notes: dict[str, Any]) -> None:

@@ -31,13 +31,18 @@ def ground(session: Session, library: Library, row: dict[str, Any], workspace: s
     Raises:
         UserError: a document, quote or span that is not there.
     """
-    named = list(row.get("relevant") or [])
+    relevant = row.get("relevant") or []
+    if not isinstance(relevant, list):
+        raise UserError(f"relevant is {relevant!r}", hint='give a list of {"document": …} objects')
+    named = list(relevant)
     if row.get("document") is not None:
         named.append({"document": row["document"], "quote": row.get("quote")})
     quotes: list[Quote] = []
     for item in named:
         if not isinstance(item, dict) or "document" not in item:
-            raise UserError(f"{item!r} names no document", hint='give {"document": …} with "quote", or "start" and "end"')
+            raise UserError(
+                f"{item!r} names no document", hint='give {"document": …} with "quote", or "start" and "end"'
+            )
         document = find(session, str(item["document"]), None if _is_id(session, item["document"]) else workspace)
         live = live_version(session, document.id)
         if live is None:
@@ -56,7 +61,9 @@ def reground(session: Session, text: str, document: str, version: int, quote: st
 
 def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:
     positions = _positions(session, live.document, live.number)
-    quote = item.get("quote")
+    quote, span_given = item.get("quote"), (item.get("start"), item.get("end"))
+    if not isinstance(quote, str | None) or not all(isinstance(end, int | None) for end in span_given):
+        raise UserError(f"{item!r} does not fit", hint="quote is text; start and end are whole numbers")
     if quote:
         start = text.find(quote)
         if start < 0:
@@ -65,10 +72,13 @@ def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -
                 hint="give its exact words, as `reprise text` prints them",
             )
         span = (start, start + len(quote))
-    elif item.get("start") is not None and item.get("end") is not None:
-        span = (int(item["start"]), int(item["end"]))
+    elif None not in span_given:
+        span = (item["start"], item["end"])
         if not 0 <= span[0] < span[1] <= len(text):
-            raise UserError(f"the span {span} is not within the text's {len(text)} characters", hint="offsets are half-open")
+            raise UserError(
+                f"the span {span} is not within the text's {len(text)} characters",
+                hint="offsets are half-open",
+            )
     else:
         # The document as a whole. Its first chunks stand for it; what is relevant is decided by document, not by chunk.
         return [Quote(document=live.document, point=p.point, text="") for p in positions[:WHOLE_DOCUMENT_CHUNKS]]

@@ -31,13 +31,19 @@ class Memory:
     """The examples of a platform, as its doors see them. Also an `ingest.delete.Eraser`."""
 
     def __init__(self, db: Database, index: VectorIndex, library: Library, examples: Examples, search: Search) -> None:
-        self._db, self._index, self._library, self._examples, self._search = db, index, library, examples, search
+        self._db, self._index, self._library, self._examples, self._search = (
+            db,
+            index,
+            library,
+            examples,
+            search,
+        )
 
     def import_jsonl(self, content: str, workspace: str, slice_name: str | None = None) -> dict[str, Any]:
         """Take the rows of a JSONL text; what was wrong with which line. Good rows are kept whatever the others are."""
         counts: dict[str, Any] = {"imported": 0, "skipped": 0, "quarantined": 0, "errors": []}
         batch: list[NewExample] = []
-        for line, text in enumerate(content.splitlines(), 1):
+        for line, text in enumerate(content.split("\n"), 1):
             if not text.strip():
                 continue
             try:
@@ -52,16 +58,18 @@ class Memory:
         return counts
 
     def from_turn(self, turn: Turn, vote: str, correction: str | None) -> str | None:
-        """The example a vote makes: a thumb up keeps what was cited, a correction keeps what supports it. None: neither.
+        """The example a vote makes: a thumb up keeps what was cited, a correction what supports it; None for neither.
 
         A correction that no passage supports is quarantined, not trusted.
         """
         shown = turn.shown
         if correction:
-            quotes = self._support(turn, correction)
+            quotes: tuple[Quote, ...] = self._support(turn, correction)
             origin, answer = "correction", correction
         elif vote == "up" and not shown["abstained"] and shown["citations"]:
-            quotes = tuple(Quote(document=c["document"], point=c["chunk"], text=c["quote"]) for c in shown["citations"][:1])
+            quotes = tuple(
+                Quote(document=c["document"], point=c["chunk"], text=c["quote"]) for c in shown["citations"][:1]
+            )
             origin, answer = "thumbs", shown["answer"]
             if not self._standing(quotes):
                 return None  # what was praised has changed since
@@ -79,7 +87,7 @@ class Memory:
         )
         return self._examples.add([new], replace=True)[0]
 
-    def list(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
+    def listing(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
         """Newest first."""
         with self._db.read() as session:
             wanted = select(Example).where(Example.status != "staged").order_by(Example.created.desc(), Example.id)
@@ -94,15 +102,19 @@ class Memory:
     def export_jsonl(self) -> Iterator[str]:
         """Approved examples as import rows, one JSON line each."""
         with self._db.read() as session:
-            named = dict(session.execute(select(Document.id, Document.name)).tuples())
+            named = dict(session.execute(select(Document.id, Document.name)).tuples().all())
             for example in session.scalars(select(Example).where(Example.status == "approved").order_by(Example.id)):
                 grounds = list(session.scalars(select(Ground).where(Ground.example == example.id)))
-                row: dict[str, Any] = {name: getattr(example, name) for name in ("question", "answer", "preferred", "rejected")}
+                row: dict[str, Any] = {
+                    name: getattr(example, name) for name in ("question", "answer", "preferred", "rejected")
+                }
                 row |= {"slice": example.slice, "licence": example.licence, "pinned": bool(example.pinned)}
                 if len(grounds) == 1 and grounds[0].quote:
                     row |= {"document": named[grounds[0].document], "quote": grounds[0].quote}
                 elif grounds:
-                    row["relevant"] = [{"document": named[g.document], **({"quote": g.quote} if g.quote else {})} for g in grounds]
+                    row["relevant"] = [
+                        {"document": named[g.document], **({"quote": g.quote} if g.quote else {})} for g in grounds
+                    ]
                 else:
                     row["standalone"] = True
                 yield json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n"
@@ -123,7 +135,7 @@ class Memory:
             rows = session.execute(select(Example.status, func.count()).group_by(Example.status)).tuples()
             return {status: n for status, n in rows if status != "staged"}
 
-    # --- ingest.delete.Eraser -------------------------------------------------------------------------------------------
+    # --- ingest.delete.Eraser --------------------------------------------------------------------
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         """Examples grounded in the document go whole: their words may be its words."""
@@ -137,12 +149,18 @@ class Memory:
                 update(Example)
                 .where(Example.id.in_(found))
                 .values(
-                    question="[deleted]", answer=None, preferred=None, rejected=None, status="retired", reason="source deleted"
+                    question="[deleted]",
+                    question_key="",
+                    answer=None,
+                    preferred=None,
+                    rejected=None,
+                    status="retired",
+                    reason="source deleted",
                 )
             )
         return {"examples": len(found)}
 
-    # --- helpers of import and feedback ---------------------------------------------------------------------------------
+    # --- helpers of import and feedback ----------------------------------------------------------
 
     def _parse(self, text: str, workspace: str, slice_name: str | None) -> NewExample:
         try:
@@ -154,6 +172,10 @@ class Memory:
         wrong = [name for name in _TEXTS if row.get(name) is not None and not isinstance(row[name], str)]
         if wrong:
             raise UserError(f"{', '.join(wrong)} must be text")
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UserError("it holds half of a surrogate pair, which is no character") from None
         with self._db.read() as session:
             quotes = tuple(ground(session, self._library, row, workspace))
         return NewExample(
@@ -222,5 +244,3 @@ def _json(e: Example, documents: list[str]) -> dict[str, Any]:
         "rehearsed": e.rehearsed,
         "last_loss": e.last_loss,
     }
-
-

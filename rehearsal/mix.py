@@ -27,7 +27,7 @@ from rehearsal.tables import Example, Ground
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One example of a mix. `digest` covers its words, so that a manifest says what was trained on without holding it."""
+    """One example of a mix. `digest` covers its words: a manifest says what was trained on without holding it."""
 
     example: str
     part: str
@@ -57,7 +57,12 @@ class Mix:
         return len(self.rows) - self.new
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "rows": [asdict(row) for row in self.rows], "new": self.new, "recalled": self.recalled}
+        return {
+            **asdict(self),
+            "rows": [asdict(row) for row in self.rows],
+            "new": self.new,
+            "recalled": self.recalled,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Mix:
@@ -88,7 +93,7 @@ class Mixer:
                 example=e.id,
                 slice=e.slice,
                 pinned=bool(e.pinned),
-                vector=vectors[e.id],
+                vector=np.asarray(vectors[e.id], dtype=np.float32),
                 times_rehearsed=e.rehearsed,
                 last_loss=e.last_loss,
                 documents=(),
@@ -99,13 +104,18 @@ class Mixer:
         fresh = NewExamples(
             examples=tuple(e.id for e in new),
             vectors=np.array([vectors[e.id] for e in new], dtype=np.float32).reshape(len(new), dimension),
-            slices=tuple(e.slice for e in new),
         )
         picks = POLICIES[policy](candidates, fresh, min(n_old(len(new), rho), len(old)), seed)
         by_id = {e.id: e for e in visible_now}
         digests = self._digests([e.id for e in new] + [p.example for p in picks])
         rows = [
-            Row(example=e.id, part="new", reason="new: in no mix of what serves", slice=e.slice, digest=digests[e.id])
+            Row(
+                example=e.id,
+                part="new",
+                reason="new: in no mix of what serves",
+                slice=e.slice,
+                digest=digests[e.id],
+            )
             for e in new
         ]
         rows += [

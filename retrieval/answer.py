@@ -1,7 +1,7 @@
-"""Question to answer: search, draft, check every sentence against what it cites, refuse below the threshold, keep the turn.
+"""Question to answer: search, draft, check every sentence against what it cites, refuse below a threshold.
 
-What is promised here: a mark that is shown resolves to a citation, a citation's quote is the exact words of its version,
-and what the sources do not support is refused. A refusal says what was searched and what came closest.
+What is promised here: a mark that is shown resolves to a citation, a citation's quote is the exact words of its
+version, and what the sources do not support is refused. A refusal says what was searched and what came closest.
 """
 
 from __future__ import annotations
@@ -51,7 +51,13 @@ class Answerer:
         return sorted(self._generators)
 
     def ask(
-        self, question: str, scope: Scope, *, workspace: str, k: int | None = None, generator: str | None = None
+        self,
+        question: str,
+        scope: Scope,
+        *,
+        workspace: str,
+        k: int | None = None,
+        generator: str | None = None,
     ) -> dict[str, Any]:
         """Answer, or refuse; the JSON of `reprise ask`.
 
@@ -65,14 +71,18 @@ class Answerer:
         started = time.perf_counter()
         found = self._search.search(question, k or self._passages, scope)
         searched = time.perf_counter()
-        draft = self._generators[name].draft(question, found.passages) if found.passages else Draft(sentences=(), generator=name)
+        draft = (
+            self._generators[name].draft(question, found.passages)
+            if found.passages
+            else Draft(sentences=(), generator=name)
+        )
         sentences = [checked for s in draft.sentences if (checked := self._check(s, found.passages, name)) is not None]
         support = max((s.support for s in sentences), default=0.0)
         abstained = not sentences or support < self._threshold
         ended = time.perf_counter()
-        answer, citations = self._refusal(found, workspace), []
-        if not abstained:
-            answer, citations = _compose(sentences, found.passages)
+        answer, citations = _compose(sentences, found.passages)
+        if abstained:
+            answer, citations = self._refusal(found, workspace), []
         shown = {
             "answer": answer,
             "abstained": abstained,

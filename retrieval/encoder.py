@@ -53,7 +53,7 @@ class SentenceModel:
 class QueryEncoder:
     """Questions to unit vectors, with or without an adapter. Safe from several threads; loads on first use.
 
-    A name is given once and never reused: a cache keyed by it can never serve the adapter that had it before.
+    A name means the same weights for the life of the process: a cache keyed by it can never serve another adapter.
     """
 
     def __init__(self, base_path: str | Path) -> None:
@@ -64,7 +64,7 @@ class QueryEncoder:
         self._tokenizer: Any = None
         self._spec: SentenceModel | None = None
         self._inner: dict[str, str] = {}  # our name to PEFT's: module names cannot hold dots, ours may
-        self._gone: set[str] = set()
+        self._weights: dict[str, str] = {}  # of every name that was ever loaded
         self._counter = itertools.count(1)
 
     @property
@@ -78,15 +78,16 @@ class QueryEncoder:
 
         Raises:
             NotFound: there is no complete adapter in that folder.
-            Conflict: the name is taken, or was once.
+            Conflict: the name is taken, or was once for other weights.
             Refused: the adapter was trained on another base, or some of its weights do not fit.
         """
         folder = Path(path)
         manifest = _complete(folder)
         with self._lock:
-            if name in self._inner or name in self._gone:
+            weights = weights_sha256(folder)
+            if name in self._inner or self._weights.get(name, weights) != weights:
                 raise Conflict(
-                    f"the adapter name {name!r} was used before in this process",
+                    f"the adapter name {name!r} is in use in this process, or was for other weights",
                     hint="names are unique per version: load the adapter under a new one",
                 )
             self._start()
@@ -95,10 +96,10 @@ class QueryEncoder:
             inner = f"a{next(self._counter)}"
             self._model = attach(self._model, folder, inner)
             self._model.eval()
-            self._inner[name] = inner
+            self._inner[name], self._weights[name] = inner, weights
 
     def unload(self, name: str) -> None:
-        """Let go of an adapter; its name cannot be used again.
+        """Let go of an adapter; its name stays with its weights.
 
         Raises:
             NotFound: no adapter of that name is loaded.
@@ -108,12 +109,9 @@ class QueryEncoder:
             if len(self._inner) == 1:
                 self._model = self._model.unload()
             else:
-                self._model.set_adapter(
-                    next(i for n, i in self._inner.items() if n != name), inference_mode=True
-                )
+                self._model.set_adapter(next(i for n, i in self._inner.items() if n != name), inference_mode=True)
                 self._model.delete_adapter(inner)
             del self._inner[name]
-            self._gone.add(name)
 
     def encode(self, texts: Sequence[str], adapter: str | None = None) -> np.ndarray:
         """float32 of shape (len(texts), dimension), rows of length 1; `adapter` None is the base model alone.
@@ -128,15 +126,11 @@ class QueryEncoder:
             self._start()
             assert self._spec is not None
             out = np.empty((len(texts), int(self._model.config.hidden_size)), dtype=np.float32)
-            by_length = sorted(
-                range(len(texts)), key=lambda i: len(texts[i])
-            )  # like lengths waste no padding
+            by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths waste no padding
             with torch.inference_mode(), self._wearing(adapter):
                 for start in range(0, len(texts), _BATCH):
                     some = by_length[start : start + _BATCH]
-                    tokens = tokenize(
-                        self._tokenizer, [texts[i] for i in some], self._spec, self._spec.max_length
-                    )
+                    tokens = tokenize(self._tokenizer, [texts[i] for i in some], self._spec, self._spec.max_length)
                     out[some] = embed(self._model, tokens, self._spec.pooling).numpy()
         return out
 
@@ -235,7 +229,7 @@ def weights_sha256(folder: Path) -> str:
     return seen.hexdigest()
 
 
-# --- adapters -----------------------------------------------------------------------------------------------
+# --- adapters -----------------------------------------------------------------------------------
 
 
 def attach(model: Any, folder: Path, inner: str) -> Any:
@@ -274,9 +268,9 @@ def fill(model: Any, state: dict[str, torch.Tensor], inner: str) -> None:
         Refused: a weight is missing, left over, or of another shape.
     """
     import torch
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
 
-    there = get_peft_model_state_dict(model, adapter_name=inner)
+    there = weights_of(model, inner)
     wrong = sorted(set(there) ^ set(state)) or [k for k in there if there[k].shape != state[k].shape]
     if wrong:
         raise Refused(
@@ -284,11 +278,18 @@ def fill(model: Any, state: dict[str, torch.Tensor], inner: str) -> None:
             hint="it was made for another base model, rank or set of target modules; train a fresh one",
         )
     set_peft_model_state_dict(model, state, adapter_name=inner)
-    now = get_peft_model_state_dict(model, adapter_name=inner)
+    now = weights_of(model, inner)
     if not all(torch.equal(now[k].nan_to_num(), state[k].to(now[k].dtype).nan_to_num()) for k in state):
-        raise Refused(
-            "the adapter's weights did not arrive in the model", hint="this is a fault of the installed peft"
-        )
+        raise Refused("the adapter's weights did not arrive in the model", hint="this is a fault of the installed peft")
+
+
+def weights_of(model: Any, inner: str) -> dict[str, torch.Tensor]:
+    """The weights of the adapter `inner`, by the names they have in a file; no copies."""
+    from peft import get_peft_model_state_dict
+
+    # Left to itself PEFT asks the hub whether the base model's vocabulary has changed, over the network.
+    found: dict[str, torch.Tensor] = get_peft_model_state_dict(model, adapter_name=inner, save_embedding_layers=False)
+    return found
 
 
 @contextmanager

@@ -25,35 +25,27 @@ if TYPE_CHECKING:
 READ = 64
 """Sentences that are embedded for one question. Where there are more, those that share its words go first."""
 
-FEATURES = (
-    "cosine",
-    "context_cosine",
-    "coverage",
-    "context_coverage",
-    "passage_coverage",
-    "rank",
-    "kind",
-    "numbers",
-)
+FEATURES = ("cosine", "coverage", "context_coverage", "passage_coverage", "rank", "kind", "numbers")
 """Columns of `Evidence.features`.
 
 cosine            of the question and the sentence (a table row is read with its header)
-context_cosine    what mixing in the heading above it adds to that
-coverage          share of the question's content words in the sentence, by rarity among all sentences here
+coverage          share of the question's content words in the sentence, by rarity among all sentences
 context_coverage  what the sentence before, the header row and the headings add to that
 passage_coverage  the same share for the whole passage with its headings
 rank              1 / rank of the passage, as it was handed in
-kind              1 if the sentence holds what is asked for (a number, a name), -1 if not, 0 if that is unknown
+kind              1 if it holds what is asked for (a number, a name), -1 if not, 0 if that is unknown
 numbers           share of the numbers in the question that the sentence names
+
+Mixing the heading's vector into the sentence's was measured and changes nothing beyond noise.
 """
 
-SUMMARY = ("cosine", "passage_cosine", "passage_coverage", "missing", "numbers")
-"""Entries of `Evidence.summary`: the best over all sentences or passages, whichever of them that is.
+SUMMARY = ("cosine", "passage_cosine", "coverage", "passage_coverage", "present", "numbers")
+"""Entries of `Evidence.summary`: each the best over all sentences or passages, whichever that is.
 
-missing           share of the question's content words that no passage and no heading holds
+present           share of the question's content words that any passage or heading holds
+numbers           as above; 1 where the question names no number
 """
 
-_HEADING_SHARE = 0.3
 _ASKS_NUMBER = re.compile(
     r"\b(?:when|how (?:many|much|long|old|far|often|large|big|tall|high|deep|fast|late|early|heavy|soon)|"
     r"(?:what|which) (?:year|date|percent|percentage|day|month|century|time|age|number|amount|price|version)|"
@@ -103,7 +95,7 @@ class Evidence:
 
 
 def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evidence:
-    """Read `passages`, best first, against `question`. Embeds at most `READ` sentences, and the headings."""
+    """Read `passages`, best first, against `question`. Embeds at most `READ` sentences."""
     import numpy as np
 
     asked = words.stems(question)
@@ -114,56 +106,50 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
     if len(candidates) > READ:
         keep = sorted(
             range(len(candidates)),
-            key=lambda i: words.coverage(wanted, set(candidates[i].stems), wanted) + 0.3 / candidates[i].mark,
+            key=lambda i: words.coverage(wanted, candidates[i].stems, wanted) + 0.3 / candidates[i].mark,
             reverse=True,
         )[:READ]
         candidates, notes = [candidates[i] for i in sorted(keep)], [notes[i] for i in sorted(keep)]
     if not candidates:
         return Evidence(
-            candidates=(), features=np.zeros((0, len(FEATURES))), summary=_nothing(wanted), wanted=wanted
+            candidates=(), features=np.zeros((0, len(FEATURES))), summary=np.zeros(len(SUMMARY)), wanted=wanted
         )
 
-    above = [note.heading or headings[c.mark - 1] for c, note in zip(candidates, notes, strict=True)]
-    titles = sorted(set(above) - {""})
-    vectors = embedder.embed_documents([note.read_as for note in notes] + titles)
+    vectors = embedder.embed_documents([note.read_as for note in notes])
     query = embedder.embed_queries([question])[0]
-    sentence = vectors[: len(candidates)]
-    title = dict(zip(titles, _HEADING_SHARE * vectors[len(candidates) :], strict=True))
-    mixed = np.stack([v + title.get(a, 0.0) for v, a in zip(sentence, above, strict=True)])
-    cosine = sentence @ query
-    context_cosine = (mixed @ query) / np.linalg.norm(mixed, axis=1) - cosine
+    cosine = vectors @ query
 
     marks = np.array([c.mark for c in candidates])
-    passage_stems = {m: set(words.stems(headings[m - 1])) for m in sorted(set(marks))}
+    held = {mark: set(words.stems(headings[mark - 1])) for mark in sorted(set(marks.tolist()))}
     for candidate in candidates:
-        passage_stems[candidate.mark] |= candidate.stems
-    passage_coverage = {m: words.coverage(wanted, stems, wanted) for m, stems in passage_stems.items()}
+        held[candidate.mark] |= candidate.stems
+    covered = {mark: words.coverage(wanted, stems, wanted) for mark, stems in held.items()}
     numbers, kind = words.numbers(question), _kind_asked(question)
     rows = []
-    for i, (candidate, note) in enumerate(zip(candidates, notes, strict=True)):
-        own = words.coverage(wanted, set(candidate.stems), wanted)
-        around = set(candidate.stems) | note.around | set(words.stems(headings[candidate.mark - 1]))
+    for own_cosine, candidate, note in zip(cosine, candidates, notes, strict=True):
+        own = words.coverage(wanted, candidate.stems, wanted)
+        around = candidate.stems | note.around | set(words.stems(headings[candidate.mark - 1]))
         named = words.numbers(candidate.text)
         rows.append(
             (
-                cosine[i],
-                context_cosine[i],
+                own_cosine,
                 own,
                 words.coverage(wanted, around, wanted) - own,
-                passage_coverage[candidate.mark],
+                covered[candidate.mark],
                 1 / candidate.mark,
                 _kind_found(kind, candidate, named - numbers, wanted),
                 len(numbers & named) / len(numbers) if numbers else 0.0,
             )
         )
     features = np.array(rows, dtype=np.float64)
-    held = set().union(*passage_stems.values())
+    present = set().union(*held.values())
     summary = np.array(
         [
             cosine.max(),
-            max(_passage_cosine(sentence[marks == m], query) for m in set(marks)),
-            max(passage_coverage.values()),
-            sum(stem not in held for stem in wanted) / max(1, len(wanted)),
+            max(_passage_cosine(vectors[marks == mark], query) for mark in held),
+            features[:, FEATURES.index("coverage")].max(),
+            max(covered.values()),
+            sum(stem in present for stem in wanted) / max(1, len(wanted)),
             features[:, FEATURES.index("numbers")].max() if numbers else 1.0,
         ]
     )
@@ -172,10 +158,9 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Note:
-    """What stands around a candidate: the text to embed for it, the heading above it, the stems near it."""
+    """What stands around a candidate: the text to embed for it, and the stems near it."""
 
     read_as: str
-    heading: str
     around: frozenset[str]
 
 
@@ -184,17 +169,20 @@ def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Not
     notes: list[_Note] = []
     for mark, passage in enumerate(passages, 1):
         heading, header, before = "", "", frozenset[str]()
-        for place, unit in enumerate(units(passage.text)):
+        found = units(passage.text)
+        for place, unit in enumerate(found):
             start, end = trim(passage.text, unit.start, unit.end)
             raw = passage.text[start:end]
             if not raw:
                 continue
             text = raw if unit.kind == "code" else " ".join(raw.split())
             stems = frozenset(words.stems(text))
-            is_header = unit.kind == "row" and not header
-            header = text if is_header else header if unit.kind == "row" else ""
+            kind = unit.kind
+            if kind != "row":
+                header = ""
+            elif not header and found[place + 1 : place + 2] and found[place + 1].kind == "row":
+                header, kind = text, "heading"
             near = before | frozenset(words.stems(f"{heading} {header}"))
-            read_as = f"{header}: {text}" if header and not is_header else text
             candidates.append(
                 Candidate(
                     mark=mark,
@@ -202,11 +190,12 @@ def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Not
                     start=passage.start + start,
                     end=passage.start + end,
                     text=text,
-                    kind=unit.kind,
+                    kind=kind,
                     stems=stems,
                 )
             )
-            notes.append(_Note(read_as=read_as, heading=heading, around=near))
+            read_as = f"{header}: {text}" if header and kind == "row" else text
+            notes.append(_Note(read_as=read_as, around=near))
             heading, before = (text, frozenset[str]()) if unit.kind == "heading" else (heading, stems)
     return candidates, notes
 
@@ -235,9 +224,3 @@ def _kind_found(kind: str, candidate: Candidate, new_numbers: set[str], wanted: 
         return 1.0 if new_numbers else -1.0
     names = {words.stem(token) for name in _NAME.findall(candidate.text) for token in words.tokens(name)}
     return 1.0 if names - wanted.keys() else -1.0
-
-
-def _nothing(wanted: dict[str, float]) -> np.ndarray:
-    import numpy as np
-
-    return np.array([0.0, 0.0, 0.0, 1.0 if wanted else 0.0, 0.0])

@@ -79,7 +79,9 @@ class LiveRetriever:
     def warm(self) -> None:
         """Load the champion and the previous one, so that neither a question nor a rollback waits."""
         pointer = self.pointer()
-        for name, path in ((pointer.champion, pointer.champion_path), (pointer.previous, pointer.previous_path)) if pointer else ():
+        for name, path in (
+            ((pointer.champion, pointer.champion_path), (pointer.previous, pointer.previous_path)) if pointer else ()
+        ):
             if name is not None and path is not None:
                 try:
                     self.load(name, path)

@@ -47,7 +47,13 @@ class Search:
     """Questions to passages. Safe from several threads; takes no lock."""
 
     def __init__(self, index: VectorIndex, epochs: Epochs, library: Library, live: LiveRetriever, depth: int) -> None:
-        self._index, self._epochs, self._library, self._live, self._depth = index, epochs, library, live, depth
+        self._index, self._epochs, self._library, self._live, self._depth = (
+            index,
+            epochs,
+            library,
+            live,
+            depth,
+        )
 
     def when(self, as_of: int | None = None, epoch: int | None = None) -> When:
         """The committed epoch and now, moved by `as_of` (ms) or `epoch`.
@@ -57,7 +63,9 @@ class Search:
         """
         committed = self._epochs.committed()
         if epoch is not None and not 0 <= epoch <= committed:
-            raise UserError(f"epoch {epoch} is not one of 0 to {committed}", hint="`reprise changes --since 0` lists them")
+            raise UserError(
+                f"epoch {epoch} is not one of 0 to {committed}", hint="`reprise changes --since 0` lists them"
+            )
         return When(epoch=committed if epoch is None else epoch, at=now_ms() if as_of is None else as_of)
 
     def search(self, query: str, k: int = 10, scope: Scope | None = None) -> Found:
@@ -82,7 +90,10 @@ class Search:
         ended = time.perf_counter()
         ms = {"embed": embedded - started, "search": ended - embedded, "total": ended - started}
         return Found(
-            passages=tuple(passages), when=when, adapter=adapter, ms={name: round(s * 1000, 3) for name, s in ms.items()}
+            passages=tuple(passages),
+            when=when,
+            adapter=adapter,
+            ms={name: round(s * 1000, 3) for name, s in ms.items()},
         )
 
     def rank(

@@ -104,12 +104,7 @@ def trim(text: str, start: int, end: int) -> tuple[int, int]:
             end -= 1
     for mark in ("***", "**", "__", "*", "_"):
         inner = text[start + len(mark) : end - len(mark)]
-        if (
-            text.startswith(mark, start)
-            and text.endswith(mark, start, end)
-            and mark[0] not in inner
-            and inner
-        ):
+        if text.startswith(mark, start) and text.endswith(mark, start, end) and mark[0] not in inner and inner:
             start, end = start + len(mark), end - len(mark)
     while start < end and text[start].isspace():
         start += 1

@@ -48,7 +48,7 @@ class Turns:
             raise NotFound(f"no turn {turn!r}", hint="`reprise ask` prints the turn of its answer")
         return found
 
-    def list(self, limit: int = 50) -> list[dict[str, Any]]:
+    def listing(self, limit: int = 50) -> list[dict[str, Any]]:
         """Newest first, with the votes each got."""
         with self._db.read() as session:
             turns = list(session.scalars(select(Turn).order_by(Turn.created.desc()).limit(limit)))
@@ -85,12 +85,14 @@ class Turns:
             session.add(Feedback(id=feedback, turn=turn, vote=vote, correction=correction, created=now_ms()))
         return feedback
 
-    # --- ingest.delete.Eraser -------------------------------------------------------------------------------------------
+    # --- ingest.delete.Eraser --------------------------------------------------------------------
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         """Redact the quotes, and the answers that were made of them."""
         with self._db.write() as session:
-            turns = list(session.scalars(select(Turn).join(Cited, Cited.turn == Turn.id).where(Cited.document == document)))
+            turns = list(
+                session.scalars(select(Turn).join(Cited, Cited.turn == Turn.id).where(Cited.document == document))
+            )
             for turn in turns:
                 for citation in (*turn.shown["citations"], *turn.shown["closest"]):
                     if citation["document"] == document:

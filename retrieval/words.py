@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’](?!s\b)[^\W\d_]+)*")
@@ -102,14 +103,21 @@ def numbers(text: str) -> set[str]:
     }
 
 
-def negated(text: str) -> bool:
-    """Whether `text` says that something is not so. A word test; it does not see scope."""
-    return any(
-        token in _NEGATION_WORDS or token.endswith("n't") for token in map(_fold, _TOKEN.findall(text))
-    )
+def negated(text: str) -> set[str]:
+    """Stems of what `text` says is not so: the two content words after each negation, or `""` if none follows.
+
+    Empty where nothing is negated. A word test: it sees neither scope nor irony.
+    """
+    words = [_fold(token) for token in _TOKEN.findall(text)]
+    found: set[str] = set()
+    for place, word in enumerate(words):
+        if word in _NEGATION_WORDS or word.endswith("n't"):
+            after = [stem(w) for w in words[place + 1 : place + 6] if w not in _FUNCTION_STEMS]
+            found |= set(after[:2]) or {""}
+    return found
 
 
-def coverage(wanted: Iterable[str], found: set[str], weight: dict[str, float]) -> float:
+def coverage(wanted: Iterable[str], found: AbstractSet[str], weight: dict[str, float]) -> float:
     """The share of the stems `wanted`, by `weight` (else 1), that stand in `found`. Of nothing it is 0."""
     total = hit = 0.0
     for word in set(wanted):

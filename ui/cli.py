@@ -27,7 +27,11 @@ def main() -> None:
     # One machine, no network: never ask a hub for what is here, and never send usage data anywhere.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    logging.basicConfig(level=os.environ.get("REPRISE_LOG", "WARNING"), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=os.environ.get("REPRISE_LOG", "WARNING"),
+        stream=sys.stderr,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
     app()
 
 

@@ -1,4 +1,4 @@
-"""The cluster's processes: API, worker, beat. The same code as the node's, on Qdrant, PostgreSQL and Redis or RabbitMQ."""
+"""The cluster's processes: API, worker, beat. The node's code, on Qdrant, PostgreSQL and Redis or RabbitMQ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from ui.platform import Platform
 from ui.wiring import Wired
 
 log = logging.getLogger(__name__)
-
 
 
 def serve_api(settings: Settings, announce: Any) -> None:
@@ -60,7 +59,12 @@ def run_worker(settings: Settings, queues: list[str], concurrency: int) -> None:
     wired.ledger.deliver = deliver(app)
     try:
         app.Worker(
-            pool="threads", concurrency=concurrency, queues=queues, loglevel="WARNING", without_mingle=True, quiet=True
+            pool="threads",
+            concurrency=concurrency,
+            queues=queues,
+            loglevel="WARNING",
+            without_mingle=True,
+            quiet=True,
         ).start()
     finally:
         wired.close()
@@ -85,7 +89,9 @@ def run_beat(settings: Settings) -> None:
 
 def _check(settings: Settings) -> None:
     missing = [
-        f"REPRISE_{name.upper()}" for name in ("qdrant_url", "database_url", "broker_url") if getattr(settings, name) is None
+        f"REPRISE_{name.upper()}"
+        for name in ("qdrant_url", "database_url", "broker_url")
+        if getattr(settings, name) is None
     ]
     if missing:
         raise UserError(

@@ -33,7 +33,11 @@ def _disk(w: Wired) -> tuple[bool, str, str]:
     from ui.wiring import free_mib
 
     free, needed = free_mib(w.home), w.settings.min_free_mb
-    return free >= needed, f"{free:,.0f} MiB free", f"publishing needs {needed} MiB free (REPRISE_MIN_FREE_MB)"
+    return (
+        free >= needed,
+        f"{free:,.0f} MiB free",
+        f"publishing needs {needed} MiB free (REPRISE_MIN_FREE_MB)",
+    )
 
 
 def _database(w: Wired) -> tuple[bool, str, str]:
@@ -46,7 +50,11 @@ def _index(w: Wired) -> tuple[bool, str, str]:
 
     chunks = w.index.count(models.Filter(must=[keyword("kind", "chunk")]))
     expected = w.library.counts()["chunks"]
-    return chunks >= expected, f"{chunks} chunk points, {expected} visible", "restore a backup: points are missing"
+    return (
+        chunks >= expected,
+        f"{chunks} chunk points, {expected} visible",
+        "restore a backup: points are missing",
+    )
 
 
 def _embedder(w: Wired) -> tuple[bool, str, str]:
@@ -55,17 +63,25 @@ def _embedder(w: Wired) -> tuple[bool, str, str]:
 
 def _adapter(w: Wired) -> tuple[bool, str, str]:
     w.live.warm()
-    return w.live.trouble is None, w.live.trouble or f"serving {w.live.champion() or 'the base model'}", "reprise rollback"
+    return (
+        w.live.trouble is None,
+        w.live.trouble or f"serving {w.live.champion() or 'the base model'}",
+        "reprise rollback",
+    )
 
 
 def _audit(w: Wired) -> tuple[bool, str, str]:
     with w.db.read() as session:
         ok = audit.intact(session)
-    return ok, "the chain is intact" if ok else "the chain is broken", "an audit entry was changed outside Reprise"
+    return (
+        ok,
+        "the chain is intact" if ok else "the chain is broken",
+        "an audit entry was changed outside Reprise",
+    )
 
 
 def _jobs(w: Wired) -> tuple[bool, str, str]:
-    failed = [j for j in w.ledger.list(200) if j["state"] == "failed"]
+    failed = [j for j in w.ledger.listing(200) if j["state"] == "failed"]
     return not failed, f"{len(failed)} failed", "`reprise jobs` lists them; the System page can retry them"
 
 

@@ -22,7 +22,9 @@ from kernel.errors import RepriseError
 if TYPE_CHECKING:
     from kernel.settings import Settings
 
-Home = Annotated[Path | None, typer.Option("--home", help="Folder of the platform (default: REPRISE_HOME, or ./.reprise).")]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Folder of the platform (default: REPRISE_HOME, or ./.reprise).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value to standard output and nothing else.")]
 
 

@@ -27,7 +27,6 @@ from kernel.errors import UserError
 from kernel.leases import acquire
 from kernel.settings import Settings
 from kernel.tables import Fact
-
 from ui.home import HomeLock
 from ui.platform import GUIDE, Platform, wait_for
 from ui.wiring import Wired, guide_folder
@@ -228,7 +227,10 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
 @contextlib.contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
     """uvicorn re-raises the signal that stopped it; swallow that, so that a stop is exit code 0 and cleans up."""
-    previous = signal.signal(signal.SIGTERM, lambda _s, _f: None), signal.signal(signal.SIGINT, lambda _s, _f: None)
+    previous = (
+        signal.signal(signal.SIGTERM, lambda _s, _f: None),
+        signal.signal(signal.SIGINT, lambda _s, _f: None),
+    )
     try:
         yield
     except KeyboardInterrupt:

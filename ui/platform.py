@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ingest.add import Incoming, Progress
+from ingest.add import Incoming
 from kernel import audit
 from kernel.errors import UserError
 from kernel.ids import parse_time
 from kernel.jobs import Running
 from kernel.settings import Settings
+from kernel.types import Progress, silent
 from retrieval.live import RETRIEVER
 from retrieval.search import Scope
 from ui import doctor, evalsuite, transfer
@@ -38,9 +39,9 @@ class Platform:
     def settings(self) -> Settings:
         return self.w.settings
 
-    # --- documents ------------------------------------------------------------------------------------------------------
+    # --- documents -------------------------------------------------------------------------------
 
-    def ingest(self, files: Iterable[Incoming], progress: Progress = lambda _s, _d, _t: None, total: int = 0) -> dict[str, Any]:
+    def ingest(self, files: Iterable[Incoming], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
         return self.w.ingest.add(files, progress, total)
 
     def enqueue_ingest(self, files: Iterable[Incoming]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class Platform:
     def changes(self, since: int) -> list[dict[str, Any]]:
         return self.w.library.changes(since)
 
-    # --- questions ------------------------------------------------------------------------------------------------------
+    # --- questions -------------------------------------------------------------------------------
 
     def search(
         self,
@@ -132,20 +133,22 @@ class Platform:
         return self.w.answerer.ask(question, scope, workspace=workspace, k=k, generator=generator)
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
-        return self.w.turns.list(limit)
+        return self.w.turns.listing(limit)
 
     def feedback(self, turn: str, vote: str, correction: str | None = None) -> dict[str, Any]:
         found = self.w.turns.get(turn)
         feedback = self.w.turns.vote(turn, vote, correction)
         return {"feedback": feedback, "example": self.w.memory.from_turn(found, vote, correction)}
 
-    # --- examples and rehearsal -----------------------------------------------------------------------------------------
+    # --- examples and rehearsal ------------------------------------------------------------------
 
-    def import_examples(self, content: str, slice_name: str | None = None, workspace: str | None = None) -> dict[str, Any]:
+    def import_examples(
+        self, content: str, slice_name: str | None = None, workspace: str | None = None
+    ) -> dict[str, Any]:
         return self.w.memory.import_jsonl(content, workspace or self.settings.workspace, slice_name)
 
     def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-        return self.w.memory.list(status, workspace)
+        return self.w.memory.listing(status, workspace)
 
     def export_examples(self) -> Iterator[str]:
         return self.w.memory.export_jsonl()
@@ -165,9 +168,9 @@ class Platform:
             kind, policy=policy or "mixed", rho=self._rho(rho), seed=seed, workspace=workspace
         )
 
-    # --- adapters -------------------------------------------------------------------------------------------------------
+    # --- adapters --------------------------------------------------------------------------------
 
-    def retrain(self, progress: Progress = lambda _s, _d, _t: None, **options: Any) -> dict[str, Any]:
+    def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
         """Run a retrain here and now, to its verdict."""
         return self.w.retrainer.run(self.request_run(**options), progress)
 
@@ -185,23 +188,28 @@ class Platform:
         control: str | None = None,
     ) -> str:
         return self.w.retrainer.request(
-            kind, policy=policy or "mixed", rho=self._rho(rho), seed=seed, workspace=workspace, control=control
+            kind,
+            policy=policy or "mixed",
+            rho=self._rho(rho),
+            seed=seed,
+            workspace=workspace,
+            control=control,
         )
 
     def run(self, run: str) -> dict[str, Any]:
-        return self.w.retrainer.result(run)
+        return self.w.runs.result(run)
 
     def runs(self) -> list[dict[str, Any]]:
-        return self.w.retrainer.list()
+        return self.w.runs.listing()
 
     def mix(self, run: str) -> dict[str, Any]:
-        return self.w.retrainer.manifest(run)
+        return self.w.runs.manifest(run)
 
     def gate(self, run: str) -> dict[str, Any]:
-        return self.w.retrainer.verdict(run)
+        return self.w.runs.verdict(run)
 
     def adapters(self) -> list[dict[str, Any]]:
-        return self.w.registry.list()
+        return self.w.registry.listing()
 
     def promote(self, adapter: str, override: str | None = None) -> dict[str, Any]:
         return self.w.registry.promote(adapter, override=override)
@@ -210,7 +218,7 @@ class Platform:
         return self.w.registry.rollback(kind)
 
     def schedules(self) -> list[dict[str, Any]]:
-        return self.w.schedules.list()
+        return self.w.schedules.listing()
 
     def add_schedule(self, cron: str, kind: str = RETRIEVER, workspace: str | None = None) -> list[dict[str, Any]]:
         return self.w.schedules.add(cron, kind, workspace)
@@ -221,13 +229,13 @@ class Platform:
     def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
         return self.w.schedules.pause(schedule)
 
-    # --- jobs, health, the rest -----------------------------------------------------------------------------------------
+    # --- jobs, health, the rest ------------------------------------------------------------------
 
     def job(self, job: str) -> dict[str, Any]:
         return self.w.ledger.get(job)
 
     def jobs(self, limit: int = 100) -> list[dict[str, Any]]:
-        return self.w.ledger.list(limit)
+        return self.w.ledger.listing(limit)
 
     def cancel_job(self, job: str) -> dict[str, Any]:
         return self.w.ledger.cancel(job)
@@ -262,7 +270,7 @@ class Platform:
             "trouble": self.w.live.trouble,
         }
 
-    # --- what workers do ------------------------------------------------------------------------------------------------
+    # --- what workers do -------------------------------------------------------------------------
 
     def tick(self) -> dict[str, Any]:
         """Beat's tick: start what is due, find what died."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from kernel.errors import (
     Upstream,
     UserError,
 )
+from kernel.types import Progress, silent
 
 _BY_STATUS: dict[int, type[RepriseError]] = {
     401: Unauthorized,
@@ -33,8 +35,6 @@ _BY_STATUS: dict[int, type[RepriseError]] = {
 }
 _UPLOAD_FILES, _UPLOAD_BYTES = 64, 32 * 2**20
 
-Progress = Callable[[str, int, int], None]
-
 
 class Remote:
     """A node's operations by URL. Raises the same errors the node raised."""
@@ -45,7 +45,7 @@ class Remote:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
         self.url = url
 
-    # --- documents ------------------------------------------------------------------------------------------------------
+    # --- documents -------------------------------------------------------------------------------
 
     def enqueue_ingest(self, files: Iterable[Any]) -> dict[str, Any]:
         """Upload files (objects with the fields of `ingest.add.Incoming`); the job."""
@@ -61,16 +61,14 @@ class Remote:
         parts = [("files", (f.name, f.content, "application/octet-stream")) for f in batch]
         return self._call("POST", "/v1/documents", data=form, files=parts)
 
-    def ingest(self, files: Iterable[Any], progress: Progress = lambda _s, _d, _t: None, total: int = 0) -> dict[str, Any]:
+    def ingest(self, files: Iterable[Any], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
         """Upload files in batches and wait for their jobs; the JSON of `reprise ingest`."""
         started = time.perf_counter()
         rows: list[dict[str, Any]] = []
         epoch = None
         for batch in _uploads(files):
             done = len(rows)
-            job = self.wait_job(
-                self.enqueue_ingest(batch)["job"], lambda s, d, _t, done=done: progress(s, done + d, total)
-            )
+            job = self.wait_job(self.enqueue_ingest(batch)["job"], partial(_onward, progress, done, total))
             if job["state"] != "done":
                 raise _as_error(500, job["error"] or {"message": f"the job was {job['state']}", "hint": "try again"})
             rows += job["result"]["documents"]
@@ -102,7 +100,7 @@ class Remote:
     def changes(self, since: int) -> list[dict[str, Any]]:
         return self._get("/v1/changes", since=since)
 
-    # --- questions ------------------------------------------------------------------------------------------------------
+    # --- questions -------------------------------------------------------------------------------
 
     def search(self, query: str, k: int = 10, **where: Any) -> dict[str, Any]:
         return self._call("POST", "/v1/search", json={"query": query, "k": k, **where})
@@ -116,11 +114,15 @@ class Remote:
     def feedback(self, turn: str, vote: str, correction: str | None = None) -> dict[str, Any]:
         return self._call("POST", "/v1/feedback", json={"turn": turn, "vote": vote, "correction": correction})
 
-    # --- examples and rehearsal -----------------------------------------------------------------------------------------
+    # --- examples and rehearsal ------------------------------------------------------------------
 
-    def import_examples(self, content: str, slice_name: str | None = None, workspace: str | None = None) -> dict[str, Any]:
+    def import_examples(
+        self, content: str, slice_name: str | None = None, workspace: str | None = None
+    ) -> dict[str, Any]:
         return self._call(
-            "POST", "/v1/examples/import", json={"content": content, "slice": slice_name, "workspace": workspace}
+            "POST",
+            "/v1/examples/import",
+            json={"content": content, "slice": slice_name, "workspace": workspace},
         )
 
     def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
@@ -136,17 +138,19 @@ class Remote:
                 workspace: str | None = None) -> dict[str, Any]:  # fmt: skip
         return self._get("/v1/rehearsal/preview", kind=kind, policy=policy, rho=rho, seed=seed, workspace=workspace)
 
-    # --- adapters -------------------------------------------------------------------------------------------------------
+    # --- adapters --------------------------------------------------------------------------------
 
     def enqueue_retrain(self, **options: Any) -> dict[str, Any]:
         return self._call("POST", "/v1/retrains", json=options)
 
-    def retrain(self, progress: Progress = lambda _s, _d, _t: None, **options: Any) -> dict[str, Any]:
+    def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
         """Start a retrain and wait for its verdict."""
         job = self.enqueue_retrain(**options)
         ended = self.wait_job(job["job"], progress)
         if ended["state"] != "done":
-            raise _as_error(500, ended["error"] or {"message": f"the retrain was {ended['state']}", "hint": "try again"})
+            raise _as_error(
+                500, ended["error"] or {"message": f"the retrain was {ended['state']}", "hint": "try again"}
+            )
         return self.run(job["run"])
 
     def run(self, run: str) -> dict[str, Any]:
@@ -182,7 +186,7 @@ class Remote:
     def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
         return self._call("POST", f"/v1/schedules/{quote(schedule)}/pause")
 
-    # --- jobs, health, the rest -----------------------------------------------------------------------------------------
+    # --- jobs, health, the rest ------------------------------------------------------------------
 
     def job(self, job: str) -> dict[str, Any]:
         return self._get(f"/v1/jobs/{quote(job)}")
@@ -196,7 +200,7 @@ class Remote:
     def retry_job(self, job: str) -> dict[str, Any]:
         return self._call("POST", f"/v1/jobs/{quote(job)}/retry")
 
-    def wait_job(self, job: str, progress: Progress = lambda _s, _d, _t: None) -> dict[str, Any]:
+    def wait_job(self, job: str, progress: Progress = silent) -> dict[str, Any]:
         """Poll a job to its end."""
         pause = 0.02
         while True:
@@ -229,7 +233,7 @@ class Remote:
         except httpx.HTTPError:
             return False
 
-    # --- transport ------------------------------------------------------------------------------------------------------
+    # --- transport -------------------------------------------------------------------------------
 
     def _get(self, path: str, **query: Any) -> Any:
         return self._call("GET", path, params=_given(**query))
@@ -253,6 +257,10 @@ class Remote:
                 body = None
             raise _as_error(response.status_code, body or {"message": response.text[:300]})
         return response
+
+
+def _onward(progress: Progress, before: int, total: int, stage: str, done: int, _of: int) -> None:
+    progress(stage, before + done, total)
 
 
 def _given(**query: Any) -> dict[str, Any]:

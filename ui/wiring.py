@@ -8,13 +8,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from retrieval.support import ClaimChecker
+
 from finetune.evaluate import Evaluator
 from finetune.lineage import RunEraser
 from finetune.registry import Registry
 from finetune.retrain import Retrainer
+from finetune.runs import Runs
 from finetune.schedule import Schedules
 from ingest.add import Ingest
-from ingest.delete import DeleteHandler
+from ingest.delete import DeleteHandler, Eraser
 from ingest.library import Library
 from ingest.publish import PublishHandler
 from kernel.blobs import FileBlobs
@@ -35,7 +38,6 @@ from retrieval.answer import Answerer
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
 from retrieval.search import Search
-from retrieval.support import ClaimChecker
 from retrieval.turns import Turns
 
 
@@ -62,7 +64,8 @@ class Wired:
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
-        erasers = [self.turns, self.memory, RunEraser(self.db, self.registry, self.home)]
+        # Runs before memory: they find their rows by what memory then takes away.
+        erasers: list[Eraser] = [self.turns, RunEraser(self.db, self.registry, self.home), self.memory]
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.ingest = Ingest(self.db, self.blobs, self.index, self.embedder, self.epochs, self.publish, settings)
         if step is not None:
@@ -81,8 +84,18 @@ class Wired:
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
+        self.runs = Runs(self.db, self.home)
         self.retrainer = Retrainer(
-            self.db, self.index, self.epochs, self.embedder, self.mixer, self.evaluator, self.registry, self.live, self.home
+            self.db,
+            self.index,
+            self.epochs,
+            self.embedder,
+            self.mixer,
+            self.evaluator,
+            self.registry,
+            self.live,
+            self.runs,
+            self.home,
         )
         self.schedules = Schedules(self.db, self.owner)
         self.ledger = Ledger(self.db, self.owner, settings.lease_seconds, settings.job_attempts)
@@ -91,7 +104,7 @@ class Wired:
         """What a start does for what a crash left: flips forward, stages away, deletes on."""
         self.epochs.recover(orphaned=self.settings.embedded)
         self.delete.finish_interrupted()
-        self.retrainer.clean_up()
+        self.runs.clean_up()
 
     def close(self) -> None:
         self.index.close()

@@ -15,6 +15,8 @@ from kernel.types import Heading, Parsed
 MAX_HEADING_CHARS = 200
 """A "heading" longer than this is text that someone styled, and is kept as text."""
 
+_DEEPEST = 8
+
 
 class Composer:
     """Collects blocks in reading order. Every method ignores a block without visible characters."""
@@ -43,7 +45,7 @@ class Composer:
     def item(self, text: str, depth: int = 0, *, marked: bool = True) -> None:
         """An item of a list, `depth` levels down; not `marked`: a further paragraph of the item before."""
         if text := clean(text).strip():
-            indent = "  " * depth
+            indent = "  " * min(depth, _DEEPEST)
             body = text.replace("\n", f"\n{indent}  ")
             self._write(f"{indent}{'- ' if marked else '  '}{body}", in_list=True)
 

@@ -21,9 +21,7 @@ SUPPORTED = "Reprise reads Markdown, plain text, HTML, PDF and Word (.docx) file
 
 _MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 _HTML = frozenset({".html", ".htm", ".xhtml"})
-_PLAIN = frozenset(
-    {".txt", ".text", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log", ".json", ".xml"}
-)
+_PLAIN = frozenset({".txt", ".text", ".rst", ".adoc", ".org", ".tex", ".csv", ".tsv", ".log", ".json", ".xml"})
 _NAMED_AS_TEXT = _MARKDOWN | _HTML | _PLAIN
 
 # (offset, signature, what it is). Signatures that could open a text are in _WEAK: they count only beside a
@@ -79,7 +77,7 @@ def detect(content: bytes, name: str) -> Kind:
     """
     suffix = PurePath(name).suffix.lower()
     if not content.strip() or not content.removeprefix(codecs.BOM_UTF8).strip():
-        raise FileRefused(f"{name!r} is empty", hint="Give a file that has text in it.", code="empty_file")
+        raise _empty(name)
     head = content[:4096]
     if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"%PDF-"):
         return "pdf"
@@ -114,13 +112,13 @@ def decode(content: bytes, name: str, declared: str | None = None) -> str:
         declared: an encoding named inside the file, as HTML does.
 
     Raises:
-        FileRefused: `undecodable_text`, or `binary_content` where the characters hold a NUL.
+        FileRefused: `undecodable_text`, `empty_file`, or `binary_content` where the characters hold a NUL.
     """
     text = _decode(content, name, declared)
+    if not text.strip():
+        raise _empty(name)
     if "\0" in text:
-        raise FileRefused(
-            f"{name!r} has NUL characters, so it is not text", hint=SUPPORTED, code="binary_content"
-        )
+        raise FileRefused(f"{name!r} has NUL characters, so it is not text", hint=SUPPORTED, code="binary_content")
     return clean(text)
 
 
@@ -148,11 +146,13 @@ def plausible_title(title: str | None) -> str | None:
         return None
     if any(ord(c) < 32 for c in title) or re.search(r"\.\w{2,5}$", title):
         return None
-    if re.match(
-        r"(?i)(\W|untitled|unknown|microsoft word\b|powerpoint|word document$|document\d*$|slide \d)", title
-    ):
+    if re.match(r"(?i)(\W|untitled|unknown|microsoft word\b|powerpoint|word document$|document\d*$|slide \d)", title):
         return None
     return title
+
+
+def _empty(name: str) -> FileRefused:
+    return FileRefused(f"{name!r} is empty", hint="Give a file that has text in it.", code="empty_file")
 
 
 def _in_zip(content: bytes, name: str, suffix: str) -> Kind:
@@ -289,9 +289,7 @@ def _codec(declared: str | None) -> str | None:
         codec = codecs.lookup(declared.strip())
     except (LookupError, ValueError):
         return None
-    if not codec._is_text_encoding or codec.name.startswith(
-        ("utf-16", "utf-32", "utf-7", "idna", "punycode")
-    ):
+    if not codec._is_text_encoding or codec.name.startswith(("utf-16", "utf-32", "utf-7", "idna", "punycode")):
         return None
     # As browsers do: what calls itself Latin-1 or ASCII is Windows-1252 wherever the two differ.
     return "cp1252" if codec.name in ("iso8859-1", "ascii") else codec.name
@@ -299,7 +297,7 @@ def _codec(declared: str | None) -> str | None:
 
 def _guess(content: bytes, flaw: UnicodeDecodeError) -> str | None:
     """An encoding for bytes that are not UTF-8, or None where a guess would more likely garble than read."""
-    if len(re.findall(rb"[\xc3-\xf4][\x80-\xbf]+", content[: flaw.start])) >= 10:
+    if len(re.findall(rb"[\xc3-\xf4][\x80-\xbf]+", content[: flaw.start])) >= 4:
         return None  # UTF-8 with a flaw: any one-byte encoding would "decode" it, and garble every accent
     sample = content[max(0, flaw.start - _SAMPLE_BYTES // 2) :][:_SAMPLE_BYTES]
     if _looks_western(sample):
@@ -314,18 +312,19 @@ def _guess(content: bytes, flaw: UnicodeDecodeError) -> str | None:
 def _looks_western(sample: bytes) -> bool:
     """True where the high bytes stand alone among ASCII and read as accents or typography in Windows-1252.
 
-    Detectors by statistics are at their worst here, on short texts with a few accents, and this is by far the
-    most common case. In two-byte and Cyrillic encodings high bytes come in runs; in Central European ones
-    several would read as superscripts and currency signs inside words.
+    Detectors by statistics are at their worst here, on short texts with a few accents, and this is by far the most
+    common case. In two-byte and Cyrillic encodings high bytes come in runs; Central European and Turkish ones would
+    read as signs inside words, or as letters that do not meet in one language.
     """
     high = re.findall(rb"[\x80-\xff]+", sample)
     alone = sum(len(run) == 1 for run in high)
     letters = sum(chr(b).isalpha() for b in sample if b < 128)
-    if alone * 10 < len(high) * 8 or len(high) * 10 > letters:
+    if alone * 10 < len(high) * 8 or len(high) * 5 > letters * 2:
         return False
     try:
         text = sample.decode("cp1252")
     except UnicodeDecodeError:
         return False
-    # Signs that stand between letters are letters of another code page.
-    return not re.search(r"[^\W\d_][¹³¿¾¼£¥ª¯±¶¢¦][^\W\d_]", text)
+    if re.search(r"[^\W\d_][¹³¿¾¼£¥ª¯±¶¢¦º][^\W\d_]|[šžŠŽ]", text):
+        return False
+    return not (re.search("[ðþý]", text) and re.search("[çü]", text))

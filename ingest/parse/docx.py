@@ -135,9 +135,7 @@ class _Styles:
     """What a paragraph's style says, through the styles it is based on."""
 
     def __init__(self, document: Document) -> None:
-        self._by_id = {
-            style.get(f"{_W}styleId"): style for style in document.styles.element.iter(f"{_W}style")
-        }
+        self._by_id = {style.get(f"{_W}styleId"): style for style in document.styles.element.iter(f"{_W}style")}
 
     def of(self, paragraph: Any) -> tuple[str, int]:
         """The style's name and the heading level: 1 is the highest, 0 is no heading."""

@@ -72,18 +72,28 @@ def _soup(content: bytes, name: str) -> BeautifulSoup:
 
 
 def _remove_unseen(soup: BeautifulSoup) -> None:
-    for tag in soup.find_all(True):
-        if tag.decomposed:
-            continue
-        if (
-            _UNSEEN.fullmatch(tag.name)
-            or tag.has_attr("hidden")
-            or tag.get("role") == "navigation"
-            or _UNSEEN_STYLE.search(str(tag.get("style") or ""))
-        ):
-            tag.decompose()
-        elif tag.name == "br":
-            tag.replace_with(_BREAK)
+    from bs4 import Tag
+
+    pending: list[Tag] = [soup]
+    while pending:
+        for child in list(pending.pop().contents):
+            if not isinstance(child, Tag):
+                continue
+            if _is_unseen(child):
+                child.decompose()
+                continue
+            if child.name == "br":
+                child.insert_before(_BREAK)
+            pending.append(child)
+
+
+def _is_unseen(tag: Tag) -> bool:
+    return (
+        _UNSEEN.fullmatch(tag.name) is not None
+        or tag.has_attr("hidden")
+        or tag.get("role") == "navigation"
+        or _UNSEEN_STYLE.search(str(tag.get("style") or "")) is not None
+    )
 
 
 class _Reader:

@@ -140,9 +140,7 @@ def _broken(name: str, why: str) -> FileRefused:
 
 def _tidy(pages: list[str]) -> list[str]:
     whole = "\n".join(pages)
-    words = (
-        set(re.findall(r"\w+", _BROKEN_WORD.sub(" ", whole).casefold())) if _BROKEN_HYPHEN in whole else set()
-    )
+    words = set(re.findall(r"\w+", _BROKEN_WORD.sub(" ", whole).casefold())) if _BROKEN_HYPHEN in whole else set()
 
     def join(match: re.Match[str]) -> str:
         """Whether a hyphen at a line's end belongs to the word is told by the rest of the document.

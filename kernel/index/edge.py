@@ -57,7 +57,11 @@ class EdgeIndex:
         return [
             [
                 models.ScoredPoint(
-                    id=str(p.id), version=p.version, score=p.score, payload=p.payload, vector=_dense_only(p.vector)
+                    id=str(p.id),
+                    version=p.version,
+                    score=p.score,
+                    payload=p.payload,
+                    vector=_dense_only(p.vector),
                 )
                 for p in found
             ]
@@ -122,7 +126,7 @@ def _create(folder: Path, dimension: int) -> edge.EdgeShard:
     return shard
 
 
-# --- translation: qdrant_client.models -> qdrant_edge -----------------------------------------------------------------
+# --- translation: qdrant_client.models -> qdrant_edge -------------------------------------------
 
 
 def _vectors(vector: Any) -> dict[str, Any]:
@@ -216,6 +220,9 @@ def _condition(condition: Any) -> Any:
     if isinstance(condition, models.HasIdCondition):
         return edge.HasIdCondition({str(i) for i in condition.has_id})
     if isinstance(condition, models.FieldCondition):
+        asked = {name for name, value in condition if value is not None} - {"key"}
+        if not asked or asked - {"match", "range"}:
+            raise NotImplementedError(f"the Edge engine has no translation for a condition on {sorted(asked)}")
         return edge.FieldCondition(condition.key, match=_match(condition.match), range=_range(condition.range))
     raise NotImplementedError(f"the Edge engine has no translation for {type(condition).__name__}")
 

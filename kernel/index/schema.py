@@ -77,9 +77,7 @@ def _bm25() -> qdrant_edge.Bm25:
     import qdrant_edge
 
     return qdrant_edge.Bm25(
-        qdrant_edge.Bm25Config(
-            k=BM25_K, b=BM25_B, avg_len=BM25_AVERAGE_TOKENS, language="english", ascii_folding=True
-        )
+        qdrant_edge.Bm25Config(k=BM25_K, b=BM25_B, avg_len=BM25_AVERAGE_TOKENS, language="english", ascii_folding=True)
     )
 
 

@@ -67,7 +67,12 @@ class ServerIndex:
 
     def query(self, requests: Sequence[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
         asked = [
-            r.model_copy(update={"with_payload": bool(r.with_payload), "with_vector": [DENSE] if r.with_vector else False})
+            r.model_copy(
+                update={
+                    "with_payload": bool(r.with_payload),
+                    "with_vector": [DENSE] if r.with_vector else False,
+                }
+            )
             for r in requests
         ]
         with self._guard:
@@ -109,13 +114,16 @@ class ServerIndex:
         self._client.close()
 
     def _ensure(self, dimension: int) -> None:
-        if self._client.collection_exists(self._name):
-            return
-        self._client.create_collection(
-            self._name,
-            vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
-            sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-        )
+        if not self._client.collection_exists(self._name):
+            try:
+                self._client.create_collection(
+                    self._name,
+                    vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
+                    sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                )
+            except Exception:
+                if not self._client.collection_exists(self._name):  # else a process that started with us was first
+                    raise
         if self._in_memory:
             return
         for key in KEYWORDS:

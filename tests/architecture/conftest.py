@@ -1,4 +1,4 @@
-"""What the tests of the house share: where it stands, which files it has, and the command line as a parser."""
+"""What the tests of the house share: where it stands, its files, and its command line as a parser."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def tracked() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def parses() -> Callable[[str], None]:
-    """Checks a `reprise …` line against the command line itself; nothing is run. Raises what the parser raises."""
+    """Checks a `reprise …` line against the command line, running nothing. Raises what the parser raises."""
     from ui.cli import app
 
     command = typer.main.get_command(app)

@@ -32,9 +32,7 @@ def dockerfile(root: Path) -> str:
 
 
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {
-        name: service for name, service in compose["services"].items() if service["image"].startswith(OURS)
-    }
+    return {name: service for name, service in compose["services"].items() if service["image"].startswith(OURS)}
 
 
 def test_every_process_of_the_cluster_is_there(compose: dict[str, Any]) -> None:
@@ -42,9 +40,7 @@ def test_every_process_of_the_cluster_is_there(compose: dict[str, Any]) -> None:
     assert set(compose["services"]) - set(ours(compose)) == {"qdrant", "redis", "postgres"}
 
 
-def test_every_command_is_one_of_the_command_line(
-    compose: dict[str, Any], parses: Callable[[str], None]
-) -> None:
+def test_every_command_is_one_of_the_command_line(compose: dict[str, Any], parses: Callable[[str], None]) -> None:
     for service in ours(compose).values():
         parses(" ".join(["reprise", *service["command"]]))
 
@@ -86,9 +82,7 @@ def test_no_secret_has_a_default(compose: dict[str, Any], root: Path) -> None:
 
 
 def test_ports_are_bound_to_this_machine(compose: dict[str, Any]) -> None:
-    published = {
-        name: service["ports"] for name, service in compose["services"].items() if "ports" in service
-    }
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert set(published) == {"api", "web"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
@@ -104,9 +98,7 @@ def test_the_images_version_is_the_projects(compose: dict[str, Any]) -> None:
     assert {service["image"] for service in ours(compose).values()} == {f"{OURS}{version('reprise')}"}
 
 
-def test_the_image_runs_the_command_line_as_an_ordinary_user(
-    dockerfile: str, parses: Callable[[str], None]
-) -> None:
+def test_the_image_runs_the_command_line_as_an_ordinary_user(dockerfile: str, parses: Callable[[str], None]) -> None:
     runtime = dockerfile.split("\nFROM ")[-1]
     assert re.search(r'^ENTRYPOINT \["reprise"\]$', runtime, re.MULTILINE)
     assert re.search(r"^USER (?!root|0\b)\S+$", runtime, re.MULTILINE)
@@ -117,9 +109,7 @@ def test_the_image_runs_the_command_line_as_an_ordinary_user(
 
 
 def test_what_the_image_copies_is_there_and_let_through(dockerfile: str, root: Path) -> None:
-    allowed = set(
-        re.findall(r"^!(.+)$", (root / "docker" / "Dockerfile.dockerignore").read_text(), re.MULTILINE)
-    )
+    allowed = set(re.findall(r"^!(.+)$", (root / "docker" / "Dockerfile.dockerignore").read_text(), re.MULTILINE))
     copied = {
         source
         for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What may be loaded by whom. Each case is a fresh interpreter, because an import is for the life of a process."""
+"""What may be loaded by whom. Each case is a fresh interpreter: an import is for the life of a process."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ assert result.exit_code == 0 and "ingest" in result.output, result.output
     assert not loaded_by(code) & (HEAVY | {"celery", "fastapi", "pydantic", "httpx"})
 
 
-@pytest.mark.parametrize(
-    "module", ["kernel.types", "kernel.ports", "kernel.errors", "kernel.ids", "kernel.settings"]
-)
+@pytest.mark.parametrize("module", ["kernel.types", "kernel.ports", "kernel.errors", "kernel.ids", "kernel.settings"])
 def test_the_vocabulary_loads_nothing_heavy(module: str) -> None:
     assert not loaded_by(f"import {module}") & (HEAVY | {"celery", "fastapi", "httpx"})
 
@@ -60,7 +58,7 @@ def test_the_doors_load_no_model(module: str) -> None:
 
 
 def test_the_web_app_loads_no_model_and_no_engine() -> None:
-    """Streamlit's process talks to a node over HTTP, and torch in it makes Streamlit's file watcher stumble."""
+    """Streamlit's process talks to a node over HTTP; torch in it makes Streamlit's file watcher stumble."""
     code = """
 import importlib, pkgutil, ui.web
 for module in pkgutil.walk_packages(ui.web.__path__, "ui.web."):

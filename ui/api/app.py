@@ -51,7 +51,10 @@ def _key_check(settings: Settings) -> Any:
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), settings.api_key.encode()):
-            raise Unauthorized("this node asks for a key", hint="send it as `Authorization: Bearer …`, or set REPRISE_API_KEY")
+            raise Unauthorized(
+                "this node asks for a key",
+                hint="send it as `Authorization: Bearer …`, or set REPRISE_API_KEY",
+            )
 
     return check
 
@@ -85,12 +88,17 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def shape(_request: Request, error: RequestValidationError) -> JSONResponse:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        body = {"code": "bad_request", "message": f"the request does not fit: {problems}", "hint": "see /docs"}
+        body = {
+            "code": "bad_request",
+            "message": f"the request does not fit: {problems}",
+            "hint": "see /docs",
+        }
         return JSONResponse({"error": body}, status_code=422)
 
     @app.exception_handler(HTTPException)
     def other(_request: Request, error: HTTPException) -> JSONResponse:
         code = "not_found" if error.status_code == 404 else "http_error"
         return JSONResponse(
-            {"error": {"code": code, "message": str(error.detail), "hint": "see /docs"}}, status_code=error.status_code
+            {"error": {"code": code, "message": str(error.detail), "hint": "see /docs"}},
+            status_code=error.status_code,
         )

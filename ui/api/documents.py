@@ -8,10 +8,10 @@ from fastapi import APIRouter, File, Form, Response, UploadFile
 from pydantic import BaseModel
 
 from ingest.add import Incoming
+from ingest.names import safe_name
 from kernel.errors import Refused
 from kernel.ids import parse_time
 from ui.api.access import Node
-from ingest.names import safe_name
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 
@@ -36,7 +36,9 @@ def upload(
         name = safe_name(as_name if as_name and len(files) == 1 else file.filename or "")
         if file.size is not None and file.size > limit * 2**20:
             raise Refused(
-                f"{name!r} is larger than {limit} MiB", hint="split it, or raise REPRISE_MAX_UPLOAD_MB", code="too_large"
+                f"{name!r} is larger than {limit} MiB",
+                hint="split it, or raise REPRISE_MAX_UPLOAD_MB",
+                code="too_large",
             )
         incoming.append(
             Incoming(

@@ -26,7 +26,12 @@ def register(app: typer.Typer) -> None:
 
     @command(rehearsal)
     def preview(
-        door: Door, kind: Kind = "retriever", policy: Policy = None, rho: Rho = None, seed: Seed = 0, workspace: Workspace = None
+        door: Door,
+        kind: Kind = "retriever",
+        policy: Policy = None,
+        rho: Rho = None,
+        seed: Seed = 0,
+        workspace: Workspace = None,
     ) -> None:
         """The mix of a retrain, every row with its reason, and what it would cost."""
         door.out(door.platform.preview(kind, policy, rho, seed, workspace), _people_preview)
@@ -43,7 +48,14 @@ def register(app: typer.Typer) -> None:
         control: Annotated[str | None, typer.Option(help="`shuffled` labels: a run that the gate must refuse.")] = None,
     ) -> None:
         """Train an adapter on what is new and what must be practised again, and judge it."""
-        options = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace, "control": control}
+        options = {
+            "kind": kind,
+            "policy": policy,
+            "rho": rho,
+            "seed": seed,
+            "workspace": workspace,
+            "control": control,
+        }
         if door.remote and not wait:
             started = door.platform.enqueue_retrain(**options)
             door.out(door.platform.run(started["run"]) | {"job": started["job"]}, _people_run)
@@ -58,13 +70,18 @@ def register(app: typer.Typer) -> None:
     @command(app)
     def adapters(door: Door) -> None:
         """List adapters, newest first."""
-        door.out(door.platform.adapters(), lambda rows: table(rows, ADAPTER_COLUMNS, "No adapters: the base model serves."))
+        door.out(
+            door.platform.adapters(),
+            lambda rows: table(rows, ADAPTER_COLUMNS, "No adapters: the base model serves."),
+        )
 
     @command(app)
     def promote(
         door: Door,
         adapter: str,
-        override: Annotated[str | None, typer.Option(help="Why to promote what the gate refused; kept in the audit log.")] = None,
+        override: Annotated[
+            str | None, typer.Option(help="Why to promote what the gate refused; kept in the audit log.")
+        ] = None,
     ) -> None:
         """Let an adapter serve. One that its gate refused needs --override REASON."""
         door.out(door.platform.promote(adapter, override), _people_pointer)
@@ -104,11 +121,15 @@ def _register_examples(app: typer.Typer) -> None:
             for line in door.platform.export_examples():
                 out.write(line)
                 count += 1
-        door.out({"file": str(file), "examples": count}, lambda r: say(f"Wrote {r['examples']} examples to {r['file']}."))
+        door.out(
+            {"file": str(file), "examples": count},
+            lambda r: say(f"Wrote {r['examples']} examples to {r['file']}."),
+        )
 
     @command(examples, "list")
     def list_examples(
-        door: Door, status: Annotated[str | None, typer.Option(help="approved, quarantined or retired")] = None
+        door: Door,
+        status: Annotated[str | None, typer.Option(help="approved, quarantined or retired")] = None,
     ) -> None:
         """List examples, newest first."""
         columns = ["example", "status", "slice", "split", "origin", "question", "reason"]
@@ -125,7 +146,11 @@ def _register_schedule(app: typer.Typer) -> None:
     app.add_typer(schedule, name="schedule")
 
     def people(rows: list[dict[str, Any]]) -> None:
-        table(rows, SCHEDULE_COLUMNS, 'No schedules. `reprise schedule add "0 3 * * 1"` adds Mondays at 03:00 UTC.')
+        table(
+            rows,
+            SCHEDULE_COLUMNS,
+            'No schedules. `reprise schedule add "0 3 * * 1"` adds Mondays at 03:00 UTC.',
+        )
 
     @command(schedule, "list")
     def list_schedules(door: Door) -> None:
@@ -155,10 +180,17 @@ def _register_schedule(app: typer.Typer) -> None:
 
 def _people_preview(found: dict[str, Any]) -> None:
     cost = found["cost"]
-    say(f"{found['new']} new and {found['recalled']} recalled examples (rho {found['rho']:.2f}); about {cost['seconds_estimate']} s.")
+    say(
+        f"{found['new']} new and {found['recalled']} recalled examples (rho {found['rho']:.2f}); "
+        f"about {cost['seconds_estimate']} s."
+    )
     for reason, count in found["excluded"].items():
         say(f"  left out, {reason}: {count}")
-    table(found["rows"], ["part", "example", "slice", "reason"], "Nothing to train on: import examples or give feedback first.")
+    table(
+        found["rows"],
+        ["part", "example", "slice", "reason"],
+        "Nothing to train on: import examples or give feedback first.",
+    )
 
 
 def _people_run(run: dict[str, Any]) -> None:
@@ -173,11 +205,16 @@ def _people_verdict(verdict: dict[str, Any]) -> None:
     say("accepted" if verdict["accepted"] else "refused")
     for reason in verdict["reasons"]:
         say(f"  {reason}")
-    table(verdict["slices"], ["slice", "part", "n", "metric", "base", "champion", "challenger", "low", "high"], "")
+    table(
+        verdict["slices"],
+        ["slice", "part", "n", "metric", "base", "champion", "challenger", "low", "high"],
+        "",
+    )
 
 
 def _people_pointer(moved: dict[str, Any]) -> None:
-    say(f"{moved['champion'] or 'the base model'} serves now ({moved['ms']:.1f} ms); before: {moved['previous'] or 'the base model'}.")
+    now, before = moved["champion"] or "the base model", moved["previous"] or "the base model"
+    say(f"{now} serves now ({moved['ms']:.1f} ms); before: {before}.")
 
 
 def _people_import(result: dict[str, Any]) -> None:

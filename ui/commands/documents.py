@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from kernel.errors import RepriseError
 
 Doc = Annotated[str, typer.Argument(help="A document's id or name.")]
-Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Workspace (default: REPRISE_WORKSPACE, or `default`).")]
+Workspace = Annotated[
+    str | None,
+    typer.Option("--workspace", "-w", help="Workspace (default: REPRISE_WORKSPACE, or `default`)."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,8 +24,12 @@ def register(app: typer.Typer) -> None:
         door: Door,
         paths: Annotated[list[str], typer.Argument(help="Files, folders, archives or URLs.", metavar="PATH…")],
         workspace: Workspace = None,
-        as_name: Annotated[str | None, typer.Option("--as", help="The document's name; the same name is its next version.")] = None,
-        at: Annotated[str | None, typer.Option("--at", help="ISO time from which the version counts (default: now).")] = None,
+        as_name: Annotated[
+            str | None, typer.Option("--as", help="The document's name; the same name is its next version.")
+        ] = None,
+        at: Annotated[
+            str | None, typer.Option("--at", help="ISO time from which the version counts (default: now).")
+        ] = None,
     ) -> None:
         """Publish files as documents, or as new versions of documents."""
         from ingest import sources
@@ -67,7 +74,9 @@ def register(app: typer.Typer) -> None:
 
     @command(app)
     def text(
-        door: Door, doc: Doc, version: Annotated[int | None, typer.Option(help="A version (default: the live one).")] = None
+        door: Door,
+        doc: Doc,
+        version: Annotated[int | None, typer.Option(help="A version (default: the live one).")] = None,
     ) -> None:
         """The text that offsets and citations refer to."""
         door.out(door.platform.text(doc, version), lambda found: say(found["text"]))
@@ -96,7 +105,8 @@ def _people(result: dict[str, Any]) -> None:
     for row in result["documents"]:
         line = f"{row['status']:<9}  {row['path']}"
         if row["status"] == "published":
-            line += f"  version {row['version']}: {row['chunks_new']} new, {row['chunks_kept']} kept, {row['chunks_retired']} retired"
+            counts = ", ".join(f"{row[f'chunks_{what}']} {what}" for what in ("new", "kept", "retired"))
+            line += f"  version {row['version']}: {counts}"
         if row["error"]:
             line += f"  {row['error']['message']} — {row['error']['hint']}"
         say(line)

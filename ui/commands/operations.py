@@ -41,7 +41,9 @@ def register(app: typer.Typer) -> None:
     @command(app)
     def worker(
         door: Door,
-        queues: Annotated[str, typer.Option("--queues", "-Q", help="Comma-separated: default, ingest, train.")] = "default,ingest,train",
+        queues: Annotated[
+            str, typer.Option("--queues", "-Q", help="Comma-separated: default, ingest, train.")
+        ] = "default,ingest,train",
         concurrency: Annotated[int, typer.Option(help="Jobs at a time.")] = 2,
     ) -> None:
         """Work on a cluster's jobs."""
@@ -81,7 +83,10 @@ def register(app: typer.Typer) -> None:
         door.out(door.platform.jobs(), lambda rows: table(rows, columns, "No jobs yet."))
 
     @command(app)
-    def audit(door: Door, verify: Annotated[bool, typer.Option("--verify", help="Exit 1 if the chain is broken.")] = False) -> None:
+    def audit(
+        door: Door,
+        verify: Annotated[bool, typer.Option("--verify", help="Exit 1 if the chain is broken.")] = False,
+    ) -> None:
         """The audit log, newest first, and whether its chain is intact."""
         found = door.platform.audit()
         door.out(found, _people_audit)
@@ -102,7 +107,10 @@ def register(app: typer.Typer) -> None:
 
     @command(app)
     def demo(
-        door: Door, keep: Annotated[Path | None, typer.Option(help="Folder for the demo's home and report (default: a new one).")] = None
+        door: Door,
+        keep: Annotated[
+            Path | None, typer.Option(help="Folder for the demo's home and report (default: a new one).")
+        ] = None,
     ) -> None:
         """The whole loop on the project's own guide, with a report at the end. Takes about three minutes."""
         from ui.demo import run
@@ -116,7 +124,10 @@ def _announce(api_url: str, web_url: str | None) -> None:
     import json
 
     say(json.dumps({"api": api_url, "web": web_url}))
-    lines = [f"Reprise is up. Open {web_url}" if web_url else "Reprise is up.", f"API and its documentation: {api_url}/docs"]
+    lines = [
+        f"Reprise is up. Open {web_url}" if web_url else "Reprise is up.",
+        f"API and its documentation: {api_url}/docs",
+    ]
     lines.append("Ctrl-C stops it; everything is kept.")
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 
@@ -127,4 +138,5 @@ def _people_audit(found: dict[str, Any]) -> None:
 
 
 def _people_backup(done: dict[str, Any]) -> None:
-    say(f"{done['file']}: {done['bytes']:,} bytes, epoch {done['epoch']}, {done['documents']} documents, {done['adapters']} adapters.")
+    counts = f"epoch {done['epoch']}, {done['documents']} documents, {done['adapters']} adapters"
+    say(f"{done['file']}: {done['bytes']:,} bytes, {counts}.")

@@ -72,7 +72,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Say whether an answer was good, or what it should have said."""
         kept = door.platform.feedback(turn, vote, correction)
-        door.out(kept, lambda k: say(f"Kept as {k['feedback']}" + (f", example {k['example']}." if k["example"] else ".")))
+        door.out(
+            kept,
+            lambda k: say(f"Kept as {k['feedback']}" + (f", example {k['example']}." if k["example"] else ".")),
+        )
 
     @command(app, "eval")
     def evaluate(
@@ -92,7 +95,8 @@ def register(app: typer.Typer) -> None:
 def _people_hits(found: dict[str, Any]) -> None:
     for hit in found["hits"]:
         page = f", page {hit['page']}" if hit["page"] else ""
-        say(f"{hit['rank']}. {hit['name']} version {hit['version']}{page}, {hit['start']}-{hit['end']}  ({hit['score']:.3f})")
+        where = f"{hit['name']} version {hit['version']}{page}, {hit['start']}-{hit['end']}"
+        say(f"{hit['rank']}. {where}  ({hit['score']:.3f})")
         if hit["heading"]:
             say(f"   {hit['heading']}")
         say("   " + " ".join(hit["text"].split())[:300] + "\n")

@@ -17,13 +17,15 @@ DEFAULT_API = "http://127.0.0.1:8321"
 GUIDE = "guide"
 
 _ON_A_PAGE = {
-    "node_unreachable": "Start the node with `reprise up`, or set REPRISE_API to where it answers. Then reload this page.",
+    "node_unreachable": "Start the node with `reprise up`, or set REPRISE_API to where it answers. "
+    "Then reload this page.",
     "unauthorized": "Start the web app with REPRISE_API_KEY set to the node's key.",
-    "name_taken": "To make it that document's next version, turn on “Continue documents of the same name” and upload it "
-    "again. To keep both, upload it under another name.",
-    "gate_refused": "Retrain, or give a reason for promoting it all the same. The reason is kept in the audit log.",
+    "name_taken": "To make it that document's next version, turn on “Continue documents of the same name” "
+    "and upload it again. To keep both, upload it under another name.",
+    "gate_refused": "Retrain, or give a reason for promoting it all the same; it is kept in the audit log.",
 }
 """What to do, where the node's own hint speaks of the command line."""
+_BROKEN = "Nothing acknowledged is lost. The node's log has the details; System shows whether all is in order."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def node() -> Remote:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Show an error of the node instead of raising it: what was wrong, and what to do. The rest of the block is skipped."""
+    """Show an error of the node instead of raising it. The rest of the block is skipped."""
     try:
         yield
     except RepriseError as error:
@@ -64,12 +66,12 @@ def tell(error: RepriseError) -> None:
 
 def problem(code: str, message: str, hint: str) -> str:
     """Markdown for an error: message, then what to do."""
-    todo = _ON_A_PAGE.get(code) or _sentence(label(hint, 600))
-    return f"**{_sentence(label(message, 600))}**" + (f"  \n{todo}" if todo else "")
+    todo = _ON_A_PAGE.get(code) or _sentence(label(hint or _BROKEN, 600))
+    return f"**{_sentence(label(message, 600))}**  \n{todo}"
 
 
 def workspaces(documents: list[dict[str, object]]) -> list[str]:
-    """Workspaces to choose from, the one to begin with first: `default` while it has documents, else the guide."""
+    """Workspaces, the one to begin with first: `default` if it has documents, else the guide if that has."""
     used = {str(d["workspace"]) for d in documents}
     first = GUIDE if GUIDE in used and "default" not in used else "default"
     return [first, *sorted((used | {"default"}) - {first})]

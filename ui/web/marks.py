@@ -1,4 +1,4 @@
-"""An answer whose citation marks can be clicked. The browser gets text and puts it up as text: never as HTML or Markdown."""
+"""An answer whose citation marks can be clicked. The browser puts its text up as text, never as HTML."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from ui.web.plain import parts
 
 _HTML = '<div class="answer" data-testid="answer"></div>'
 _CSS = """
-.answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.6; font-family: var(--st-font); font-size: 1rem;
-          color: var(--st-text-color); }
-button { font: inherit; font-size: .72em; font-weight: 650; line-height: 1.25; vertical-align: .28em; cursor: pointer;
-         margin: 0 .1em; padding: 0 .42em; border-radius: .5em; color: var(--st-primary-color);
+.answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.6;
+          font-family: var(--st-font); font-size: 1rem; color: var(--st-text-color); }
+button { font: inherit; font-size: .72em; font-weight: 650; line-height: 1.25; vertical-align: .28em;
+         cursor: pointer; margin: 0 .1em; padding: 0 .42em; border-radius: .5em;
+         color: var(--st-primary-color);
          border: 1px solid color-mix(in srgb, var(--st-primary-color) 45%, transparent);
          background: color-mix(in srgb, var(--st-primary-color) 9%, transparent); }
-button:hover, button:focus-visible { background: color-mix(in srgb, var(--st-primary-color) 24%, transparent); }
+button:hover, button:focus-visible {
+         background: color-mix(in srgb, var(--st-primary-color) 24%, transparent); }
 button[aria-pressed=true] { color: var(--st-background-color); background: var(--st-primary-color); }
 """
 _JS = """
@@ -44,9 +46,14 @@ _answer = st.components.v2.component("reprise.answer", html=_HTML, css=_CSS, js=
 
 
 def cited_answer(
-    answer: str, citations: list[dict[str, Any]], *, key: str, opened: int | None, on_cite: Callable[[int], None]
+    answer: str,
+    citations: list[dict[str, Any]],
+    *,
+    key: str,
+    opened: int | None,
+    on_cite: Callable[[int], None],
 ) -> None:
-    """Draw an answer; `on_cite(n)` is called when mark n is clicked. `opened` is the mark whose passage is open."""
+    """Draw an answer; a click on mark n calls `on_cite(n)`. `opened` is the mark whose passage is open."""
 
     def clicked() -> None:
         n = st.session_state[key].get("cite")

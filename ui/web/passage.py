@@ -9,16 +9,17 @@ import streamlit as st
 from kernel.errors import RepriseError
 from ui.web import look
 from ui.web.client import node, tell
-from ui.web.plain import escape
+from ui.web.plain import escape, source
 
 AROUND = 20_000
 """Characters shown on either side of a quote."""
 
 _HTML = '<div class="passage" data-testid="passage" tabindex="0"></div>'
 _CSS = """
-.passage { white-space: pre-wrap; overflow-wrap: anywhere; overflow: auto; max-height: min(25rem, 48vh); line-height: 1.55;
-           font-family: var(--st-font); font-size: .9rem; color: var(--st-text-color); padding: .8rem 1rem;
-           border: 1px solid color-mix(in srgb, var(--st-text-color) 16%, transparent); border-radius: .5rem; }
+.passage { white-space: pre-wrap; overflow-wrap: anywhere; overflow: auto; max-height: min(26rem, 38vh);
+           line-height: 1.55; font-family: var(--st-font); font-size: .9rem; color: var(--st-text-color);
+           padding: .8rem 1rem; border-radius: .5rem;
+           border: 1px solid color-mix(in srgb, var(--st-text-color) 16%, transparent); }
 mark { background: #ffe28a; color: #26221a; border-radius: .2em; padding: .06em .1em; }
 .cut { opacity: .55; font-style: italic; }
 """
@@ -47,7 +48,7 @@ _passage = st.components.v2.component("reprise.passage", html=_HTML, css=_CSS, j
 
 
 def window(text: str, start: int, end: int, around: int = AROUND) -> dict[str, Any]:
-    """`text` cut at a quote: what stands before it, the quote, what stands after, and whether the ends were cut off."""
+    """`text` cut at a quote: what stands before and after it, and whether more stands beyond."""
     first, last = max(0, start - around), min(len(text), end + around)
     return {
         "before": text[first:start],
@@ -59,26 +60,29 @@ def window(text: str, start: int, end: int, around: int = AROUND) -> dict[str, A
 
 
 def show(cited: dict[str, Any], *, key: str) -> None:
-    """Draw a citation: where it stands, the quote in its text, and the way to the original."""
+    """Draw a citation: where it stands, and the quote in its text."""
     title = cited.get("title") or cited.get("name") or cited["document"]
-    where = " › ".join(p for p in [cited.get("heading") or ""] if p and p != title)
-    page = f"page {cited['page']}" if cited.get("page") else ""
+    where = source(cited).removeprefix(title).removeprefix(" › ").removeprefix(", ")
     numbered = look.tag(f"{cited['n']}") + " " if cited.get("n") else ""
     st.html(f'<div style="font-weight:650;overflow-wrap:anywhere">{numbered}{escape(title)}</div>')
-    look.small(cited.get("name"), f"version {cited['version']}", page, where)
+    look.small(cited.get("name"), f"version {cited['version']}", where)
     try:
         text = _text(node().url, cited["document"], cited["version"])
     except RepriseError as error:
         _tombstone(cited, error)
         return
     _passage(key=f"{key}-text", data=window(text, cited["start"], cited["end"]))
+
+
+def download(cited: dict[str, Any], *, key: str) -> None:
+    """A button for the cited version's file as it came in. Its bytes are fetched when it is clicked."""
     st.download_button(
-        "Download original",
+        "Original",
         data=lambda: node().original(cited["document"], cited["version"]),
         file_name=str(cited.get("name") or "document").rsplit("/", 1)[-1],
         icon=":material/download:",
-        key=f"{key}-original",
-        help=f"The file of version {cited['version']} as it came in.",
+        key=key,
+        help=f"Download the file of version {cited['version']} as it came in.",
     )
 
 
@@ -86,7 +90,7 @@ def _tombstone(cited: dict[str, Any], error: RepriseError) -> None:
     if error.code in ("deleted", "not_found", "expired"):
         look.empty(
             "This text is not there any more.",
-            f"The document was deleted, or version {cited['version']} has expired. What it said can no longer be shown.",
+            f"The document was deleted, or its version {cited['version']} has expired.",
         )
     else:
         tell(error)

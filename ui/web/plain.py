@@ -1,7 +1,7 @@
 """Words for people to read: text from outside made harmless, times and sizes made short.
 
-Documents, names and answers are untrusted. Where Streamlit takes HTML they go through `escape`; where it takes Markdown
-(labels, messages) through `label`, after which nothing is a link, an image or a formula. It does not know Streamlit.
+Documents, names and answers are untrusted. Where Streamlit takes HTML they go through `escape`; where it
+takes Markdown (labels, messages) through `label`, after which nothing is a link, an image or a formula.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _MARK = re.compile(r"\[(\d+)\]")
 
 
 def escape(text: object) -> str:
-    """`text` for use inside HTML, in an element or a quoted attribute. Controls that reorder text are dropped."""
+    """`text` for use in an HTML element or quoted attribute. Controls that reorder text are dropped."""
     return html.escape(_CONTROL.sub("", str(text)))
 
 
 def label(text: object, longest: int = 200) -> str:
     """`text` for a place that renders Markdown, on one line and not longer than `longest` characters.
 
-    Escaping with backslashes is not enough: web addresses, e-mail addresses and `:shortcodes:` are found after Markdown
-    was parsed. An invisible space takes them apart.
+    Escaping with backslashes is not enough: web addresses, e-mail addresses and `:shortcodes:` are found
+    after Markdown was parsed. An invisible space takes them apart.
     """
     line = shorten(_CONTROL.sub("", str(text)), longest)
     line = re.sub(r"(?i)(https?|ftp|mailto|www)(?=[:.])", rf"\1{_ZERO_WIDTH}", line)
@@ -41,7 +41,7 @@ def shorten(text: str, longest: int) -> str:
 
 
 def parts(answer: str, citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """An answer cut at its marks: `{"text"}` and `{"mark", "about"}` in order. A number that cites nothing stays text."""
+    """An answer cut at its marks, in order: `{"text"}` or `{"mark", "about"}`. The rest stays text."""
     about = {c["n"]: source(c) for c in citations}
     cut: list[dict[str, Any]] = []
     at = 0

@@ -1,4 +1,4 @@
-"""Watching a job: its stage and progress while it runs, refreshed every second, and one rerun of the page when it ends."""
+"""Watching a job: its stage and progress every second while it runs, and one rerun of the page at its end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import streamlit as st
 
 from ui.web import look
 from ui.web.client import node, problem, told
-from ui.web.plain import label, moment
+from ui.web.plain import count, label, moment
 
 ACTIVE = ("queued", "running")
 
 
 def watch(jobs: list[str], title: Callable[[dict[str, Any]], str]) -> None:
-    """Show jobs that are not at their end. `title(job)` is Markdown. When one ends, the whole page is drawn again."""
+    """Show jobs under way; `title(job)` is Markdown. When one ends, the whole page is drawn again."""
 
     @st.fragment(run_every=1.0)
     def live() -> None:
@@ -28,6 +28,16 @@ def watch(jobs: list[str], title: Callable[[dict[str, Any]], str]) -> None:
 
     if jobs:
         live()
+
+
+def publishing() -> list[str]:
+    """Uploads that are under way, of anybody."""
+    return [j["job"] for j in node().jobs(20) if j["kind"] == "ingest" and j["state"] in ACTIVE]
+
+
+def published(job: dict[str, Any]) -> str:
+    """Title of an upload."""
+    return f"**Publishing {count(len(job['args']['files']), 'file')}**"
 
 
 def progress(job: dict[str, Any], title: str) -> None:

@@ -30,9 +30,7 @@ def test_every_row_has_its_fields_filled() -> None:
 
 
 def test_every_quote_occurs_exactly_once_in_its_page() -> None:
-    wrong = [
-        (row["document"], row["quote"]) for row in ROWS if PAGES[row["document"]].count(row["quote"]) != 1
-    ]
+    wrong = [(row["document"], row["quote"]) for row in ROWS if PAGES[row["document"]].count(row["quote"]) != 1]
     assert wrong == []
 
 

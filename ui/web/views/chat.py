@@ -9,9 +9,10 @@ import streamlit as st
 
 from kernel.errors import RepriseError
 from ui.web import look, marks, passage
-from ui.web.client import GUIDE, node, problem, tell, workspaces
+from ui.web.client import GUIDE, node, problem, workspaces
 from ui.web.pages import go
-from ui.web.plain import label, number, source
+from ui.web.plain import label, number, shorten, source
+from ui.web.watch import published, publishing, watch
 
 EVERYTHING = "All documents"
 FIRST_QUESTIONS = (
@@ -20,6 +21,7 @@ FIRST_QUESTIONS = (
     "Why are some questions refused?",
     "How do I undo a bad retrain?",
 )
+_USER, _REPRISE = ":material/person:", ":material/menu_book:"
 _TURNS, _OPEN, _ASK = "chat.turns", "chat.cited", "chat.ask"
 
 
@@ -27,36 +29,39 @@ def show() -> None:
     """Draw the page."""
     documents = node().documents()
     turns: list[dict[str, Any]] = st.session_state.setdefault(_TURNS, [])
-    bar = st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute")
-    with bar:
-        look.head("Chat", "Answers come from your documents only. Open a number to see where a sentence comes from.")
+    title, choices = st.columns([5, 4], vertical_alignment="bottom")
+    with title:
+        look.head("Chat", "Every answer cites the passages it comes from.")
+    with choices:
         where = _where(documents)
     typed = st.chat_input("Ask a question", key="chat.box")
-    question = typed or st.session_state.pop(_ASK, None)
+    waiting: list[tuple[str, dict[str, Any]]] = st.session_state.setdefault(_ASK, [])
+    if typed:
+        waiting.append((typed, where))
     opened = _opened(turns)
-    if opened and not question:
+    if opened and not waiting:
         left, right = st.columns([3, 2], gap="medium")
         with right, st.container(key="cited"):
             _cited(opened)
     else:
         left = st.container()
     with left:
-        if not turns and not question:
-            _first(where["workspace"], documents)
+        if not turns and not waiting:
+            _first(where, documents)
         for i, turn in enumerate(turns):
-            _turn(i, turn, newest=i == len(turns) - 1 and not question)
-        if question:
-            _ask(question, where)
+            _turn(i, turn)
+        if waiting:
+            _ask(waiting, turns)
 
 
 def _where(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """The choice of workspace, and the options: where and when a question looks."""
     names = workspaces(documents)
-    with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="right"):
         workspace = st.selectbox(
             "Workspace",
             names,
-            key="chat.workspace",
+            key=f"chat.workspace.{names[0]}",  # a new first choice, after a first upload, is taken
             width=190,
             format_func=lambda w: f"{w} (about Reprise)" if w == GUIDE else w,
             help="The shelf that is searched.",
@@ -70,23 +75,25 @@ def _where(documents: list[dict[str, Any]]) -> dict[str, Any]:
                 key="chat.document",
             )
             at = st.datetime_input(
-                "As of (UTC)", value=None, key="chat.at", help="Answer from what counted at that time. Empty: now."
+                "As of (UTC)",
+                value=None,
+                key="chat.at",
+                help="Answer from what counted at that time. Empty: now.",
             )
-        if st.session_state.get(_TURNS) and st.button("Clear", icon=":material/delete_sweep:", help="Empty this chat."):
-            st.session_state[_TURNS], st.session_state[_OPEN] = [], None
-            st.rerun()
     as_of = at.replace(tzinfo=UTC).isoformat() if isinstance(at, datetime) else None
-    if as_of or document:
-        kept = [f"as of {at:%Y-%m-%d %H:%M} UTC" if as_of else "", f"in {ours.get(document, '')}" if document else ""]
-        st.session_state["chat.narrowed"] = ", ".join(k for k in kept if k)
-    else:
-        st.session_state["chat.narrowed"] = ""
-    return {"workspace": workspace, "document": document, "as_of": as_of}
+    kept = [f"as of {at:%Y-%m-%d %H:%M} UTC" if as_of else "", f"in {ours[document]}" if document in ours else ""]
+    narrowed = ", ".join(k for k in kept if k)
+    return {"workspace": workspace, "document": document, "as_of": as_of, "narrowed": narrowed}
 
 
-def _first(workspace: str, documents: list[dict[str, Any]]) -> None:
+def _first(where: dict[str, Any], documents: list[dict[str, Any]]) -> None:
     """What to do while nothing was asked."""
+    workspace = where["workspace"]
     here = [d for d in documents if d["workspace"] == workspace]
+    if not here and publishing():
+        look.words("Documents are being published. You can ask about them as soon as that is done.")
+        watch(publishing(), published)
+        return
     if not here:
         look.empty(
             f"There is nothing in workspace “{workspace}” yet.",
@@ -97,10 +104,11 @@ def _first(workspace: str, documents: list[dict[str, Any]]) -> None:
         return
     if workspace == GUIDE:
         look.words("You can try it on Reprise's own guide:")
-        for question in FIRST_QUESTIONS:
-            if st.button(question, icon=":material/arrow_forward:", type="tertiary"):
-                st.session_state[_ASK] = question
-                st.rerun()
+        with st.container(gap=None, key="sources-first"):
+            for question in FIRST_QUESTIONS:
+                if st.button(question, icon=":material/arrow_forward:", type="tertiary"):
+                    st.session_state[_ASK].append((question, where))
+                    st.rerun()
         look.small("Upload documents of your own in the Library, and the chat begins with those.")
         return
     titles = ", ".join(f"“{d['title'] or d['name']}”" for d in here[:4]) + (" …" if len(here) > 4 else "")
@@ -110,37 +118,45 @@ def _first(workspace: str, documents: list[dict[str, Any]]) -> None:
     )
 
 
-def _ask(question: str, where: dict[str, Any]) -> None:
-    """Ask the node and keep the turn; an error leaves the question on the page."""
-    with st.chat_message("user"):
+def _ask(waiting: list[tuple[str, dict[str, Any]]], turns: list[dict[str, Any]]) -> None:
+    """Ask the node the first question that waits, and keep the turn.
+
+    Another question, or a click, may interrupt this at any call of Streamlit's; so the lists change between two of
+    them, and what was not answered is asked again by the next run.
+    """
+    question, where = waiting[0]
+    with st.chat_message("user", avatar=_USER):
         look.words(question)
-    with st.chat_message("assistant"):
+    with st.chat_message("assistant", avatar=_REPRISE), st.spinner("Reading …"):
         try:
-            with st.spinner("Reading …"):
-                shown = node().ask(question, **{k: v for k, v in where.items() if v is not None})
+            shown = node().ask(question, **{k: v for k, v in where.items() if k != "narrowed" and v is not None})
         except RepriseError as error:
-            tell(error)
-            return
-    first = 1 if shown["citations"] else None
-    turns = st.session_state[_TURNS]
-    turns.append({"question": question, "shown": shown, "narrowed": st.session_state["chat.narrowed"], "said": None})
-    st.session_state[_OPEN] = (shown["turn"], first) if first else None
+            waiting.pop(0)
+            said = problem(error.code, error.message, error.hint)
+            turns.append({"question": question, "narrowed": where["narrowed"], "error": said})
+        else:
+            waiting.pop(0)
+            turns.append({"question": question, "narrowed": where["narrowed"], "shown": shown, "said": None})
+    st.session_state[_OPEN] = (shown["turn"], 1) if "shown" in turns[-1] and shown["citations"] else None
     st.rerun()
 
 
-def _turn(i: int, turn: dict[str, Any], *, newest: bool) -> None:
-    shown = turn["shown"]
-    with st.chat_message("user"):
+def _turn(i: int, turn: dict[str, Any]) -> None:
+    with st.chat_message("user", avatar=_USER):
         look.words(turn["question"])
         if turn["narrowed"]:
             look.small(turn["narrowed"])
-    with st.chat_message("assistant"):
+    with st.chat_message("assistant", avatar=_REPRISE), st.container(gap="xsmall"):
+        if "error" in turn:
+            st.error(turn["error"])
+            return
+        shown = turn["shown"]
         if shown["abstained"]:
             _refused(i, shown)
         else:
             _answered(shown)
         _small_print(shown)
-        _feedback(turn, newest)
+        _feedback(turn)
 
 
 def _answered(shown: dict[str, Any]) -> None:
@@ -152,7 +168,7 @@ def _answered(shown: dict[str, Any]) -> None:
         st.session_state[_OPEN] = (key, n)
 
     marks.cited_answer(shown["answer"], shown["citations"], key=f"answer-{key}", opened=opened, on_cite=cite)
-    with st.container(gap=None):
+    with st.container(gap=None, key=f"sources-{key}"):
         for citation in shown["citations"]:
             st.button(
                 f"{citation['n']} · {label(source(citation), 90)}",
@@ -169,16 +185,17 @@ def _refused(i: int, shown: dict[str, Any]) -> None:
     look.words(shown["answer"])
     if not shown["closest"]:
         return
-    with st.expander("The closest passages", expanded=False):
+    with st.expander("The closest passages"), st.container(gap="xsmall", key=f"sources-closest-{i}"):
         for n, closest in enumerate(shown["closest"]):
-            look.words(closest["quote"][:400] + ("…" if len(closest["quote"]) > 400 else ""))
             st.button(
                 label(source(closest), 90),
                 key=f"closest-{i}-{n}",
                 type="tertiary",
                 icon=":material/article:",
                 on_click=lambda n=n: st.session_state.update({_OPEN: (shown["turn"], -1 - n)}),
+                help="Open the passage.",
             )
+            look.small(shorten(closest["quote"], 260))
 
 
 def _small_print(shown: dict[str, Any]) -> None:
@@ -192,14 +209,23 @@ def _small_print(shown: dict[str, Any]) -> None:
     )
 
 
-# --- what you think of it ----------------------------------------------------------------------------------------------
+# --- what you think of it -----------------------------------------------------------------------
 
 
-def _feedback(turn: dict[str, Any], newest: bool) -> None:
+def _feedback(turn: dict[str, Any]) -> None:
     key = turn["shown"]["turn"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.feedback("thumbs", key=f"thumb-{key}", on_change=_thumb, args=(turn,), disabled=turn.get("corrected", False))
-        with st.popover("Correct it", icon=":material/edit:", type="tertiary"), st.form(f"correct-{key}", border=False):
+        st.feedback(
+            "thumbs",
+            key=f"thumb-{key}",
+            on_change=_thumb,
+            args=(turn,),
+            disabled=turn.get("corrected", False),
+        )
+        with (
+            st.popover("Correct it", icon=":material/edit:", type="tertiary"),
+            st.form(f"correct-{key}", border=False),
+        ):
             better = st.text_area("What should it have said?", key=f"better-{key}", height=120, width=420)
             sent = st.form_submit_button("Send correction", type="primary")
     if sent and not better.strip():
@@ -231,26 +257,32 @@ def _send(turn: dict[str, Any], vote: str, correction: str | None) -> None:
 def _outcome(vote: str, correction: str | None, example: str | None) -> tuple[str, str]:
     if example and _quarantined(example):
         return "warning", (
-            f"Thank you. Your correction is held back as example `{example}`: no passage in the documents says it, so it "
+            f"Thank you. Your correction is held back as example `{example}`: no passage says it, so it "
             "is not trained on. Upload a document that says so, then send it again."
         )
     if example and correction:
         return "success", (
-            f"Thank you. Your correction became example `{example}`, tied to the passage that supports it. The next "
-            "retrain practises it."
+            f"Thank you. Your correction became example `{example}`, tied to the passage that supports it. "
+            "The next retrain can learn it."
         )
     if example:
-        return "success", f"Thank you. Question and passage are kept as example `{example}` for the next retrain."
+        return (
+            "success",
+            f"Thank you. Question and passage are kept as example `{example}` for the next retrain.",
+        )
     if vote == "up":
         return "info", "Thank you, noted. It made no example: there is no cited passage that still stands."
-    return "info", "Thank you, noted. To teach something, use “Correct it” and write what it should have said."
+    return (
+        "info",
+        "Thank you, noted. To teach something, use “Correct it” and write what it should have said.",
+    )
 
 
 def _quarantined(example: str) -> bool:
     return any(e["example"] == example for e in node().examples(status="quarantined"))
 
 
-# --- the passage beside it ---------------------------------------------------------------------------------------------
+# --- the passage beside it ----------------------------------------------------------------------
 
 
 def _opened(turns: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -259,8 +291,8 @@ def _opened(turns: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not at:
         return None
     for turn in turns:
-        shown = turn["shown"]
-        if shown["turn"] == at[0]:
+        shown = turn.get("shown")
+        if shown and shown["turn"] == at[0]:
             if at[1] < 0:
                 return dict(shown["closest"][-1 - at[1]])
             return next((c for c in shown["citations"] if c["n"] == at[1]), None)
@@ -271,9 +303,12 @@ def _cited(citation: dict[str, Any]) -> None:
     def close() -> None:
         st.session_state[_OPEN] = None
 
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.html('<div class="rp-note">Cited passage</div>' if citation.get("n") else '<div class="rp-note">Passage</div>')
-        st.button("Close", icon=":material/close:", type="tertiary", on_click=close, key="cited-close")
-    passage.show(citation, key=f"cited-{citation['document']}-{citation['version']}-{citation['start']}")
-    if st.button("Open in the Library", icon=":material/library_books:", type="tertiary", key="cited-library"):
-        go("library", document=citation["document"], version=citation["version"])
+    with st.container(gap="xsmall"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.html('<div class="rp-note">Passage</div>', width="content")
+            st.button("Close", icon=":material/close:", type="tertiary", on_click=close, key="cited-close")
+        passage.show(citation, key=f"cited-{citation['document']}-{citation['version']}-{citation['start']}")
+        with st.container(horizontal=True):
+            passage.download(citation, key="cited-original")
+            if st.button("Open in the Library", icon=":material/library_books:", key="cited-library"):
+                go("library", document=citation["document"], version=citation["version"])

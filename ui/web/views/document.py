@@ -22,20 +22,17 @@ _PAGE = 12_000
 def show(document: dict[str, Any]) -> None:
     """Draw a row of `documents` in detail."""
     doc = document["document"]
-    st.html(f'<div style="font-size:1.15rem;font-weight:650">{escape(document["title"] or document["name"])}</div>')
+    title = escape(document["title"] or document["name"])
+    st.html(f'<div style="font-size:1.15rem;font-weight:650">{title}</div>')
     look.small(document["name"], f"workspace {document['workspace']}", size(document["bytes"]), doc)
     _said(doc)
     with told():
         history = node().history(doc)
-        text, versions, compare, delete = st.tabs(["Text", "Versions", "Compare", "Delete"], key=f"document.tab.{doc}")
-        with text:
-            _text(document, history)
-        with versions:
-            _versions(doc, history)
-        with compare:
-            _compare(doc, history)
-        with delete:
-            _delete(document, history)
+        tabs = st.tabs(["Text", "Versions", "Compare", "Delete"], key=f"document.tab.{doc}", on_change="rerun")
+        for tab, draw in zip(tabs, (_text, _versions, _compare, _delete), strict=True):
+            if tab.open:
+                with tab:
+                    draw(document, history)
 
 
 def _said(doc: str) -> None:
@@ -45,7 +42,7 @@ def _said(doc: str) -> None:
         st.session_state[_SAID] = None
 
 
-# --- text --------------------------------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------------------------
 
 
 def _text(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
@@ -56,12 +53,12 @@ def _text(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
         return
     wanted = st.session_state.pop(VERSION, None)
     if wanted and wanted[0] == doc and wanted[1] in numbers:
-        st.session_state[f"document.number.{doc}"] = wanted[1]
+        st.session_state[_number(document)] = wanted[1]
     left, right = st.columns([1, 3], vertical_alignment="bottom")
     number = left.selectbox(
         "Version",
         numbers,
-        key=f"document.number.{doc}",
+        key=_number(document),
         format_func=lambda n: f"{n} (live)" if n == document["live_version"] else str(n),
     )
     found = node().text(doc, number)
@@ -83,10 +80,16 @@ def _text(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
     look.small(count(len(whole), "character"), pages)
 
 
-# --- versions ----------------------------------------------------------------------------------------------------------
+def _number(document: dict[str, Any]) -> str:
+    """Key of the choice of version. A new live version makes it a new choice, as the labels change with it."""
+    return f"document.number.{document['document']}.{document['live_version']}"
 
 
-def _versions(doc: str, history: list[dict[str, Any]]) -> None:
+# --- versions -----------------------------------------------------------------------------------
+
+
+def _versions(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    doc = document["document"]
     look.table(
         [
             {
@@ -113,20 +116,28 @@ def _versions(doc: str, history: list[dict[str, Any]]) -> None:
         with told(), st.spinner("Publishing …"):
             row = node().restore(doc, number)
             if row["error"]:
-                raise RepriseError(row["error"]["message"], hint=row["error"].get("hint", ""), code=row["error"]["code"])
-            st.session_state[_SAID] = (doc, f"The text of version {number} is live again, as version {row['version']}.")
-            st.session_state.pop(f"document.number.{doc}", None)
+                raise RepriseError(
+                    row["error"]["message"], hint=row["error"].get("hint", ""), code=row["error"]["code"]
+                )
+            st.session_state[_SAID] = (
+                doc,
+                f"The text of version {number} is live again, as version {row['version']}.",
+            )
             st.rerun()
     look.small("Restoring publishes the older text again as a new version. Nothing is lost by it.")
 
 
-# --- compare -----------------------------------------------------------------------------------------------------------
+# --- compare ------------------------------------------------------------------------------------
 
 
-def _compare(doc: str, history: list[dict[str, Any]]) -> None:
+def _compare(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    doc = document["document"]
     numbers = [v["version"] for v in history if v["state"] != "expired"]
     if len(numbers) < 2:
-        look.empty("There is nothing to compare yet.", "Upload the document again after an edit; then both versions are here.")
+        look.empty(
+            "There is nothing to compare yet.",
+            "Upload the document again after an edit; then both versions are here.",
+        )
         return
     left, right, _ = st.columns([1, 1, 2])
     a = left.selectbox("From version", numbers, index=1, key=f"document.a.{doc}")
@@ -156,7 +167,8 @@ def _pair(before: str, after: str, left: str, right: str) -> str:
     """HTML of two passages side by side; both are escaped already."""
     cells = []
     for kind, note, text in (("gone", left, before), ("come", right, after)):
-        cells.append(f'<div class="rp-{kind}"><div class="rp-note">{note}</div><div class="rp-words">{text}</div></div>')
+        words = f'<div class="rp-words">{text}</div>'
+        cells.append(f'<div class="rp-{kind}"><div class="rp-note">{note}</div>{words}</div>')
     return f'<div class="rp-pair">{"".join(cells)}</div>'
 
 
@@ -171,14 +183,15 @@ def _marked(before: str, after: str) -> tuple[str, str]:
     return "".join(old), "".join(new)
 
 
-# --- delete ------------------------------------------------------------------------------------------------------------
+# --- delete -------------------------------------------------------------------------------------
 
 
 def _delete(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    versions = "its only version" if len(history) == 1 else f"all {len(history)} versions"
     look.words(
-        f"Deleting takes the document with {'its only version' if len(history) == 1 else f'all {len(history)} versions'}: "
-        "texts, passages, the examples that rest on it, and its words in answers that were given. It cannot be undone. "
-        "To replace it, upload the new text under the same name instead."
+        f"Deleting takes the document with {versions}: texts, passages, the examples that rest on it, and "
+        "its words in answers that were given. It cannot be undone. To replace it, upload the new text under "
+        "the same name instead."
     )
     if st.button("Delete …", icon=":material/delete:", key=f"document.delete.{document['document']}"):
         _confirm(document)
@@ -210,7 +223,13 @@ def _confirm(document: dict[str, Any]) -> None:
 
 def _receipt(receipt: dict[str, Any]) -> None:
     st.success("Deleted. This is the receipt.")
-    look.facts([("Passages", receipt["points"]), ("Texts and files", receipt["blobs"]), ("Examples", receipt["examples"])])
+    look.facts(
+        [
+            ("Passages", receipt["points"]),
+            ("Texts and files", receipt["blobs"]),
+            ("Examples", receipt["examples"]),
+        ]
+    )
     look.facts([("Answers redacted", receipt.get("turns_redacted", 0)), ("Remaining", receipt["remaining"])])
     trained = receipt["adapters_trained_on_it"]
     look.words(f"Adapters that were trained on it: {', '.join(trained) if trained else 'none'}.")

@@ -13,10 +13,10 @@ from ui.web.client import GUIDE, Upload, node, problem, told
 from ui.web.pages import asked
 from ui.web.plain import count, label, moment, size
 from ui.web.views import document
-from ui.web.watch import ACTIVE, ended, watch
+from ui.web.watch import ended, published, publishing, watch
 
 FORMATS = "Markdown, plain text, HTML, PDF and DOCX"
-_JOBS, _DOC, _PICK, _ROUND = "library.jobs", "library.document", "library.pick", "library.round"
+_JOBS, _DOC, _ROUND = "library.jobs", "library.document", "library.round"
 _BATCH_FILES, _BATCH_BYTES = 32, 32 * 2**20
 
 
@@ -27,21 +27,29 @@ def show() -> None:
         st.session_state[_DOC] = wanted["document"]
         st.session_state[document.VERSION] = (wanted["document"], wanted.get("version"))
     documents = node().documents()
-    look.head("Library", "Every document keeps its versions. The same name again is the next version of the same document.")
-    upload, browse = st.tabs(["Documents", "Upload"], default="Documents" if documents else "Upload", key="library.tab")[::-1]
+    look.head(
+        "Library",
+        "Every document keeps its versions. The same name again is the next version of the same document.",
+    )
+    upload, browse = st.tabs(
+        ["Documents", "Upload"], default="Documents" if documents else "Upload", key="library.tab"
+    )[::-1]
     with upload:
         _upload(documents)
     with browse:
         _browse(documents)
 
 
-# --- upload ------------------------------------------------------------------------------------------------------------
+# --- upload -------------------------------------------------------------------------------------
 
 
 def _upload(documents: list[dict[str, Any]]) -> None:
     turn = st.session_state.setdefault(_ROUND, 0)  # a new key empties the box of files after an upload
     files = st.file_uploader(
-        f"Files: {FORMATS}", accept_multiple_files=True, key=f"library.files.{turn}", help="You can drop several at once."
+        f"Files: {FORMATS}",
+        accept_multiple_files=True,
+        key=f"library.files.{turn}",
+        help="You can drop several at once.",
     )
     names = sorted({d["workspace"] for d in documents} | {"default"} - {GUIDE})
     left, middle, right = st.columns(3, vertical_alignment="bottom")
@@ -61,15 +69,18 @@ def _upload(documents: list[dict[str, Any]]) -> None:
         help="For a single file. The name of a document that exists makes the file its next version.",
     )
     at = right.datetime_input(
-        "Counts from (UTC)", value=None, key=f"library.at.{turn}", help="Empty: from now. A later time needs nothing more."
+        "Counts from (UTC)",
+        value=None,
+        key=f"library.at.{turn}",
+        help="Empty: from now. A later time needs nothing more.",
     )
     follow = st.checkbox(
         "Continue documents of the same name, also if they came from elsewhere",
         key=f"library.follow.{turn}",
-        help="Without it, a name that is taken by a document from another source is refused, so that nothing is replaced "
-        "by accident.",
+        help="Without it, a name that is taken by a document from another source is refused, so that nothing "
+        "is replaced by accident.",
     )
-    if st.button("Upload", type="primary", icon=":material/upload:", disabled=not files, key="library.send"):
+    if st.button("Publish", type="primary", icon=":material/publish:", disabled=not files, key="library.send"):
         begins = int(at.replace(tzinfo=UTC).timestamp() * 1000) if isinstance(at, datetime) else None
         with told(), st.spinner("Sending …"):
             for batch in _batches(files or [], str(workspace), name.strip(), begins, follow):
@@ -80,9 +91,7 @@ def _upload(documents: list[dict[str, Any]]) -> None:
     _jobs()
 
 
-def _batches(
-    files: Sequence[Any], workspace: str, name: str, at: int | None, follow: bool
-) -> Iterator[list[Upload]]:
+def _batches(files: Sequence[Any], workspace: str, name: str, at: int | None, follow: bool) -> Iterator[list[Upload]]:
     """Uploads in requests of a bearable size; a file whose document is named goes alone."""
     batch: list[Upload] = []
     filled = 0
@@ -93,9 +102,7 @@ def _batches(
         if batch and (explicit or len(batch) >= _BATCH_FILES or filled + len(content) > _BATCH_BYTES):
             yield batch
             batch, filled = [], 0
-        batch.append(
-            Upload(path=file.name, name=named, workspace=workspace, content=content, at=at, explicit=explicit)
-        )
+        batch.append(Upload(path=file.name, name=named, workspace=workspace, content=content, at=at, explicit=explicit))
         filled += len(content)
     if batch:
         yield batch
@@ -104,15 +111,19 @@ def _batches(
 def _jobs() -> None:
     """Uploads of this session, and any other that is under way: progress, then what became of each file."""
     mine: list[str] = st.session_state.get(_JOBS, [])
-    running = [j["job"] for j in node().jobs(50) if j["kind"] == "ingest" and j["state"] in ACTIVE]
-    watch(running, lambda j: f"**Publishing {count(len(j['args']['files']), 'file')}**")
+    running = publishing()
+    watch(running, published)
     rows: list[dict[str, Any]] = []
     for job in (node().job(j) for j in mine if j not in running):
         ended(job)
         rows += (job["result"] or {}).get("documents", [])
     if not rows:
         return
-    st.subheader("What became of them", anchor=False)
+    look.section("What became of them")
+    for row in rows:
+        if row["error"]:
+            wrong = row["error"]
+            st.error(f"{label(row['path'])}: {problem(wrong['code'], wrong['message'], wrong.get('hint', ''))}")
     look.table(
         [
             {
@@ -128,34 +139,55 @@ def _jobs() -> None:
         ],
         key="library.results",
     )
-    for row in rows:
-        if row["error"]:
-            wrong = row["error"]
-            st.error(f"{label(row['path'])}: {problem(wrong['code'], wrong['message'], wrong.get('hint', ''))}")
     if any(r["status"] in ("published", "unchanged") for r in rows):
         look.small("Published documents can be asked about now.")
 
 
-# --- browse ------------------------------------------------------------------------------------------------------------
+# --- browse -------------------------------------------------------------------------------------
 
 
 def _browse(documents: list[dict[str, Any]]) -> None:
     if not documents:
         look.empty("The library is empty.", "Upload some documents: open the tab beside this one.")
         return
-    shelves = sorted({d["workspace"] for d in documents})
-    left, right = st.columns([1, 2])
-    shelf = left.selectbox("Workspace", ["all", *shelves], key="library.shelf")
-    words = right.text_input("Find", placeholder="part of a name or title", key="library.find").casefold()
+    names = {d["document"]: f"{d['name']}  ({d['workspace']})" for d in documents}
+    if st.session_state.get(_DOC) not in names:
+        st.session_state[_DOC] = None
+    left, middle, right = st.columns([2, 3, 4])
+    shelf = left.selectbox("Workspace", ["all", *sorted({d["workspace"] for d in documents})], key="library.shelf")
+    words = middle.text_input("Find", placeholder="part of a name or title", key="library.find").casefold()
+    chosen = right.selectbox(
+        "Open a document",
+        list(names),
+        format_func=lambda d: names.get(d, d),
+        key=_DOC,
+        index=None,
+        placeholder="choose here, or click a row",
+    )
     rows = [
         d
         for d in documents
         if shelf in ("all", d["workspace"]) and (words in d["name"].casefold() or words in d["title"].casefold())
     ]
-    if not rows:
+    if rows:
+        _documents(rows)
+    else:
         look.empty("No document has that in its name or title.", "Try fewer letters, or another workspace.")
-        return
-    event = look.table(
+    if chosen:
+        with st.container(border=True):
+            document.show(next(d for d in documents if d["document"] == chosen))
+
+
+def _documents(rows: list[dict[str, Any]]) -> None:
+    """The table of documents; a click on a row opens its document."""
+
+    def clicked() -> None:
+        row = look.chosen(st.session_state["library.table"])
+        if row is not None and row < len(rows):
+            st.session_state[_DOC] = rows[row]["document"]
+
+    look.small(count(len(rows), "document"))
+    look.table(
         [
             {
                 "Name": d["name"],
@@ -164,30 +196,12 @@ def _browse(documents: list[dict[str, Any]]) -> None:
                 "Version": d["live_version"],
                 "Passages": d["chunks"],
                 "Size": size(d["bytes"]),
-                "Updated": moment(d["updated"]),
+                "Updated (UTC)": moment(d["updated"]),
             }
             for d in rows
         ],
-        on_select="rerun",
+        on_select=clicked,
         selection_mode="single-cell",
         key="library.table",
-        height=min(38 + 35 * len(rows), 320),
+        height=min(38 + 35 * len(rows), 248),
     )
-    clicked = look.chosen(event)
-    if clicked is not None and clicked < len(rows) and st.session_state.get(_PICK) != rows[clicked]["document"]:
-        st.session_state[_PICK] = st.session_state[_DOC] = rows[clicked]["document"]
-    look.small(f"{count(len(rows), 'document')}. Click a row to open it.")
-    names = {d["document"]: f"{d['name']}  ({d['workspace']})" for d in documents}
-    if st.session_state.get(_DOC) not in names:
-        st.session_state[_DOC] = None
-    chosen = st.selectbox(
-        "Open a document",
-        list(names),
-        format_func=lambda d: names.get(d, d),
-        key=_DOC,
-        index=None,
-        placeholder="choose, or type part of its name",
-    )
-    if chosen:
-        with st.container(border=True):
-            document.show(next(d for d in documents if d["document"] == chosen))

@@ -1,0 +1,1 @@
+"""Benchmarks: each runs us and the peer side by side and prints the ratio."""

@@ -1,0 +1,28 @@
+"""What tests of every kind share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_MEMORY, _ENOUGH = Path("/dev/shm"), 2 * 2**30
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where the machine has one: an index is made fifty times faster there than on a disk.
+
+    A killed process loses nothing that it wrote, wherever that is: the system's caches live on. Only a power cut would
+    tell memory and disk apart.
+    """
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ENOUGH:
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="reprise-test-", dir=_MEMORY))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

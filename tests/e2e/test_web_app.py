@@ -1,0 +1,212 @@
+"""The web app in a real browser, over a real node: from an upload to a verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RETURNS = """# Returns
+
+## Time limit
+
+Customers can return an article within 30 days of delivery. The date on the parcel label counts.
+
+## Gifts
+
+Gifts can be returned within 60 days. The giver is not told about it.
+
+## Hygiene
+
+Opened cosmetics and underwear cannot be returned. <img src=x onerror=alert(1)> [evil](https://evil.example)
+"""
+SHIPPING = """# Shipping
+
+## Cost
+
+Standard shipping costs 4.90 euros. Orders above 50 euros are shipped free of charge.
+
+## Islands
+
+Parcels to islands take three days longer and cost 9 euros more.
+
+## Tracking
+
+A tracking number is sent by e-mail as soon as the parcel leaves the warehouse.
+"""
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.browser,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
+]
+
+
+def examples() -> str:
+    """Forty questions in the words of customers, each tied to its sentence."""
+    topics = {
+        ("returns.md", "Customers can return an article within 30 days of delivery."): "send it back after {} days",
+        ("returns.md", "Gifts can be returned within 60 days."): "grandma's present does not fit, {} days ago",
+        ("shipping.md", "Orders above 50 euros are shipped free of charge."): "basket of {} euros, do I pay postage",
+        ("shipping.md", "Parcels to islands take three days longer and cost 9 euros more."): "I live on isle no. {}",
+    }
+    rows = [
+        {"question": f"{words.format(n)}?", "document": document, "quote": quote, "slice": document.removesuffix(".md")}
+        for (document, quote), words in topics.items()
+        for n in range(11, 111, 10)
+    ]
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A node of its own with its web app."""
+    home = tmp_path_factory.mktemp("home")
+    command = [
+        sys.executable,
+        "-m",
+        "ui.cli",
+        "up",
+        "--port",
+        "0",
+        "--web-port",
+        "0",
+        "--no-guide",
+        "--home",
+        str(home),
+    ]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("REPRISE_")}
+    with (home / "log").open("w") as log:
+        node = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert node.stdout is not None
+        try:
+            line = node.stdout.readline()
+            assert line, (home / "log").read_text()
+            yield json.loads(line)
+        finally:
+            node.terminate()
+            node.wait(20)
+            node.stdout.close()
+
+
+@pytest.fixture
+def page(urls: dict[str, str]) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(60_000)
+        page = context.new_page()
+        page.leaving = []  # type: ignore[attr-defined]
+        page.on(
+            "request",
+            lambda r: (
+                None if "//127.0.0.1" in r.url[:20] or r.url[:5] in ("data:", "blob:") else page.leaving.append(r.url)
+            ),
+        )  # type: ignore[attr-defined]
+        page.goto(urls["web"])
+        yield page
+        browser.close()
+
+
+def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) -> None:
+    shots = iter(range(1, 100))
+
+    def shot(name: str) -> None:
+        page.screenshot(path=tmp_path / f"{next(shots):02}-{name}.png")
+
+    def go(name: str) -> None:
+        page.get_by_role("link", name=name, exact=True).click()
+        page.locator(".rp-head h1", has_text=name).wait_for()
+
+    # Upload two documents and watch them being published.
+    go("Library")
+    page.locator("input[type=file]").first.set_input_files(
+        [
+            {"name": "returns.md", "mimeType": "text/markdown", "buffer": RETURNS.encode()},
+            {"name": "shipping.md", "mimeType": "text/markdown", "buffer": SHIPPING.encode()},
+        ]
+    )
+    page.get_by_role("button", name="Publish", exact=True).last.click()
+    page.get_by_text("Published documents can be asked about now.").wait_for()
+    shot("library")
+
+    # Ask, and open the citation: the quote is marked in its text, and what looks like HTML stays text.
+    go("Chat")
+    box = page.get_by_placeholder("Ask a question")
+    box.fill("How long can gifts be returned?")
+    box.press("Enter")
+    answer = page.get_by_test_id("answer")
+    answer.get_by_text("60 days").wait_for()
+    answer.get_by_role("button", name="Open citation 1").click()
+    mark = page.get_by_test_id("passage").locator("mark")
+    assert "Gifts can be returned within 60 days." in mark.inner_text()
+    assert "<img src=x" in page.get_by_test_id("passage").inner_text()
+    assert page.get_by_test_id("passage").locator("img, a").count() == 0
+    shot("citation")
+
+    # What the documents do not say is refused.
+    box.fill("What is the capital of France?")
+    box.press("Enter")
+    page.get_by_text("No answer in the documents").wait_for()
+    shot("refusal")
+
+    # A correction that a passage supports becomes an example.
+    page.get_by_role("button", name="Correct it").first.click()
+    page.get_by_label("What should it have said?").fill("Gifts can be returned within 60 days.")
+    page.get_by_role("button", name="Send correction").click()
+    page.get_by_text("Your correction became example").wait_for()
+    shot("correction")
+
+    # Import more, see them, and start a retrain from the preview of its mix.
+    go("Rehearsal")
+    page.get_by_role("tab", name="Import and export").click()
+    page.get_by_label("… or lines pasted here").fill(examples() + "\nnot json")
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.get_by_text("40 examples imported").wait_for()
+    page.get_by_text("1 line was not taken").wait_for()
+    shot("import")
+    page.get_by_role("tab", name="Examples").click()
+    page.get_by_text("41 examples").wait_for()
+    page.get_by_role("tab", name="Next mix").click()
+    page.get_by_role("button", name="Start the retrain").wait_for()
+    shot("preview")
+    page.get_by_role("button", name="Start the retrain").click()
+
+    # The verdict comes with its reasons, its slices and its mix.
+    page.locator(".rp-head h1", has_text="Adapters").wait_for()
+    page.locator(".rp-tag", has_text="accepted").or_(page.locator(".rp-tag", has_text="rejected")).wait_for(
+        timeout=400_000
+    )
+    shot("verdict")
+    assert page.locator("ul li").count() >= 1
+    page.get_by_text("The mix it was trained on").click()
+    page.get_by_text("policy mixed").last.wait_for()
+    shot("mix")
+
+    for name in ("Schedule", "System"):
+        go(name)
+        shot(name.lower())
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.leaving == []

@@ -1,0 +1,213 @@
+"""The house as tests build it: the real stack on a home folder, with an embedder that needs no model.
+
+`WordEmbedder` is a real engine of the port: feature hashing of words (Weinberger et al. 2009), deterministic, and near
+where words are shared. Tests of storage use it, so that a child process starts in a moment; `minilm` is the packaged
+model, loaded once per test process. `House` wires what the wiring wires, without adapters and doors.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+
+from ingest.add import Incoming, Ingest
+from ingest.delete import DeleteHandler
+from ingest.library import Library, Placed
+from ingest.publish import PublishHandler
+from ingest.tables import Chunk, Document, Position, Version
+from kernel.blobs import FileBlobs
+from kernel.database import Database
+from kernel.embedder import SentenceTransformerEmbedder
+from kernel.epochs import Epochs
+from kernel.ids import derived, now_ms
+from kernel.index.edge import EdgeIndex
+from kernel.index.schema import keyword, unborn, visible
+from kernel.ports import Embedder, VectorIndex
+from kernel.settings import load
+from kernel.types import OPEN, When
+from rehearsal.examples import ExampleFate, Examples
+from rehearsal.memory import Memory
+from rehearsal.mix import Mixer
+from rehearsal.tables import Example
+from retrieval.live import LiveRetriever
+from retrieval.search import Search
+from retrieval.turns import Turns
+
+DIMENSION = 64
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class WordEmbedder:
+    """The `Embedder` port by feature hashing: each word adds a sign to one of 64 places."""
+
+    name = path = "words"
+    dimension, max_tokens = DIMENSION, 254
+    fingerprint = f"words:{DIMENSION}"
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
+        if progress is not None:
+            progress(len(texts))
+        return self.embed_queries(texts)
+
+    def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
+        rows = np.zeros((len(texts), DIMENSION), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            row[0] = 1e-3  # a text without words has a direction too
+            for word in _WORD.findall(text.casefold()):
+                number = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
+                row[number % DIMENSION] += 1 if number >> 31 else -1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(_WORD.findall(text)) for text in texts]
+
+
+@functools.cache
+def minilm() -> SentenceTransformerEmbedder:
+    """The packaged model, loaded."""
+    embedder = SentenceTransformerEmbedder(precision="float32")
+    embedder.load()
+    return embedder
+
+
+class House:
+    """Every service that storage needs, on a home folder. `close` lets go of all of them."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        embedder: Embedder | None = None,
+        owner: str = "house",
+        step: Callable[[str], None] | None = None,
+        wrap: Callable[[VectorIndex], VectorIndex] = lambda index: index,
+        **settings: Any,
+    ) -> None:
+        self.settings = load(home=home, **{"min_free_mb": 0, **settings})
+        self.home, self.embedder = home, embedder or WordEmbedder()
+        self.db = Database(self.settings.sql_url)
+        self.blobs = FileBlobs(home / "blobs")
+        self.index = wrap(EdgeIndex(home / "index", self.embedder.dimension))
+        self.epochs = Epochs(self.db, self.index, owner, self.settings.lease_seconds, step)
+        self.library = Library(self.db, self.blobs)
+        fate = ExampleFate(self.library)
+        self.publish = PublishHandler(self.epochs, [fate])
+        self.ingest = Ingest(
+            self.db, self.blobs, self.index, self.embedder, self.epochs, self.publish, self.settings
+        )
+        if step is not None:
+            self.ingest.step = step
+        self.live = LiveRetriever(self.db, self.embedder, home)  # type: ignore[arg-type]
+        self.search = Search(self.index, self.epochs, self.library, self.live, 100)
+        self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
+        self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
+        self.turns = Turns(self.db)
+        self.mixer = Mixer(self.db, self.index, self.epochs)
+        self.delete = DeleteHandler(
+            self.db, self.blobs, self.index, self.epochs, self.library, [fate], [self.turns, self.memory]
+        )
+
+    def __enter__(self) -> House:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.index.close()
+        self.db.close()
+
+    def recover(self) -> None:
+        """What a start does for what a crash left, in a process that has the home to itself."""
+        self.epochs.recover(orphaned=True)
+        self.delete.finish_interrupted()
+
+    # --- doing ------------------------------------------------------------------------------------
+
+    def put(self, name: str, text: str, **given: Any) -> dict[str, Any]:
+        """Publish one text under a name; the row of it."""
+        return self.ingest.add([incoming(name, text, **given)])["documents"][0]
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def now(self) -> When:
+        return When(epoch=self.epochs.committed(), at=now_ms())
+
+    def shown(self, document: str, when: When | None = None) -> dict[int, list[Placed]]:
+        """What a reader sees of a document, by version: index points through the visibility filter, resolved."""
+        when = when or self.now()
+        points = visible_points(self.index, when, keyword("kind", "chunk"), keyword("doc", document))
+        by_version: dict[int, list[Placed]] = {}
+        for place in self.library.place(sorted(points), when).values():
+            by_version.setdefault(place.version, []).append(place)
+        return {v: sorted(places, key=lambda p: p.start) for v, places in by_version.items()}
+
+    def positions(self, document: str, version: int) -> set[str]:
+        """The points a version is made of, by its rows."""
+        with self.db.read() as session:
+            rows = session.query(Position.point).filter_by(document=document, version=version)
+            return {point for (point,) in rows}
+
+    def rows(self, table: Any) -> int:
+        with self.db.read() as session:
+            return session.query(table).count()
+
+    def counts(self) -> dict[str, int]:
+        """Everything that could grow: rows, points, blobs, and the epoch."""
+        tables = {t.__tablename__: self.rows(t) for t in (Document, Version, Chunk, Position, Example)}
+        blobs = len(list(self.blobs.keys()))
+        return {**tables, "points": self.index.count(), "blobs": blobs, "epoch": self.epochs.committed()}
+
+
+def incoming(name: str, text: str | bytes, **given: Any) -> Incoming:
+    """A file on its way in, from a source that is called as it is."""
+    content = text.encode() if isinstance(text, str) else text
+    fields = {"path": name, "source": f"/files/{name}", "workspace": "default", "at": None, "explicit": False}
+    return Incoming(name=name, content=content, **(fields | given))
+
+
+def page(title: str, sections: dict[str, str]) -> str:
+    """A Markdown page whose sections are one chunk each."""
+    return f"# {title}\n\n" + "\n\n".join(f"## {heading}\n\n{body}" for heading, body in sections.items()) + "\n"
+
+
+def visible_points(index: VectorIndex, when: When, *must: models.Condition) -> set[str]:
+    rule = visible(when)
+    conditions = [*must, *(rule.must or [])]  # type: ignore[misc]
+    return {str(p.id) for p in index.scroll(models.Filter(must=conditions, must_not=rule.must_not))}
+
+
+def point(name: str, *, seed: int = 0, dimension: int = DIMENSION, text: str = "", **payload: Any) -> models.PointStruct:
+    """A made-up point: an id from its name, a unit vector from its name and seed."""
+    vector = np.random.default_rng([seed, *name.encode()]).standard_normal(dimension).astype(np.float32)
+    made = unborn(derived("made-up", name), (vector / np.linalg.norm(vector)).tolist(), text or name, 0)
+    made.payload = {**(made.payload or {}), "kind": "chunk", "ws": "default", "doc": "d", **payload}
+    return made
+
+
+@dataclass(slots=True)
+class Countdown:
+    """Calls `end` at the N-th call of `tick`; how tests put a process to death at each point in turn."""
+
+    at: int
+    end: Callable[[], None]
+    seen: int = 0
+
+    def tick(self, *_: Any, **__: Any) -> None:
+        self.seen += 1
+        if self.seen == self.at:
+            self.end()
+
+
+__all__ = ["DIMENSION", "OPEN", "Countdown", "House", "WordEmbedder", "incoming", "minilm", "page", "point"]

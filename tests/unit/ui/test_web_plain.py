@@ -1,0 +1,68 @@
+"""What comes from documents stays text, whatever it looks like."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ui.web.plain import escape, label, moment, parts, size, source
+
+HOSTILE = (
+    "![x](https://evil.example/pixel.png)",
+    "[click](https://evil.example)",
+    "<img src=x onerror=alert(1)>",
+    "see https://evil.example/login and www.evil.example",
+    "write to thief@evil.example",
+    ":red[**warning**] :material/error: $\\frac{1}{2}$ `code`",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_html_in_a_document_is_shown_as_text(text: str) -> None:
+    shown = escape(text)
+    assert "<" not in shown
+    assert ">" not in shown
+    assert '"' not in shown
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_label_holds_no_link_image_or_formula(text: str) -> None:
+    from markdown_it import MarkdownIt
+
+    shown = label(text)
+    tokens = MarkdownIt("gfm-like", {"html": True, "linkify": False}).parseInline(shown)[0].children or []
+    assert {token.type for token in tokens} <= {"text", "text_special"}
+    for address in ("https://", "http://", "www.", "@evil", ":material", ":red"):
+        assert address not in "".join(token.content for token in tokens)
+
+
+def test_marks_that_reorder_text_are_dropped() -> None:
+    assert escape("safe\u202eexe.txt") == "safeexe.txt"
+
+
+def test_a_label_is_one_short_line() -> None:
+    assert label("one\ntwo   three") == "one two three"
+    assert label("x" * 50, longest=10) == "x" * 9 + "…"
+
+
+def test_an_answer_is_cut_at_the_marks_that_resolve() -> None:
+    citations = [{"n": 1, "document": "d", "title": "Returns", "heading": "Returns › Gifts", "page": 2}]
+    assert parts("Within 60 days. [1] Not [7].", citations) == [
+        {"text": "Within 60 days. "},
+        {"mark": 1, "about": "Returns › Gifts, page 2"},
+        {"text": " Not [7]."},
+    ]
+
+
+def test_a_source_without_a_title_is_known_by_its_name() -> None:
+    assert source({"document": "id", "name": "a/b.md", "title": "", "heading": "", "page": None}) == "a/b.md"
+
+
+def test_times_and_sizes_are_short() -> None:
+    now = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    assert moment("2026-03-02T08:05:00.000Z", now=now) == "today 08:05"
+    assert moment("2026-03-01T08:05:00.000Z", now=now) == "yesterday 08:05"
+    assert moment("2025-12-24T20:00:00.000Z", now=now) == "2025-12-24 20:00"
+    assert moment(None) == ""
+    assert [size(n) for n in (12, 1_200, 48_000, 3_400_000)] == ["12 B", "1.2 kB", "48 kB", "3.4 MB"]
