@@ -9,6 +9,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
+BENCHMARKS ?= ingest retrieval
 
 BIN := .venv/bin
 STAMP := .venv/.reprise-stamp
@@ -72,7 +73,7 @@ e2e: setup ## the whole platform through its doors
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 bench: setup ## the benchmarks, each beside its peer
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
 
 clean: ## remove the environment and all caches; never a home folder with documents in it
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist ./*.egg-info

@@ -1,9 +1,9 @@
 """Fit and judge the constants of quoting and refusing, on labelled data that is not part of this project.
 
-    REPRISE_EVAL_DATA=/path/to/data python benchmarks/calibrate_support.py [--limit N]
+    REPRISE_EVAL_DATA=/path/to/data python -m benchmarks.calibrate_support [--limit N]
 
 Reads XQuAD-en, ClapNQ and TimeQA (tsqa) below that folder; without it, says so and stops. It prints
-1. the sentence weights (`retrieval/generators/extractive.py`), fitted on half of the groups and judged on the other half,
+1. the sentence weights (`retrieval/generators/extractive.py`), fitted on half of the groups, judged on the other,
 2. the answer weights (`retrieval/support.py`), likewise, and for ClapNQ five-fold by document,
 3. the constants fitted on everything, to be written into those files, and
 4. what the shipped constants give: answers that hold the gold answer, right refusals, claims told apart.
@@ -107,9 +107,10 @@ class Pool:
 
 
 def passage(title: str, text: str, rank: int, score: float) -> Passage:
+    own = hashlib.sha1(text.encode()).hexdigest()  # each text is a document of its own: offsets start at 0 in each
     return Passage(
-        chunk=f"{title}/{rank}", document=title, name=title, title=title, version=1, start=0, end=len(text), text=text,
-        rank=rank, score=score,
+        chunk=own, document=own, name=title, title=title, version=1, start=0, end=len(text), text=text, rank=rank,
+        score=score,
     )  # fmt: skip
 
 
@@ -337,9 +338,8 @@ def main() -> None:
             x, y = table(name, cases, lambda c, h=half: _in(c, h))  # type: ignore[misc]
             x0, y0 = table(name, cases, lambda c, h=half: not _in(c, h))  # type: ignore[misc]
             peer = judged(x[:, 0], y, best_cosine(x0[:, 0], y0))
-            print(
-                f"  half {half} {name:29} n={len(y):4}  {judged(_p(x, w), y, support.REFUSAL_THRESHOLD)}   cosine alone {peer}"
-            )
+            ours = judged(_p(x, w), y, support.REFUSAL_THRESHOLD)
+            print(f"  half {half} {name:29} n={len(y):4}  {ours}   cosine alone {peer}")
     folds = []
     for fold in range(5):
         w = fit_answers(cases, lambda c, f=fold: _hash(c.group) % 5 != f)  # type: ignore[misc]

@@ -51,8 +51,7 @@ _VERSIONS_OF = ("torch", "transformers", "peft", "safetensors", "tokenizers", "n
 
 def main(arguments: Sequence[str]) -> int:
     """Train the run in the one folder that is named; returns the exit code."""
-    # Threads that wait must sleep: beside a serving process, spinning ones made a step up to thirty times
-    # slower.
+    # Threads that wait must sleep: beside a serving process, spinning ones made a step up to thirty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if len(arguments) != 1:

@@ -13,14 +13,15 @@ def safe_name(name: str) -> str:
     """A document name in NFC.
 
     Raises:
-        UserError: empty, absolute, with `..`, a backslash, a control character, or too long. It is refused rather than
-            repaired: a repaired name could take another document's place.
+        UserError: empty, absolute, with a part `.` or `..`, a backslash, a control character or line separator, or too
+            long. It is refused rather than repaired: a repaired name could take another document's place.
     """
     clean = unicodedata.normalize("NFC", name).strip()
     parts = clean.split("/")
-    control = any(unicodedata.category(c) in ("Cc", "Cs") for c in clean)
+    control = any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in clean)
     drive = len(clean) > 1 and clean[1] == ":" and clean[0].isalpha()
-    if not clean or control or "\\" in clean or drive or ".." in parts or "" in parts or len(clean) > _LONGEST:
+    odd = {"", ".", ".."} & set(parts)  # an empty part is a leading, trailing or double slash
+    if control or "\\" in clean or drive or odd or len(clean) > _LONGEST:
         raise UserError(
             f"{name[:80]!r} cannot be the name of a document",
             hint="use a plain file name or a relative path with / and without .. (at most 500 characters)",

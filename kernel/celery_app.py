@@ -37,7 +37,7 @@ def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], 
         worker_send_task_events=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": 86_400},
+        broker_transport_options={"visibility_timeout": 86_400} if settings.broker_url else {"polling_interval": 0.1},
         timezone="UTC",
         beat_schedule={
             "tick": {
@@ -48,11 +48,12 @@ def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], 
         },
     )
 
-    @app.task(name=RUN)  # type: ignore[untyped-decorator]
+    # Not shared: Celery hands shared tasks to every other app of the process, with the `run` of this one.
+    @app.task(name=RUN, shared=False)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
         run(job_id)
 
-    @app.task(name=TICK)  # type: ignore[untyped-decorator]
+    @app.task(name=TICK, shared=False)  # type: ignore[untyped-decorator]
     def run_tick() -> None:
         tick()
 

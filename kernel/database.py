@@ -36,7 +36,11 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._write_engine = self.engine.execution_options(immediate=True)
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.engine.dispose()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -152,8 +152,9 @@ class SentenceTransformerEmbedder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+        path = self.path  # a tampered model says so itself
         try:
-            model = SentenceTransformer(self.path, device="cpu")
+            model = SentenceTransformer(path, device="cpu")
         except Exception as error:
             raise UserError(
                 f"the embedder {self.name!r} cannot be loaded: {error}",

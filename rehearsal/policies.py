@@ -67,8 +67,7 @@ Policy = Callable[[Sequence[Candidate], NewExamples, int, int], list[Pick]]
 
 
 def n_old(n_new: int, rho: float) -> int:
-    """How many old examples make a share `rho` of a mix with `n_new` new ones: rho / (1 - rho) * n_new,
-    rounded.
+    """How many old examples make a share `rho` of a mix with `n_new` new ones: round(rho / (1 - rho) * n_new).
 
     Raises:
         UserError: `rho` is not a share below 1.
@@ -89,8 +88,7 @@ def random_sample(candidates: Sequence[Candidate], new: NewExamples, n: int, see
 
 
 def stratified(candidates: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> list[Pick]:
-    """A draw from every slice, in quotas that grow with the square root of its size: small slices are
-    heard."""
+    """A draw from every slice, in quotas that grow with the square root of its size: small slices are heard."""
     return _stratified(_eligible(candidates, new), n, seed)
 
 
@@ -117,8 +115,7 @@ def far(candidates: Sequence[Candidate], new: NewExamples, n: int, seed: int) ->
 
 
 def mixed(candidates: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> list[Pick]:
-    """The default: 20 % pinned and rare, 20 % near, 10 % far, and the rest stratified with what the others
-    left."""
+    """The default: 20 % pinned and rare, 20 % near, 10 % far, and the rest stratified with what those left over."""
     pool = _eligible(candidates, new)
     picks: list[Pick] = []
     for name, share in SHARES.items():
@@ -138,11 +135,10 @@ POLICIES: Mapping[str, Policy] = {
 
 
 def quotas(sizes: Mapping[str, int], weights: Mapping[str, float], n: int) -> dict[str, int]:
-    """Shares of `n` in proportion to `weights`, none above its size; they sum to min(n, all sizes of weight >
-    0).
+    """Shares of `n` in proportion to `weights`, none above its size; slices of weight 0 get nothing.
 
-    What a full slice cannot take goes to the others in proportion; fractions by the largest remainder
-    (Hamilton), ties by name.
+    They sum to `n`, or to all there is. What a full slice cannot take goes to the others in proportion; fractions by
+    the largest remainder (Hamilton), ties by name.
     """
     given = dict.fromkeys(sizes, 0)
     open_ = {s for s, size in sizes.items() if size > 0 and weights[s] > 0}
@@ -203,7 +199,7 @@ def _near(pool: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> lis
     wanted, k = np.zeros(0, dtype=np.int64), NEIGHBOURS
     while len(wanted) < min(n, len(known)):  # new questions may share neighbours: look further until there are enough
         k = min(k, len(known))
-        wanted = np.unique(np.argsort(-alike, axis=0, kind="stable")[:k])
+        wanted = np.unique(np.argpartition(-alike, k - 1, axis=0)[:k])
         k *= 2
     picked: list[int] = []
     crowded = np.full(len(known), -np.inf)  # likeness to what is picked already
@@ -285,7 +281,7 @@ def _centroid(vectors: np.ndarray) -> np.ndarray:
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     """Rows of length 1; a row of zeros stays one, and is like nothing."""
-    rows = np.asarray(vectors, dtype=np.float64)
+    rows = np.asarray(vectors, dtype=np.float32)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
 

@@ -14,12 +14,12 @@ from typing import Any
 from ingest.library import Library
 from kernel.errors import NotFound
 from kernel.ids import fresh, iso
-from kernel.ports import Generator
+from kernel.ports import Embedder, Generator
 from kernel.types import Draft, Passage, Sentence
+from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.generators.prompt import plain
 from retrieval.search import Found, Scope, Search
-from retrieval.sentences import split
-from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker
+from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
 from retrieval.turns import Turns
 
 CLOSEST = 3
@@ -36,13 +36,14 @@ class Answerer:
         turns: Turns,
         generators: Mapping[str, Generator],
         default: str,
-        checker: ClaimChecker,
+        embedder: Embedder,
         *,
         passages: int,
         threshold: float | None,
     ) -> None:
         self._search, self._library, self._turns = search, library, turns
-        self._generators, self._default, self._checker = generators, default, checker
+        self._generators, self._default = generators, default
+        self._embedder, self._checker = embedder, ClaimChecker(embedder)
         self._passages = passages
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
@@ -71,12 +72,8 @@ class Answerer:
         started = time.perf_counter()
         found = self._search.search(question, k or self._passages, scope)
         searched = time.perf_counter()
-        draft = (
-            self._generators[name].draft(question, found.passages)
-            if found.passages
-            else Draft(sentences=(), generator=name)
-        )
-        sentences = [checked for s in draft.sentences if (checked := self._check(s, found.passages, name)) is not None]
+        draft = self._draft(name, question, found.passages)
+        sentences = [checked for s in draft.sentences if (checked := self._check(s, found.passages)) is not None]
         support = max((s.support for s in sentences), default=0.0)
         abstained = not sentences or support < self._threshold
         ended = time.perf_counter()
@@ -104,7 +101,15 @@ class Answerer:
         self._turns.keep(workspace, question, shown, found.when.at)
         return shown
 
-    def _check(self, sentence: Sentence, passages: Sequence[Passage], generator: str) -> Sentence | None:
+    def _draft(self, name: str, question: str, passages: Sequence[Passage]) -> Draft:
+        """What the generator drafts; nothing, without asking a model, where the passages do not answer."""
+        generator = self._generators[name]
+        quotes = isinstance(generator, ExtractiveGenerator)  # it reads the passages itself, and judges them as it does
+        if not passages or not (quotes or question_support(question, passages, self._embedder) >= self._threshold):
+            return Draft(sentences=(), generator=name)
+        return generator.draft(question, passages)
+
+    def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> Sentence | None:
         """The sentence with its quotes and support, or None when what it cites does not support it."""
         marks = tuple(m for m in sentence.marks if 1 <= m <= len(passages))
         if not marks or not sentence.text.strip():
@@ -118,9 +123,7 @@ class Answerer:
         return Sentence(text=sentence.text, marks=marks, quotes=quotes, support=support)
 
     def _best_quote(self, claim: str, mark: int, passage: Passage) -> tuple[int, int, int]:
-        spans = split(passage.text) or [(0, len(passage.text))]
-        scores = [self._checker.support(claim, [passage.text[a:b]]) for a, b in spans]
-        start, end = spans[max(range(len(spans)), key=scores.__getitem__)]
+        start, end = self._checker.quote(claim, passage.text)
         return mark, passage.start + start, passage.start + end
 
     def _refusal(self, found: Found, workspace: str) -> str:

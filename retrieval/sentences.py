@@ -23,12 +23,13 @@ Kind = Literal["prose", "item", "heading", "row", "code", "gap"]
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]")
 _RULE = re.compile(r"[ \t]*(?:[-=*_][ \t]*){3,}$")
+_UNDERLINE = re.compile(r" {0,3}(?:={3,}|-{3,})[ \t]*$")
 _ROW = re.compile(r"[ \t]*\||[^|]*[^|\\]\|[^|]*\|")
 _ROW_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$|[ \t|]*$")
 _BULLET = re.compile(r"[ \t]*(?:[-*+•‣◦▪–][ \t]+|\(?(?:\d{1,3}|[a-zA-Z])[.)][ \t]+)(?=\S)")
 _CODE = re.compile(r"(?: {4}|\t)\s*\S.*[(){}\[\]=;<>$]|[ \t]*(?:>>>|\$|\.\.\.)[ \t]\S")
 
-_END = re.compile(r"[.!?…]+[\"'”’»)\]*_`]*(?:\s(?:'?'|\"|”|\))(?=\s))*(?=\s)|[。！？]+[」』”）]*")
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_`]*(?:\s(?:'?'|\"|”|\))(?=\s))*(?=\s)|[。！？]+[」』”）]*")
 _OPENS = re.compile(r"\s+[\"'“‘«„¿¡(\[*_`]*\s?(?:[A-ZÀ-ÖØ-ÞĀ-Ž\d]|[^\W\d_a-zß-öø-ÿā-ž])")
 _WORD_BEFORE = re.compile(r"([^\s(\[\"“]+?)\s?$")
 _WORD_AFTER = re.compile(r"[^\w]*(\w+)")
@@ -94,7 +95,7 @@ _FENCED = re.compile(r"[ \t]*(?:`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:\n[ \t]*(?:`
 
 
 def trim(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without the Markdown at its edges: bullets, heading signs, quote signs, outer pipes, fences, emphasis."""
+    """The span without the Markdown at its edges: bullets, heading and quote signs, outer pipes, fences, emphasis."""
     unit = text[start:end]
     if fenced := _FENCED.match(unit):
         start, end = start + fenced.start("code"), start + fenced.end("code")
@@ -132,7 +133,8 @@ def _blocks(text: str) -> Iterator[tuple[int, int, Kind]]:
             or (kind == "code" and opened[1] == "code" and not mark)
         )
         if opened and not joins:
-            yield opened[0], start, opened[1]
+            underlined = opened[1] == "prose" and _UNDERLINE.match(bare) and text.count("\n", opened[0], start) == 1
+            yield opened[0], start, "heading" if underlined else opened[1]
             opened = None
         if mark:
             opened, fence = (start, "code"), mark.group(1)
@@ -186,10 +188,11 @@ def _is_end(text: str, start: int, match: re.Match[str], end: int) -> bool:
         return False
     if match.group()[0] != "." or match.group().startswith(".."):
         return True
-    before = _WORD_BEFORE.search(text, start, match.start())
+    before = _WORD_BEFORE.search(text, max(start, match.start() - 24), match.start())
     word = before.group(1).strip("*_'’,").casefold() if before else ""
     after = _WORD_AFTER.match(text, match.end(), end)
-    starter = bool(after) and after.group(1)[0].isupper() and after.group(1).casefold() in _STARTERS
+    next_word = after.group(1) if after else ""
+    starter = next_word[:1].isupper() and next_word.casefold() in _STARTERS
     if word in _NEVER:
         return False
     if word in _SOMETIMES or re.fullmatch(r"(?:[^\W\d_]\.)*[^\W\d_]", word):

@@ -103,9 +103,7 @@ class House:
         self.library = Library(self.db, self.blobs)
         fate = ExampleFate(self.library)
         self.publish = PublishHandler(self.epochs, [fate])
-        self.ingest = Ingest(
-            self.db, self.blobs, self.index, self.embedder, self.epochs, self.publish, self.settings
-        )
+        self.ingest = Ingest(self.db, self.blobs, self.index, self.embedder, self.epochs, self.publish, self.settings)
         if step is not None:
             self.ingest.step = step
         self.live = LiveRetriever(self.db, self.embedder, home)  # type: ignore[arg-type]
@@ -188,9 +186,9 @@ def visible_points(index: VectorIndex, when: When, *must: models.Condition) -> s
     return {str(p.id) for p in index.scroll(models.Filter(must=conditions, must_not=rule.must_not))}
 
 
-def point(name: str, *, seed: int = 0, dimension: int = DIMENSION, text: str = "", **payload: Any) -> models.PointStruct:
+def point(name: str, *, seed: int = 0, text: str = "", **payload: Any) -> models.PointStruct:
     """A made-up point: an id from its name, a unit vector from its name and seed."""
-    vector = np.random.default_rng([seed, *name.encode()]).standard_normal(dimension).astype(np.float32)
+    vector = np.random.default_rng([seed, *name.encode()]).standard_normal(DIMENSION).astype(np.float32)
     made = unborn(derived("made-up", name), (vector / np.linalg.norm(vector)).tolist(), text or name, 0)
     made.payload = {**(made.payload or {}), "kind": "chunk", "ws": "default", "doc": "d", **payload}
     return made

@@ -9,9 +9,11 @@ import sys
 import typer
 
 from ui.commands import adapters, documents, operations, questions
+from ui.door import Front
 
 app = typer.Typer(
     name="reprise",
+    cls=Front,
     help="Versioned documents, cited answers, rehearsal from the same index, gated adapters.",
     no_args_is_help=True,
     add_completion=False,

@@ -11,13 +11,17 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from kernel.errors import RepriseError
+from kernel.errors import Conflict, NotFound, RepriseError, UserError
 
 if TYPE_CHECKING:
     from kernel.settings import Settings
@@ -61,7 +65,7 @@ class Door:
         """The command's result: JSON under `--json`, else `people(value)`."""
         self._still()
         if self.as_json or people is None:
-            print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201
+            say(json.dumps(value, ensure_ascii=False))
         else:
             people(value)
 
@@ -86,18 +90,12 @@ class Door:
             self._close.pop()()
 
     def _open(self) -> Any:
-        from ui.home import HomeLock, running_node
         from ui.remote import Remote
 
         settings = self.settings
-        if settings.api:
-            return Remote(settings.api, settings.api_key)
-        note = running_node(settings.home) if settings.embedded else None
-        if note:
-            return Remote(note["api"], settings.api_key)
-        if settings.embedded:
-            lock = HomeLock(settings.home, wait=10.0)
-            self._close.append(lock.release)
+        node = settings.api or (self._hold() if settings.embedded else None)
+        if node:
+            return Remote(node, settings.api_key)
         from ui.platform import Platform
         from ui.wiring import Wired
 
@@ -105,6 +103,50 @@ class Door:
         self._close.append(wired.close)
         wired.recover()
         return Platform(wired)
+
+    def _hold(self, patience: float = 10.0) -> str | None:
+        """Take the home folder, or the URL of the node that has it; a node that is still starting is waited for."""
+        from ui.home import HomeLock, running_node
+
+        deadline = time.monotonic() + patience
+        while True:
+            note = running_node(self.settings.home)
+            if note:
+                return str(note["api"])
+            try:
+                lock = HomeLock(self.settings.home, wait=0.2)
+            except Conflict:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                self._close.append(lock.release)
+                return None
+
+
+class Front(TyperGroup):
+    """The command line as a whole: a mistake in the words of a command is told like every other mistake."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        self._as_json = "--json" in args
+        with self._told():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        with self._told():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except TyperException as error:
+            if error.message.startswith("Usage:"):  # the help of a group that was called without a command
+                raise
+            context = getattr(error, "ctx", None)
+            where = context.command_path if context else "reprise"
+            hint = f"`{where} --help` shows how"
+            report(UserError(error.format_message(), hint=hint, code="usage"), self._as_json)
+            raise typer.Exit(UserError.exit_code) from error
 
 
 def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -128,6 +170,9 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
                 door.exit_code = error.exit_code
             except KeyboardInterrupt:
                 door.exit_code = 130
+            except BrokenPipeError:  # whoever read our output has enough, as `head` does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                door.exit_code = 1
             except Exception as error:
                 if os.environ.get("REPRISE_DEBUG"):
                     raise
@@ -151,7 +196,7 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
 def report(error: RepriseError, as_json: bool) -> None:
     """What was wrong and what to do: one JSON value, or one line."""
     if as_json:
-        print(json.dumps({"error": error.as_json()}, ensure_ascii=False), flush=True)  # noqa: T201
+        say(json.dumps({"error": error.as_json()}, ensure_ascii=False))
     else:
         hint = f" — {error.hint}" if error.hint else ""
         print(f"reprise: {error.message}{hint}", file=sys.stderr, flush=True)  # noqa: T201
@@ -174,5 +219,47 @@ def table(rows: list[dict[str, Any]], columns: list[str], empty: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people on standard output."""
-    print(text, flush=True)  # noqa: T201
+    """A line on standard output. Bytes of a file name that are no text show as escapes."""
+    print(text.encode("utf-8", "backslashreplace").decode(), flush=True)  # noqa: T201
+
+
+def read_lines(file: Path) -> str:
+    """The text of a JSON lines file that a person named.
+
+    Raises:
+        NotFound: no such file.
+        UserError: it is not UTF-8 text.
+    """
+    if not file.is_file():
+        raise NotFound(f"no file {str(file)!r}", hint="give a file of JSON lines", code="missing_path")
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(
+            f"{str(file)!r} cannot be read: {error}", hint="give a file of JSON lines in UTF-8", code="unreadable_file"
+        ) from error
+
+
+def write_lines(file: Path, lines: Iterator[str]) -> int:
+    """Write lines to a file that a person named; how many. What stood there stays until all of them are written.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    aside, count = file.with_name(f".{file.name}.part"), 0
+    try:
+        with aside.open("w", encoding="utf-8") as out:
+            for line in lines:
+                out.write(line)
+                count += 1
+        aside.replace(file)
+    except OSError as error:
+        raise UserError(
+            f"{str(file)!r} cannot be written: {error.strerror or error}",
+            hint="give a file in a folder that exists and that you may write",
+            code="unwritable_file",
+        ) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+    return count

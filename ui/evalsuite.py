@@ -17,6 +17,7 @@ from kernel.errors import UserError
 if TYPE_CHECKING:
     from ui.platform import Platform
 
+MAX_K = 100
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
@@ -24,9 +25,11 @@ def evaluate(platform: Platform, suite: str, k: int, workspace: str | None) -> d
     """Ask every question of the suite; means over all rows and per slice.
 
     Raises:
-        UserError: a line that is not a suite row; all of them are named.
+        UserError: `k` outside 1..100, or lines that are not suite rows; the first five are named.
     """
-    rows = _parse(suite)
+    if not 1 <= k <= MAX_K:
+        raise UserError(f"k is {k}", hint=f"give 1 to {MAX_K}")
+    rows = _parse(suite, lambda item: _resolve(platform, item, workspace))
     measured = [(row.get("slice") or "all", _measure(platform, row, k, workspace)) for row in rows]
     slices = sorted({name for name, _ in measured})
     whole = _summary([m for _, m in measured], k)
@@ -34,17 +37,18 @@ def evaluate(platform: Platform, suite: str, k: int, workspace: str | None) -> d
     return whole
 
 
-def _parse(suite: str) -> list[dict[str, Any]]:
+def _parse(suite: str, resolve: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, their `relevant` items with the documents' ids."""
     rows, problems = [], []
-    for line, text in enumerate(suite.splitlines(), 1):
+    for line, text in enumerate(suite.split("\n"), 1):  # not splitlines: a text may hold U+2028
         if not text.strip():
             continue
         try:
             row = json.loads(text)
             if not isinstance(row, dict) or not str(row.get("question") or "").strip():
                 raise ValueError("no question")
-            rows.append(row)
-        except ValueError as error:
+            rows.append(row | {"relevant": [resolve(item) for item in row.get("relevant") or []]})
+        except (TypeError, ValueError) as error:
             problems.append(f"line {line}: {error}")
     if problems or not rows:
         shown = "; ".join(problems[:5]) or "it is empty"
@@ -60,14 +64,14 @@ def _parse(suite: str) -> list[dict[str, Any]]:
 def _measure(platform: Platform, row: dict[str, Any], k: int, workspace: str | None) -> dict[str, float | None]:
     """One question; None where the row has nothing to measure against."""
     out: dict[str, float | None] = {}
-    relevant = [_resolve(platform, item, workspace) for item in row.get("relevant") or []]
+    relevant: list[dict[str, Any]] = row["relevant"]
     if relevant and not row.get("unanswerable"):
         spans = any("start" in item for item in relevant)
         hits = platform.search(row["question"], k if spans else 3 * k, workspace=workspace)["hits"]
         gains = _gains(hits, relevant)[:k]
         out["ndcg"] = ndcg_at_k(gains, len(relevant), k)
         out["recall"] = recall_at_k(gains, len(relevant), k)
-        out["mrr"] = mrr_at_k(gains, k)
+        out["mrr"] = mrr_at_k(gains, len(relevant), k)
     shown = platform.ask(row["question"], workspace=workspace)
     refused = bool(shown["abstained"])
     should_refuse = bool(row.get("unanswerable"))
@@ -109,7 +113,9 @@ def _summary(rows: Sequence[dict[str, float | None]], k: int) -> dict[str, Any]:
     }
 
 
-def _resolve(platform: Platform, item: dict[str, Any], workspace: str | None) -> dict[str, Any]:
+def _resolve(platform: Platform, item: Any, workspace: str | None) -> dict[str, Any]:
+    if not isinstance(item, dict) or not item.get("document"):
+        raise ValueError("a relevant item names no document")
     document = platform.w.library.find(str(item["document"]), workspace)
     found: dict[str, Any] = {"document": document.id}
     if item.get("start") is not None and item.get("end") is not None:

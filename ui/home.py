@@ -48,6 +48,7 @@ class HomeLock:
                     code="home_in_use",
                 )
             time.sleep(0.05)
+        (home / NOTE).unlink(missing_ok=True)  # of a holder that was killed: nobody answers there any more
 
     def announce(self, **note: Any) -> None:
         """Say where this process answers."""

@@ -7,6 +7,7 @@ logic of its own: it finds things, calls a service, and shapes the answer.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from ingest.add import Incoming
 from kernel import audit
-from kernel.errors import UserError
+from kernel.errors import NotFound, UserError
 from kernel.ids import parse_time
 from kernel.jobs import Running
 from kernel.settings import Settings
@@ -24,7 +25,13 @@ from retrieval.search import Scope
 from ui import doctor, evalsuite, transfer
 from ui.wiring import Wired
 
+log = logging.getLogger(__name__)
+
 GUIDE = "guide"
+KINDS = ("retriever", "generator")
+STATUSES = ("approved", "quarantined", "retired")
+MAX_PASSAGES = 50
+_NEVER = 2**63
 
 
 class Platform:
@@ -59,24 +66,26 @@ class Platform:
         return self.w.library.history(doc)
 
     def diff(self, doc: str, a: int, b: int) -> dict[str, Any]:
-        return self.w.library.diff(doc, a, b)
+        return self.w.library.diff(doc, _number(a), _number(b))
 
     def text(self, doc: str, version: int | None = None) -> dict[str, Any]:
-        return self.w.library.text(doc, version)
+        return self.w.library.text(doc, _number(version))
 
     def original(self, doc: str, version: int | None = None) -> tuple[str, str, bytes]:
         """(file name, media type, bytes) of a version as it came in."""
-        document, found, content = self.w.library.original(doc, version)
+        document, found, content = self.w.library.original(doc, _number(version))
         return Path(document.name).name, found.media_type, content
 
     def restore(self, doc: str, version: int) -> dict[str, Any]:
-        document, found, content = self.w.library.original(doc, version)
+        document, found, content = self.w.library.original(doc, _number(version))
         return self.w.ingest.restore(document, found, content)
 
     def delete(self, doc: str) -> dict[str, Any]:
         return self.w.delete.delete(doc)
 
     def changes(self, since: int) -> list[dict[str, Any]]:
+        if not 0 <= since < _NEVER:
+            raise UserError(f"epoch {since} is not one", hint="give 0 for everything, or an epoch seen before")
         return self.w.library.changes(since)
 
     # --- questions -------------------------------------------------------------------------------
@@ -129,6 +138,8 @@ class Platform:
         workspace: str | None = None,
         generator: str | None = None,
     ) -> dict[str, Any]:
+        if k is not None and not 1 <= k <= MAX_PASSAGES:
+            raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
         scope, workspace = self._scope(as_of, epoch, document, workspace)
         return self.w.answerer.ask(question, scope, workspace=workspace, k=k, generator=generator)
 
@@ -148,6 +159,8 @@ class Platform:
         return self.w.memory.import_jsonl(content, workspace or self.settings.workspace, slice_name)
 
     def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
+        if status is not None and status not in STATUSES:
+            raise UserError(f"no status {status!r}", hint=f"there are: {', '.join(STATUSES)}")
         return self.w.memory.listing(status, workspace)
 
     def export_examples(self) -> Iterator[str]:
@@ -215,13 +228,13 @@ class Platform:
         return self.w.registry.promote(adapter, override=override)
 
     def rollback(self, kind: str = RETRIEVER) -> dict[str, Any]:
-        return self.w.registry.rollback(kind)
+        return self.w.registry.rollback(_kind(kind))
 
     def schedules(self) -> list[dict[str, Any]]:
         return self.w.schedules.listing()
 
     def add_schedule(self, cron: str, kind: str = RETRIEVER, workspace: str | None = None) -> list[dict[str, Any]]:
-        return self.w.schedules.add(cron, kind, workspace)
+        return self.w.schedules.add(cron, _kind(kind), workspace)
 
     def remove_schedule(self, schedule: str) -> list[dict[str, Any]]:
         return self.w.schedules.remove(schedule)
@@ -274,11 +287,18 @@ class Platform:
 
     def tick(self) -> dict[str, Any]:
         """Beat's tick: start what is due, find what died."""
-        jobs = self.w.schedules.fire(
-            lambda s: self.enqueue_retrain("beat", kind=s.kind, workspace=s.workspace, **s.options)["job"]
-        )
+        jobs = self.w.schedules.fire(self._fire)
         recovered = self.w.epochs.recover()
-        return {"scheduled": jobs, "swept": self.w.ledger.sweep(), **recovered}
+        return {"scheduled": [job for job in jobs if job], "swept": self.w.ledger.sweep(), **recovered}
+
+    def _fire(self, schedule: Any) -> str:
+        """Start what a schedule asks for; its job, or nothing where there is nothing to train on: others wait too."""
+        try:
+            asked = self.enqueue_retrain("beat", kind=schedule.kind, workspace=schedule.workspace, **schedule.options)
+        except UserError as error:
+            log.warning("schedule %s starts nothing: %s", schedule.id, error.message)
+            return ""
+        return str(asked["job"])
 
     def _ingest_job(self, running: Running) -> dict[str, Any]:
         tickets = running.args["files"]
@@ -318,6 +338,19 @@ class Platform:
         if not 0 <= rho <= 0.9:
             raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .2 is usual")
         return rho
+
+
+def _number(version: int | None) -> Any:
+    """A version's number as it came in. Zero is no version, and must not pass for `the live one`."""
+    if version is not None and not 1 <= version < 2**31:
+        raise NotFound(f"no version {version}", hint="versions count from 1; `reprise history DOC` lists them")
+    return version
+
+
+def _kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise UserError(f"no kind {kind!r}", hint=f"give {' or '.join(KINDS)}")
+    return kind
 
 
 def _ticket(file: Incoming) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -52,13 +53,15 @@ class Remote:
         batch = list(files)
         first = batch[0]
         form: dict[str, Any] = {"workspace": first.workspace, "source": [f.source for f in batch]}
+        form["name"] = [f.name for f in batch]  # a multipart file name cannot say a quotation mark
         if first.explicit:
             form["as"] = first.name
         if first.at is not None:
             from kernel.ids import iso
 
             form["at"] = iso(first.at)
-        parts = [("files", (f.name, f.content, "application/octet-stream")) for f in batch]
+        # The file's own name tells what kind of file it is, also where `--as` gives the document another.
+        parts = [("files", (_file_name(f), f.content, "application/octet-stream")) for f in batch]
         return self._call("POST", "/v1/documents", data=form, files=parts)
 
     def ingest(self, files: Iterable[Any], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
@@ -71,9 +74,14 @@ class Remote:
             job = self.wait_job(self.enqueue_ingest(batch)["job"], partial(_onward, progress, done, total))
             if job["state"] != "done":
                 raise _as_error(500, job["error"] or {"message": f"the job was {job['state']}", "hint": "try again"})
-            rows += job["result"]["documents"]
+            published = job["result"]["documents"]
+            for row, file in zip(published, batch, strict=True):
+                row["path"] = file.path  # as the person named it; the node knows only what it was sent
+            rows += published
             epoch = job["result"]["epoch"]
             progress("published", len(rows), total)
+        if epoch is None:  # nothing could be read
+            epoch = self.status()["epoch"]
         return {"documents": rows, "seconds": round(time.perf_counter() - started, 3), "epoch": epoch}
 
     def documents(self, workspace: str | None = None) -> list[dict[str, Any]]:
@@ -129,7 +137,8 @@ class Remote:
         return self._get("/v1/examples", status=status, workspace=workspace)
 
     def export_examples(self) -> Iterator[str]:
-        yield from self._send("GET", "/v1/examples/export").text.splitlines(keepends=True)
+        lines = self._send("GET", "/v1/examples/export").text.split("\n")  # not splitlines: a text may hold U+2028
+        yield from (f"{line}\n" for line in lines if line)
 
     def retire_example(self, example: str) -> dict[str, Any]:
         return self._call("DELETE", f"/v1/examples/{quote(example)}")
@@ -274,12 +283,17 @@ def _as_error(status: int, body: dict[str, Any]) -> RepriseError:
     return kind(body.get("message", "unknown error"), hint=body.get("hint", ""), code=body.get("code"))
 
 
+def _file_name(file: Any) -> str:
+    return PurePath(file.path).name.encode("utf-8", "replace").decode() or str(file.name)
+
+
 def _uploads(files: Iterable[Any]) -> Iterator[list[Any]]:
     """Batches small enough for one request. A file with a name of its own (`--as`) goes alone."""
     batch: list[Any] = []
     size = 0
     for file in files:
-        if batch and (file.explicit or len(batch) >= _UPLOAD_FILES or size + len(file.content) > _UPLOAD_BYTES):
+        full = len(batch) >= _UPLOAD_FILES or size + len(file.content) > _UPLOAD_BYTES
+        if batch and (full or file.explicit or batch[-1].explicit):
             yield batch
             batch, size = [], 0
         batch.append(file)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sqlite3
 import tarfile
 import tempfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernel.errors import Conflict, NotFound, Refused, UserError
+from kernel.errors import Conflict, DiskFull, NotFound, Refused, UserError
 from kernel.index.schema import DENSE
 from kernel.settings import Settings
 from ui.home import HomeLock
@@ -30,6 +33,8 @@ def backup(wired: Wired, file: Path) -> dict[str, Any]:
 
     Raises:
         Conflict: the file exists.
+        UserError: it cannot be written there.
+        DiskFull: there is no room for it.
         Refused: the platform runs on servers, which have backups of their own.
     """
     if not wired.settings.embedded or wired.db.engine.dialect.name != "sqlite":
@@ -51,8 +56,19 @@ def backup(wired: Wired, file: Path) -> dict[str, Any]:
                     if (wired.home / name).exists():
                         tar.add(wired.home / name, name, filter=_plain)
         aside.replace(file)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"no room for the backup {str(file)!r}", hint="free some space, or write it to another disk"
+            ) from error
+        raise UserError(
+            f"{str(file)!r} cannot be written: {error.strerror or error}",
+            hint="name a new file in a folder that exists and that you may write",
+            code="unwritable_file",
+        ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
@@ -71,8 +87,10 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise NotFound(f"no file {str(file)!r}", hint="give a file that `reprise backup` wrote", code="missing_path")
     home = settings.home.absolute()
-    if home.exists() and any(home.iterdir()):
-        raise Conflict(f"the home folder {str(home)!r} is not empty", hint="restore into a new one with --home")
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise Conflict(
+            f"the home folder {str(home)!r} is not an empty folder", hint="restore into a new one with --home"
+        )
     home.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{home.name}-restore-", dir=home.parent))
     try:
@@ -131,8 +149,8 @@ def _unpack(file: Path, folder: Path) -> dict[str, Any]:
     try:
         with tarfile.open(file) as tar:
             tar.extractall(folder, filter="data")
-        card: dict[str, Any] = json.loads((folder / _CARD).read_text())
-    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+        card: dict[str, Any] = dict(json.loads((folder / _CARD).read_text()))
+    except (tarfile.TarError, zlib.error, OSError, TypeError, ValueError, EOFError) as error:
         raise UserError(
             f"{str(file)!r} is not a backup: {error}", hint="give a file that `reprise backup` wrote"
         ) from error

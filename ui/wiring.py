@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from retrieval.support import ClaimChecker
-
 from finetune.evaluate import Evaluator
 from finetune.lineage import RunEraser
 from finetune.registry import Registry
@@ -70,7 +68,6 @@ class Wired:
         self.ingest = Ingest(self.db, self.blobs, self.index, self.embedder, self.epochs, self.publish, settings)
         if step is not None:
             self.ingest.step = step
-        checker = ClaimChecker(self.embedder)
         names = {"extractive", settings.generator}
         self.answerer = Answerer(
             self.search,
@@ -78,7 +75,7 @@ class Wired:
             self.turns,
             {name: make_generator(name, self.embedder) for name in names},
             settings.generator,
-            checker,
+            self.embedder,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
         )
@@ -101,9 +98,10 @@ class Wired:
         self.ledger = Ledger(self.db, self.owner, settings.lease_seconds, settings.job_attempts)
 
     def recover(self) -> None:
-        """What a start does for what a crash left: flips forward, stages away, deletes on."""
-        self.epochs.recover(orphaned=self.settings.embedded)
-        self.delete.finish_interrupted()
+        """What a start does for what a crash left: flips forward, stages away, deletes on, bytes of nobody away."""
+        alone = self.settings.embedded  # a home has one process; in a cluster others are at work meanwhile
+        self.epochs.recover(orphaned=alone)
+        self.delete.finish_interrupted(orphaned=alone)
         self.runs.clean_up()
 
     def close(self) -> None:

@@ -1,13 +1,44 @@
-"""Generators by name."""
+"""Generators: passages to a drafted answer. `make_generator` chooses one by its specification.
+
+extractive                    quotes the best sentences; offline, cannot invent
+transformers:NAME_OR_PATH     a local model, with LoRA adapters
+openai:BASE_URL#MODEL         a server that speaks OpenAI's chat completions
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from kernel.errors import UserError
 from kernel.ports import Embedder, Generator
+
+__all__ = ["make_generator"]
 
 
 def make_generator(spec: str, embedder: Embedder, **options: Any) -> Generator:
-    from retrieval.generators.extractive import ExtractiveGenerator
+    """The generator that `spec` names. Loads no model yet; `options` go to its constructor.
 
-    return ExtractiveGenerator(embedder)
+    Raises:
+        UserError: the specification cannot be read, or an option is not one of that generator's.
+    """
+    kind, _, rest = spec.strip().partition(":")
+    try:
+        if kind == "extractive" and not rest:
+            from retrieval.generators.extractive import ExtractiveGenerator
+
+            return ExtractiveGenerator(embedder, **options)
+        if kind == "transformers" and rest:
+            from retrieval.generators.transformers import TransformersGenerator
+
+            return TransformersGenerator(rest, **options)
+        if kind == "openai" and "#" in rest:
+            from retrieval.generators.openai_compatible import OpenAICompatibleGenerator
+
+            base_url, _, model = rest.rpartition("#")
+            return OpenAICompatibleGenerator(base_url, model, **options)
+    except TypeError as error:
+        raise UserError(f"the generator {spec!r} does not take these options: {error}", hint=_FORMS) from error
+    raise UserError(f"there is no generator {spec!r}", hint=_FORMS, code="bad_generator")
+
+
+_FORMS = "extractive | transformers:NAME_OR_PATH | openai:BASE_URL#MODEL, as in openai:http://localhost:8000/v1#qwen"

@@ -66,7 +66,7 @@ def parse_marks(text: str, k: int) -> tuple[Sentence, ...]:
     for stop in STOPS:
         text = text.split(stop, 1)[0]
     text = _BARE_URL.sub(r"`\g<0>`", plain(text.strip()))
-    text = _CODE_INDEX.sub(lambda m: _INDEX.sub(r"[ \1 ]", m.group()), text)
+    text = _CODE_INDEX.sub(lambda m: _INDEX.sub("\ue000\\1\ue001", m.group()), text)  # no marks
     if text.strip(" .\"'`*").upper() in (NO_ANSWER, ""):
         return ()
     text = _MARKS_BEHIND.sub(r"\2\1", text)
@@ -76,6 +76,7 @@ def parse_marks(text: str, k: int) -> tuple[Sentence, ...]:
         raw = text[start:end]
         marks = tuple(dict.fromkeys(mark for found in _MARK.finditer(raw) for mark in _numbers(found, k)))
         words = re.sub(r"\s+([.,;:!?])", r"\1", " ".join(_MARK.sub(" ", raw).split()))
+        words = words.replace("\ue000", "[ ").replace("\ue001", " ]")
         if any(c.isalnum() for c in words) and NO_ANSWER not in words:
             sentences.append(Sentence(text=words, marks=marks))
     return tuple(sentences)

@@ -354,7 +354,7 @@ STRANGE: list[models.Condition] = [
 
 
 @pytest.mark.parametrize("strange", STRANGE, ids=lambda c: next(iter(c.model_fields_set - {"key"}), "bare"))
-def test_edge_refuses_a_condition_it_cannot_express_and_never_widens(strange: models.Condition, quick_folder: Path) -> None:
+def test_edge_refuses_what_it_cannot_express_and_never_widens(strange: models.Condition, quick_folder: Path) -> None:
     index = ENGINES["edge"](quick_folder)
     index.insert([point("a")])
     for place in ("must", "should", "must_not"):

@@ -16,12 +16,15 @@ def _platform(request: Request) -> Platform:
 
 
 Node = Annotated[Platform, Depends(_platform)]
+Number = Annotated[int, Field(ge=1, lt=2**31)]
+"""A version's number, or how many of something."""
+Epoch = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Where(BaseModel):
     """Where and when a question looks."""
 
     as_of: str | None = Field(None, description="ISO 8601 time: what counted in the world then")
-    epoch: int | None = Field(None, description="what the platform knew at that epoch")
+    epoch: Epoch | None = Field(None, description="what the platform knew at that epoch")
     document: str | None = Field(None, description="a document's id or name")
     workspace: str | None = Field(None, description="default: the node's workspace")

@@ -11,13 +11,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from kernel.errors import RepriseError, Unauthorized
+from kernel.errors import Failed, RepriseError, Unauthorized
 from kernel.settings import Settings
 from ui.api import adapters, chat, documents, operations
 from ui.platform import Platform
 
 VERSION = "0.1.0"
-LOOPBACK = ["127.0.0.1", "localhost", "[::1]", "testserver"]
+LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 
 
 def make_app(platform: Platform) -> FastAPI:
@@ -101,4 +101,14 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse(
             {"error": {"code": code, "message": str(error.detail), "hint": "see /docs"}},
             status_code=error.status_code,
+            headers=error.headers,
         )
+
+    @app.exception_handler(Exception)
+    def broken(_request: Request, error: Exception) -> JSONResponse:  # the server logs where
+        fault = Failed(
+            f"{type(error).__name__}: {error}",
+            hint="this is a fault of Reprise; the node's log says where",
+            code="internal",
+        )
+        return JSONResponse({"error": fault.as_json()}, status_code=fault.status)

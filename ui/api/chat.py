@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from kernel.errors import NotFound, UserError
 from kernel.ids import now_ms
-from ui.api.access import Node, Where
+from ui.api.access import Node, Number, Where
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 MODEL = "reprise"
@@ -37,7 +37,7 @@ class Vote(BaseModel):
 
 class Message(BaseModel):
     role: str
-    content: str | list[dict[str, Any]] = ""
+    content: str | list[dict[str, Any]] | None = None
 
 
 class ChatRequest(Where):
@@ -59,7 +59,7 @@ def ask(node: Node, body: Question) -> dict[str, Any]:
 
 
 @router.get("/turns")
-def turns(node: Node, limit: int = 50) -> list[dict[str, Any]]:
+def turns(node: Node, limit: Number = 50) -> list[dict[str, Any]]:
     """Questions asked, newest first."""
     return node.turns(limit)
 
@@ -119,7 +119,8 @@ def _last_question(messages: list[Message]) -> str:
         if message.role == "user":
             if isinstance(message.content, str):
                 return message.content
-            return " ".join(str(part.get("text", "")) for part in message.content if part.get("type") == "text")
+            parts = message.content or []
+            return " ".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
     raise UserError("there is no user message", hint="send at least one message with role `user`")
 
 

@@ -9,15 +9,15 @@ from pydantic import BaseModel
 
 from ingest.add import Incoming
 from ingest.names import safe_name
-from kernel.errors import Refused
+from kernel.errors import FileRefused, UserError
 from kernel.ids import parse_time
-from ui.api.access import Node
+from ui.api.access import Epoch, Node, Number
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 
 
 class Restore(BaseModel):
-    version: int
+    version: Number
 
 
 @router.post("/documents", status_code=202)
@@ -28,30 +28,43 @@ def upload(
     as_name: Annotated[str | None, Form(alias="as", description="the document's name, for a single file")] = None,
     at: Annotated[str | None, Form(description="ISO 8601 time from which the version counts")] = None,
     source: Annotated[list[str] | None, Form(description="where each file came from; default `upload`")] = None,
+    name: Annotated[list[str] | None, Form(description="each document's name; default: its file's name")] = None,
 ) -> dict[str, Any]:
     """Accept files. The answer is a job; its `result` is the JSON of `reprise ingest`."""
     limit = node.settings.max_upload_mb
+    if as_name is not None and len(files) != 1:
+        raise UserError("`as` names one document", hint="send one file with `as`")
+    valid_from = parse_time(at) if at else None
     incoming = []
     for i, file in enumerate(files):
-        name = safe_name(as_name if as_name and len(files) == 1 else file.filename or "")
+        told = name[i] if name and i < len(name) else file.filename or ""
+        known = safe_name(as_name if as_name is not None else told)
         if file.size is not None and file.size > limit * 2**20:
-            raise Refused(
-                f"{name!r} is larger than {limit} MiB",
+            raise FileRefused(
+                f"{known!r} is larger than {limit} MiB",
                 hint="split it, or raise REPRISE_MAX_UPLOAD_MB",
                 code="too_large",
             )
         incoming.append(
             Incoming(
-                path=file.filename or name,
-                name=name,
+                path=_plain_path(file.filename or "") or known,
+                name=known,
                 source=source[i] if source and i < len(source) else "upload",
                 workspace=workspace or node.settings.workspace,
                 content=file.file.read(),
-                at=parse_time(at) if at else None,
+                at=valid_from,
                 explicit=as_name is not None,
             )
         )
     return node.enqueue_ingest(incoming)
+
+
+def _plain_path(told: str) -> str | None:
+    """The file's own name, if it is one: what tells Markdown from HTML when `as` names the document."""
+    try:
+        return safe_name(told)
+    except UserError:
+        return None
 
 
 @router.get("/documents")
@@ -67,13 +80,13 @@ def history(node: Node, doc: str) -> list[dict[str, Any]]:
 
 
 @router.get("/documents/{doc:path}/text")
-def text(node: Node, doc: str, version: int | None = None) -> dict[str, Any]:
+def text(node: Node, doc: str, version: Number | None = None) -> dict[str, Any]:
     """The text that offsets refer to."""
     return node.text(doc, version)
 
 
 @router.get("/documents/{doc:path}/original")
-def original(node: Node, doc: str, version: int | None = None) -> Response:
+def original(node: Node, doc: str, version: Number | None = None) -> Response:
     """The bytes as they came in, always as a download: a browser must not run what a document holds."""
     name, _media_type, content = node.original(doc, version)
     from urllib.parse import quote
@@ -86,7 +99,7 @@ def original(node: Node, doc: str, version: int | None = None) -> Response:
 
 
 @router.get("/documents/{doc:path}/diff")
-def diff(node: Node, doc: str, a: int, b: int) -> dict[str, Any]:
+def diff(node: Node, doc: str, a: Number, b: Number) -> dict[str, Any]:
     """What changed between versions a and b, by passage."""
     return node.diff(doc, a, b)
 
@@ -104,6 +117,6 @@ def delete(node: Node, doc: str) -> dict[str, Any]:
 
 
 @router.get("/changes")
-def changes(node: Node, since: int = 0) -> list[dict[str, Any]]:
+def changes(node: Node, since: Epoch = 0) -> list[dict[str, Any]]:
     """What was published or deleted after an epoch."""
     return node.changes(since)

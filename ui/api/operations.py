@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from ui.api.access import Node
+from ui.api.access import Node, Number
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -23,7 +23,7 @@ class BackupRequest(BaseModel):
 
 
 @router.get("/jobs")
-def jobs(node: Node, limit: int = 100) -> list[dict[str, Any]]:
+def jobs(node: Node, limit: Number = 100) -> list[dict[str, Any]]:
     """The ledger, newest first."""
     return node.jobs(limit)
 

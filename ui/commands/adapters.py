@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ui.door import Door, command, say, table
+from ui.door import Door, command, read_lines, say, table, write_lines
 
 Kind = Annotated[str, typer.Option("--kind", help="retriever or generator")]
 Policy = Annotated[str | None, typer.Option("--policy", help="How old examples are chosen (default: mixed).")]
@@ -104,11 +104,8 @@ def _register_examples(app: typer.Typer) -> None:
         workspace: Workspace = None,
     ) -> None:
         """Add examples from a file."""
-        from kernel.errors import NotFound
-
-        if not file.is_file():
-            raise NotFound(f"no file {str(file)!r}", hint="give a file of JSON lines", code="missing_path")
-        result = door.platform.import_examples(file.read_text(), slice_name, workspace)
+        content = read_lines(file)
+        result = door.platform.import_examples(content, slice_name, workspace)
         door.out(result, _people_import)
         if result["errors"]:
             door.exit_code = 1
@@ -116,11 +113,7 @@ def _register_examples(app: typer.Typer) -> None:
     @command(examples, "export")
     def export_file(door: Door, file: Path) -> None:
         """Write approved examples to a file, as `import` takes them."""
-        count = 0
-        with file.open("w") as out:
-            for line in door.platform.export_examples():
-                out.write(line)
-                count += 1
+        count = write_lines(file, door.platform.export_examples())
         door.out(
             {"file": str(file), "examples": count},
             lambda r: say(f"Wrote {r['examples']} examples to {r['file']}."),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ui.door import Door, command, say, table
+from ui.door import Door, command, read_lines, say, table
 
 AsOf = Annotated[str | None, typer.Option("--as-of", help="ISO time: answer from what counted in the world then.")]
 Epoch = Annotated[int | None, typer.Option("--epoch", help="Answer from what the platform knew at this epoch.")]
@@ -85,11 +85,8 @@ def register(app: typer.Typer) -> None:
         workspace: InWorkspace = None,
     ) -> None:
         """Measure retrieval, answers, citations and refusals on a suite of questions."""
-        from kernel.errors import NotFound
-
-        if not suite.is_file():
-            raise NotFound(f"no file {str(suite)!r}", hint="give a file of JSON lines", code="missing_path")
-        door.out(door.platform.evaluate(suite.read_text(), k, workspace), _people_measures)
+        content = read_lines(suite)
+        door.out(door.platform.evaluate(content, k, workspace), _people_measures)
 
 
 def _people_hits(found: dict[str, Any]) -> None:

@@ -18,9 +18,10 @@ def main() -> None:
     st.logo(_HERE / "logo.svg", size="large")
     page = st.navigation(list(all_pages().values()))
     with told():  # a view shows the node's errors itself where it can say more; this is for the rest
-        if not node().ready():
-            node().jobs(1)  # raises when nobody answers
-            _loading()
+        with st.container():  # always there, so that what follows keeps its place, and what was typed
+            if not node().ready():
+                node().jobs(1)  # raises when nobody answers
+                _loading()
         page.run()
 
 

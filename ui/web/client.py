@@ -15,6 +15,8 @@ from ui.web.plain import label
 
 DEFAULT_API = "http://127.0.0.1:8321"
 GUIDE = "guide"
+ALL = "all"
+"""The choice of every workspace, where a page offers one."""
 
 _ON_A_PAGE = {
     "node_unreachable": "Start the node with `reprise up`, or set REPRISE_API to where it answers. "

@@ -49,8 +49,8 @@ def tag(text: str, tone: str = "") -> str:
 
 def table(rows: Sequence[dict[str, Any]], **options: Any) -> Any:
     """Rows as a table. Cells show text as it is: no Markdown, no links, no images."""
-    options.setdefault("hide_index", True)
-    return st.dataframe(list(rows), **options)
+    given: dict[str, Any] = {"hide_index": True, "placeholder": "–", **options}
+    return st.dataframe(list(rows), **given)
 
 
 def chosen(event: Any) -> int | None:

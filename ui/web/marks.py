@@ -11,7 +11,7 @@ from ui.web.plain import parts
 
 _HTML = '<div class="answer" data-testid="answer"></div>'
 _CSS = """
-.answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.6;
+.answer { scroll-margin: 4rem 0 15rem; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.6;
           font-family: var(--st-font); font-size: 1rem; color: var(--st-text-color); }
 button { font: inherit; font-size: .72em; font-weight: 650; line-height: 1.25; vertical-align: .28em;
          cursor: pointer; margin: 0 .1em; padding: 0 .42em; border-radius: .5em;
@@ -23,6 +23,7 @@ button:hover, button:focus-visible {
 button[aria-pressed=true] { color: var(--st-background-color); background: var(--st-primary-color); }
 """
 _JS = """
+const seen = new Set();
 export default function ({ data, parentElement, setTriggerValue }) {
   const answer = parentElement.querySelector(".answer");
   answer.replaceChildren();
@@ -39,6 +40,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
     mark.setAttribute("aria-pressed", String(part.mark === data.open));
     mark.onclick = () => setTriggerValue("cite", part.mark);
     answer.append(mark);
+  }
+  if (!seen.has(data.turn)) {
+    seen.add(data.turn);
+    setTimeout(() => answer.scrollIntoView({ block: "nearest", behavior: "smooth" }), 150);
   }
 }
 """
@@ -60,4 +65,4 @@ def cited_answer(
         if n is not None:
             on_cite(int(n))
 
-    _answer(key=key, data={"parts": parts(answer, citations), "open": opened}, on_cite_change=clicked)
+    _answer(key=key, data={"turn": key, "parts": parts(answer, citations), "open": opened}, on_cite_change=clicked)

@@ -14,16 +14,20 @@ from ui.web.plain import count, label, moment
 ACTIVE = ("queued", "running")
 
 
-def watch(jobs: list[str], title: Callable[[dict[str, Any]], str]) -> None:
-    """Show jobs under way; `title(job)` is Markdown. When one ends, the whole page is drawn again."""
+def watch(jobs: list[str], title: Callable[[dict[str, Any]], str], *, stages: bool = False) -> None:
+    """Show jobs under way; `title(job)` is Markdown. When one ends, the whole page is drawn again.
+
+    With `stages` it is drawn again at each new stage too, for pages that show more of the work than its progress.
+    """
+    drawn: dict[str, str] = {}
 
     @st.fragment(run_every=1.0)
     def live() -> None:
         with told():
-            rows = [node().job(job) for job in jobs]
-            if any(row["state"] not in ACTIVE for row in rows):
-                st.rerun()
-            for row in rows:
+            for row in [node().job(job) for job in jobs]:
+                stage = row["progress"]["stage"]
+                if row["state"] not in ACTIVE or (stages and drawn.setdefault(row["job"], stage) != stage):
+                    st.rerun()
                 progress(row, title(row))
 
     if jobs:

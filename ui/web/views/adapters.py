@@ -22,6 +22,7 @@ STATES = {
     "rejected": "The gate turned it down.",
     "failed": "It did not get to the end.",
 }
+UNDER_WAY = ("requested", "drawn", "trained", "evaluated")
 _RUN, _SAID = "adapters.run", "adapters.said"
 
 
@@ -100,11 +101,11 @@ def _serving(adapters: list[dict[str, Any]]) -> None:
 
 
 def _running(runs: list[dict[str, Any]]) -> None:
-    alive = {r["run"] for r in runs if r["state"] in ("requested", "drawn", "trained", "evaluated")}
+    alive = {r["run"] for r in runs if r["state"] in UNDER_WAY}
     if not alive:
         return
     jobs = [j["job"] for j in node().jobs(50) if j["kind"] == "retrain" and j["state"] in ACTIVE]
-    watch(jobs, lambda j: f"**Retrain** {label(j['args'].get('run', ''))}")
+    watch(jobs, lambda j: f"**Retrain** {label(j['args'].get('run', ''))}", stages=True)
 
 
 def _runs(runs: list[dict[str, Any]], adapters: list[dict[str, Any]]) -> None:
@@ -132,7 +133,7 @@ def _runs(runs: list[dict[str, Any]], adapters: list[dict[str, Any]]) -> None:
             f"rho {options.get('rho')}",
             f"seed {options.get('seed')}",
             f"parent {run['parent'] or 'base'}",
-            f"{run['seconds']:.0f} s",
+            f"{run['seconds']:.0f} s" if run["state"] not in UNDER_WAY else "",
             "shuffled labels (a control that must be refused)" if options.get("control") else "",
         )
         if run["manifest"]:
@@ -165,7 +166,6 @@ def _table(runs: list[dict[str, Any]]) -> None:
         selection_mode="single-cell",
         key="adapters.runs",
         height=min(38 + 35 * len(runs), 178),
-        placeholder="–",
     )
 
 
@@ -179,7 +179,8 @@ def _verdict_line(run: dict[str, Any]) -> None:
 
 
 def _verdict(verdict: dict[str, Any]) -> None:
-    st.html("<ul style='margin:.2rem 0'>" + "".join(f"<li>{escape(r)}</li>" for r in verdict["reasons"]) + "</ul>")
+    reasons = "".join(f"<li>{_reason(r)}</li>" for r in verdict["reasons"])
+    st.html(f'<ul style="margin:.2rem 0;padding-left:1.2rem">{reasons}</ul>')
     look.table(
         [
             {
@@ -196,6 +197,13 @@ def _verdict(verdict: dict[str, Any]) -> None:
         key="adapters.slices",
     )
     look.small("Difference: challenger minus champion. If both ends are above zero, the gain is more than luck.")
+
+
+def _reason(reason: str) -> str:
+    """HTML of a reason; whether it speaks for or against the adapter shows."""
+    verb, colon, rest = reason.partition(":")
+    tone = {"passed": "good", "refused": "bad"}.get(verb)
+    return f'<b class="rp-{tone}">{verb}</b>{colon}{escape(rest)}' if tone else escape(reason)
 
 
 def _promote(adapter: dict[str, Any]) -> None:

@@ -16,10 +16,10 @@ from ui.web.watch import published, publishing, watch
 
 EVERYTHING = "All documents"
 FIRST_QUESTIONS = (
-    "What does the gate check before an adapter goes live?",
-    "What happens when I upload a file with the same name again?",
-    "Why are some questions refused?",
-    "How do I undo a bad retrain?",
+    "Does an old citation still open the text it cited?",
+    "When does Reprise refuse to answer?",
+    "Which file formats can I upload?",
+    "What does a rejected run mean?",
 )
 _USER, _REPRISE = ":material/person:", ":material/menu_book:"
 _TURNS, _OPEN, _ASK = "chat.turns", "chat.cited", "chat.ask"
@@ -68,20 +68,24 @@ def _where(documents: list[dict[str, Any]]) -> dict[str, Any]:
         )
         with st.popover("Options", icon=":material/tune:"):
             ours = {d["document"]: d["name"] for d in documents if d["workspace"] == workspace}
-            document = st.selectbox(
+            chosen = st.selectbox(
                 "Search in",
-                [None, *ours],
-                format_func=lambda d: EVERYTHING if d is None else ours.get(d, d),
-                key="chat.document",
+                [EVERYTHING, *ours],
+                format_func=lambda d: ours.get(d, d),
+                key=f"chat.document.{workspace}",
             )
+            document = chosen if chosen in ours else None
             at = st.datetime_input(
                 "As of (UTC)",
                 value=None,
                 key="chat.at",
                 help="Answer from what counted at that time. Empty: now.",
             )
+            if st.button("Empty this chat", icon=":material/delete_sweep:", disabled=not st.session_state[_TURNS]):
+                st.session_state[_TURNS], st.session_state[_OPEN] = [], None
+                st.rerun()
     as_of = at.replace(tzinfo=UTC).isoformat() if isinstance(at, datetime) else None
-    kept = [f"as of {at:%Y-%m-%d %H:%M} UTC" if as_of else "", f"in {ours[document]}" if document in ours else ""]
+    kept = [f"as of {at:%Y-%m-%d %H:%M} UTC" if as_of else "", f"in {ours[document]}" if document else ""]
     narrowed = ", ".join(k for k in kept if k)
     return {"workspace": workspace, "document": document, "as_of": as_of, "narrowed": narrowed}
 
@@ -223,7 +227,12 @@ def _feedback(turn: dict[str, Any]) -> None:
             disabled=turn.get("corrected", False),
         )
         with (
-            st.popover("Correct it", icon=":material/edit:", type="tertiary"),
+            st.popover(
+                "Correct it",
+                icon=":material/edit:",
+                type="tertiary",
+                key=f"correct-it-{key}-{turn.get('sent', 0)}",  # a new key closes it
+            ),
             st.form(f"correct-{key}", border=False),
         ):
             better = st.text_area("What should it have said?", key=f"better-{key}", height=120, width=420)
@@ -232,6 +241,7 @@ def _feedback(turn: dict[str, Any]) -> None:
         st.warning("Write what it should have said, then send it.")
     elif sent:
         _send(turn, "down", better.strip())
+        turn["sent"] = turn.get("sent", 0) + 1
         st.rerun()
     if turn["said"]:
         tone, said = turn["said"]

@@ -149,24 +149,23 @@ def _compare(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
     if not any(found.values()):
         look.empty("No passage differs.", "The two versions say the same.")
         return
-    look.small(
-        count(len(found["changed"]), "changed passage"),
-        count(len(found["added"]), "added one"),
-        count(len(found["removed"]), "removed one"),
-    )
+    look.small(*(f"{len(passages)} {what}" for what, passages in found.items() if passages))
     for pair in found["changed"]:
         before, after = _marked(pair["before"], pair["after"])
         st.html(_pair(before, after, f"version {a}", f"version {b}"))
     for text in found["removed"]:
-        st.html(_pair(escape(text), "", f"version {a}", "removed"))
+        st.html(_pair(escape(text), "", f"version {a}", ""))
     for text in found["added"]:
-        st.html(_pair("", escape(text), "added", f"version {b}"))
+        st.html(_pair("", escape(text), "", f"version {b}"))
 
 
 def _pair(before: str, after: str, left: str, right: str) -> str:
     """HTML of two passages side by side; both are escaped already."""
     cells = []
     for kind, note, text in (("gone", left, before), ("come", right, after)):
+        if not text:
+            cells.append("<div></div>")
+            continue
         words = f'<div class="rp-words">{text}</div>'
         cells.append(f'<div class="rp-{kind}"><div class="rp-note">{note}</div>{words}</div>')
     return f'<div class="rp-pair">{"".join(cells)}</div>'
@@ -197,7 +196,7 @@ def _delete(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
         _confirm(document)
 
 
-@st.dialog("Delete this document?", icon=":material/delete:")
+@st.dialog("Delete this document?", icon=":material/delete:", on_dismiss="rerun")
 def _confirm(document: dict[str, Any]) -> None:
     """Asks for the name, deletes, and shows the receipt."""
     key = f"document.receipt.{document['document']}"

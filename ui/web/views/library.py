@@ -9,14 +9,14 @@ from typing import Any
 import streamlit as st
 
 from ui.web import look
-from ui.web.client import GUIDE, Upload, node, problem, told
+from ui.web.client import ALL, GUIDE, Upload, node, problem, told
 from ui.web.pages import asked
 from ui.web.plain import count, label, moment, size
 from ui.web.views import document
 from ui.web.watch import ended, published, publishing, watch
 
 FORMATS = "Markdown, plain text, HTML, PDF and DOCX"
-_JOBS, _DOC, _ROUND = "library.jobs", "library.document", "library.round"
+_JOBS, _DOC, _ROUND, _FIRST = "library.jobs", "library.document", "library.round", "library.first"
 _BATCH_FILES, _BATCH_BYTES = 32, 32 * 2**20
 
 
@@ -25,19 +25,22 @@ def show() -> None:
     wanted = asked("library")
     if wanted:
         st.session_state[_DOC] = wanted["document"]
+        st.session_state["library.tab"] = "Documents"
         st.session_state[document.VERSION] = (wanted["document"], wanted.get("version"))
     documents = node().documents()
     look.head(
         "Library",
         "Every document keeps its versions. The same name again is the next version of the same document.",
     )
-    upload, browse = st.tabs(
-        ["Documents", "Upload"], default="Documents" if documents else "Upload", key="library.tab"
-    )[::-1]
-    with upload:
-        _upload(documents)
-    with browse:
-        _browse(documents)
+    # The first tab is chosen once: it must not change under somebody's hands when a first document appears.
+    first = st.session_state.setdefault(_FIRST, "Documents" if documents else "Upload")
+    browse, upload = st.tabs(["Documents", "Upload"], default=first, key="library.tab", on_change="rerun")
+    if browse.open:
+        with browse:
+            _browse(documents)
+    if upload.open:
+        with upload:
+            _upload(documents)
 
 
 # --- upload -------------------------------------------------------------------------------------
@@ -51,7 +54,7 @@ def _upload(documents: list[dict[str, Any]]) -> None:
         key=f"library.files.{turn}",
         help="You can drop several at once.",
     )
-    names = sorted({d["workspace"] for d in documents} | {"default"} - {GUIDE})
+    names = sorted(({d["workspace"] for d in documents} | {"default"}) - {GUIDE})
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     workspace = left.selectbox(
         "Workspace",
@@ -154,7 +157,7 @@ def _browse(documents: list[dict[str, Any]]) -> None:
     if st.session_state.get(_DOC) not in names:
         st.session_state[_DOC] = None
     left, middle, right = st.columns([2, 3, 4])
-    shelf = left.selectbox("Workspace", ["all", *sorted({d["workspace"] for d in documents})], key="library.shelf")
+    shelf = left.selectbox("Workspace", [ALL, *sorted({d["workspace"] for d in documents})], key="library.shelf")
     words = middle.text_input("Find", placeholder="part of a name or title", key="library.find").casefold()
     chosen = right.selectbox(
         "Open a document",
@@ -167,7 +170,7 @@ def _browse(documents: list[dict[str, Any]]) -> None:
     rows = [
         d
         for d in documents
-        if shelf in ("all", d["workspace"]) and (words in d["name"].casefold() or words in d["title"].casefold())
+        if shelf in (ALL, d["workspace"]) and (words in d["name"].casefold() or words in d["title"].casefold())
     ]
     if rows:
         _documents(rows)

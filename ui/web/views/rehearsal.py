@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from ui.web import look
-from ui.web.client import node, told, workspaces
+from ui.web.client import ALL, node, told, workspaces
 from ui.web.pages import go
 from ui.web.plain import count, escape, number, shorten
 
@@ -17,7 +17,8 @@ EXAMPLE_ROW = (
     '{"question": "can i bring back a present", "answer": "Yes, within 60 days.", "document": "returns.md", '
     '"quote": "Gifts can be returned within 60 days.", "slice": "returns"}'
 )
-_SAID, _ROUND = "rehearsal.said", "rehearsal.round"
+_SAID, _ROUND, _RETIRED = "rehearsal.said", "rehearsal.round", "rehearsal.retired"
+_ERRORS = 30
 
 
 def show() -> None:
@@ -56,13 +57,13 @@ def _examples(examples: list[dict[str, Any]]) -> None:
         ]
     )
     a, b, c = st.columns([1, 1, 2])
-    status = a.selectbox("Status", ["all", *sorted(by_status)], key="rehearsal.status")
-    part = b.selectbox("Slice", ["all", *sorted({e["slice"] for e in examples})], key="rehearsal.slice")
+    status = a.selectbox("Status", [ALL, *sorted(by_status)], key="rehearsal.status")
+    part = b.selectbox("Slice", [ALL, *sorted({e["slice"] for e in examples})], key="rehearsal.slice")
     words = c.text_input("Find", placeholder="words of the question", key="rehearsal.find").casefold()
     rows = [
         e
         for e in examples
-        if status in ("all", e["status"]) and part in ("all", e["slice"]) and words in e["question"].casefold()
+        if status in (ALL, e["status"]) and part in (ALL, e["slice"]) and words in e["question"].casefold()
     ]
     event = look.table(
         [
@@ -88,7 +89,7 @@ def _examples(examples: list[dict[str, Any]]) -> None:
             "Status": st.column_config.Column(width=95),
             "Documents": st.column_config.Column(width=150),
         },
-        key="rehearsal.table",
+        key=f"rehearsal.table.{st.session_state.setdefault(_RETIRED, 0)}",  # a new key forgets the ticks
         height=min(38 + 35 * max(1, len(rows)), 400),
     )
     picked = [rows[i] for i in event.selection.rows if i < len(rows)]
@@ -98,6 +99,7 @@ def _examples(examples: list[dict[str, Any]]) -> None:
             with told():
                 for e in standing:
                     node().retire_example(e["example"])
+                st.session_state[_RETIRED] += 1
                 st.rerun()
         look.small(f"{count(len(rows), 'example')}. Tick rows to take them out of all future mixes.")
     for e in picked[:3]:
@@ -156,10 +158,9 @@ def _imported(said: dict[str, Any]) -> None:
         )
     if said["errors"]:
         st.error(f"{count(len(said['errors']), 'line was', 'lines were')} not taken. Repair them and import again.")
-        look.table(
-            [{"Line": e["line"], "What is wrong": e["message"]} for e in said["errors"]],
-            key="rehearsal.errors",
-        )
+        lines = "".join(f"<li>Line {e['line']}: {escape(e['message'])}</li>" for e in said["errors"][:_ERRORS])
+        more = len(said["errors"]) - _ERRORS
+        st.html(f"<ul>{lines}{f'<li>and {more} more</li>' if more > 0 else ''}</ul>")
 
 
 # --- the next mix -------------------------------------------------------------------------------
@@ -220,11 +221,8 @@ def _options() -> dict[str, Any]:
     seed = c.number_input(
         "Seed", 0, 2**31 - 1, 0, key="rehearsal.seed", help="The same seed and state give the same mix."
     )
-    names: list[str | None] = [None, *workspaces(node().documents())]
-    workspace = d.selectbox(
-        "Workspace", names, format_func=lambda w: "all" if w is None else w, key="rehearsal.workspace"
-    )
-    return {"policy": policy, "rho": rho, "seed": int(seed), "workspace": workspace}
+    workspace = d.selectbox("Workspace", [ALL, *workspaces(node().documents())], key="rehearsal.workspace")
+    return {"policy": policy, "rho": rho, "seed": int(seed), "workspace": None if workspace == ALL else workspace}
 
 
 def mix_table(rows: list[dict[str, Any]], *, key: str) -> None:
@@ -232,7 +230,7 @@ def mix_table(rows: list[dict[str, Any]], *, key: str) -> None:
     parts = Counter(r["part"] for r in rows)
     part = st.segmented_control(
         "Rows",
-        ["all", *sorted(parts)],
+        [ALL, *sorted(parts)],
         default="all",
         required=True,
         format_func=lambda p: f"{p} ({parts[p] if p != 'all' else len(rows)})",

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from ui.web import look
-from ui.web.client import node, told, workspaces
+from ui.web.client import ALL, node, told, workspaces
 from ui.web.plain import moment
 
 EXAMPLES = {
@@ -39,7 +39,7 @@ def _row(schedule: dict[str, Any]) -> None:
                     f"{schedule['cron']}"
                     + (f"  ({EXAMPLES[schedule['cron']]})" if schedule["cron"] in EXAMPLES else ""),
                 ),
-                ("Workspace", schedule["workspace"] or "all"),
+                ("Workspace", schedule["workspace"] or ALL),
                 ("Last", moment(schedule["last"]) or "never"),
                 ("Next", "paused" if schedule["paused"] else moment(schedule["next"])),
             ]
@@ -73,15 +73,12 @@ def _add() -> None:
             placeholder="0 3 * * 0",
             help="Minute, hour, day of the month, month, weekday. Times are UTC.",
         )
-        names: list[str | None] = [None, *workspaces(node().documents())]
-        workspace = b.selectbox(
-            "Workspace", names, format_func=lambda w: "all" if w is None else w, key="schedule.workspace"
-        )
+        workspace = b.selectbox("Workspace", [ALL, *workspaces(node().documents())], key="schedule.workspace")
         sent = st.form_submit_button("Add", type="primary", icon=":material/add:")
     look.small("Minute, hour, day of the month, month, weekday; times are UTC. An asterisk stands for every one.")
     if sent:
         with told():
-            node().add_schedule(cron.strip(), workspace=workspace)
+            node().add_schedule(cron.strip(), workspace=None if workspace == ALL else workspace)
             st.rerun()
 
 

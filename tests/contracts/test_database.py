@@ -1,0 +1,227 @@
+"""What SQLite and PostgreSQL both promise behind `Database`, asked of each of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event, select, text, update
+
+import finetune.tables
+import ingest.tables
+import rehearsal.tables
+import retrieval.tables
+from kernel import audit, leases
+from kernel.database import HEAD, Database
+from kernel.epochs import Epochs
+from kernel.errors import DiskFull, Failed
+from kernel.index.edge import EdgeIndex
+from kernel.jobs import Ledger
+from kernel.tables import AuditEntry, Base, Clock, Fact, Job, Lease
+
+PACKAGES = (ingest.tables, retrieval.tables, rehearsal.tables, finetune.tables)
+WORKERS = 8
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.cluster)])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    if request.param == "postgres":
+        return request.getfixturevalue("fresh_postgres")
+    return lambda: f"sqlite:///{tmp_path / 'reprise.db'}"
+
+
+@pytest.fixture
+def db(fresh_url: Callable[[], str]) -> Iterator[Database]:
+    opened = Database(fresh_url())
+    yield opened
+    opened.close()
+
+
+def at_once(work: Callable[[int], object]) -> list[object]:
+    """Run `work` in eight threads that start together."""
+    ready = Barrier(WORKERS)
+
+    def start(number: int) -> object:
+        ready.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(start, range(WORKERS)))
+
+
+def test_the_migrations_make_exactly_the_tables_of_all_packages(db: Database) -> None:
+    assert all(module.Base is Base for module in PACKAGES)
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+        assert context.get_current_revision() == HEAD
+
+
+def test_opening_again_changes_nothing(db: Database) -> None:
+    with db.write() as session:
+        session.add(Fact(key="a", value={"n": 1}))
+    again = Database(db.url)
+    with again.read() as session:
+        assert session.get_one(Fact, "a").value == {"n": 1}
+    again.close()
+
+
+def test_a_write_is_kept_whole_or_not_at_all(db: Database) -> None:
+    def fail() -> None:
+        with db.write() as session:
+            session.add(Fact(key="a", value={}))
+            session.flush()
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail()
+    with db.read() as session:
+        assert session.get(Fact, "a") is None
+    with db.write() as session:
+        session.add_all([Fact(key="a", value={}), Fact(key="b", value={})])
+    with db.read() as session:
+        assert sorted(session.scalars(select(Fact.key))) == ["a", "b"]
+
+
+def test_nothing_done_in_a_read_is_kept(db: Database) -> None:
+    with db.read() as session:
+        session.add(Fact(key="a", value={}))
+        session.flush()
+    with db.read() as session:
+        assert session.get(Fact, "a") is None
+
+
+def test_rows_read_can_be_used_after_the_session(db: Database) -> None:
+    with db.write() as session:
+        session.add(Fact(key="a", value={"n": [1, {"x": None}]}))
+    with db.read() as session:
+        fact = session.get_one(Fact, "a")
+    assert fact.value == {"n": [1, {"x": None}]}
+
+
+def test_writers_at_the_same_time_queue_and_none_is_lost(db: Database) -> None:
+    with db.write() as session:
+        session.add(Clock(id=1, epoch=0))
+
+    def bump(_: int) -> None:
+        for _ in range(5):
+            with db.write() as session:
+                session.execute(update(Clock).values(epoch=Clock.epoch + 1))
+
+    at_once(bump)
+    with db.read() as session:
+        assert session.execute(select(Clock.epoch)).scalar_one() == 5 * WORKERS
+
+
+def test_numbers_up_to_the_open_end_and_beyond_are_exact(db: Database) -> None:
+    with db.write() as session:
+        session.add_all([Clock(id=1, epoch=2**53), Lease(name="x", owner="o", until=2**53 + 1)])
+    with db.read() as session:
+        assert session.get_one(Clock, 1).epoch == 2**53
+        assert session.get_one(Lease, "x").until == 2**53 + 1
+
+
+def test_processes_that_start_together_make_one_schema_and_one_clock(
+    fresh_url: Callable[[], str], quick_folder: Path
+) -> None:
+    url = fresh_url()
+    index = EdgeIndex(quick_folder / "index", 4)
+
+    def start(number: int) -> int:
+        db = Database(url)
+        epoch = Epochs(db, index, str(number)).committed()
+        db.close()
+        return epoch
+
+    assert at_once(start) == [0] * WORKERS
+    index.close()
+
+
+def test_a_schema_from_a_newer_release_is_refused_and_left_alone(db: Database) -> None:
+    with db.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Failed) as refusal:
+        Database(db.url)
+    assert refusal.value.code == "newer_database"
+    with db.read() as session:
+        assert session.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+
+
+# --- what stands on it --------------------------------------------------------------------------------
+
+
+def test_the_audit_chain_holds_with_many_writers(db: Database) -> None:
+    def write(number: int) -> None:
+        for _ in range(3):
+            with db.write() as session:
+                audit.record(session, "promote", f"adapter-{number}")
+
+    at_once(write)
+    with db.read() as session:
+        assert audit.intact(session)
+        assert session.query(AuditEntry).count() == 3 * WORKERS
+
+
+def test_a_lease_has_one_owner_however_many_ask(db: Database) -> None:
+    won = at_once(lambda number: leases.acquire(db, "beat", f"owner-{number}", 60))
+    assert won.count(True) == 1
+
+
+def test_the_order_of_acceptance_has_no_ties(db: Database) -> None:
+    ledger = Ledger(db, "me", 30, 3)
+    ledger.register("work", lambda _running: {})
+    at_once(lambda _: [ledger.enqueue("work", {}, key="k") for _ in range(3)])
+    with db.read() as session:
+        serials = sorted(session.scalars(select(Job.serial)))
+    assert serials == list(range(1, 3 * WORKERS + 1))
+
+
+def test_a_job_delivered_to_eight_workers_at_once_runs_once(db: Database) -> None:
+    runs: list[str] = []
+    ledgers = [Ledger(db, f"worker-{n}", 30, 3) for n in range(WORKERS)]
+    for ledger in ledgers:
+        ledger.register("work", lambda running: runs.append(running.id) or {})
+    job = ledgers[0].enqueue("work", {})
+    at_once(lambda number: ledgers[number].run(job))
+    assert runs == [job]
+    assert ledgers[0].get(job)["state"] == "done"
+
+
+# --- SQLite alone -------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_called_by_its_name_and_nothing_is_kept(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'reprise.db'}")
+    with db.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one() + 2
+
+    @event.listens_for(db.engine, "checkout")
+    def _fill(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    with db.write() as session:
+        session.add(Fact(key="small", value={}))
+    with pytest.raises(DiskFull), db.write() as session:
+        session.add(Fact(key="large", value={"text": "x" * 5_000_000}))
+    with db.read() as session:
+        assert list(session.scalars(select(Fact.key))) == ["small"]
+    db.close()
+
+
+def test_what_was_deleted_is_not_in_the_files_any_more(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'reprise.db'}")
+    secret = "the-secret-of-the-walrus"
+    with db.write() as session:
+        session.add_all(Fact(key=f"{secret}-{i}", value={"text": secret * 300}) for i in range(20))
+    assert secret.encode() in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    with db.write() as session:
+        session.execute(text("DELETE FROM facts"))
+    db.erase_traces()
+    assert secret.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    db.close()

@@ -1,0 +1,457 @@
+"""What the job ledger promises, and that real workers on real brokers keep it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from sqlalchemy import update
+
+from kernel.celery_app import QUEUES, RUN, beat_scheduler, deliver, make_app
+from kernel.database import Database
+from kernel.errors import NotFound, Refused, TryAgain
+from kernel.jobs import Ledger, Running, Work
+from kernel.settings import load
+from kernel.tables import Job
+
+
+class Died(BaseException):
+    """What a worker's end looks like from inside: its code stops, and nobody writes anything down."""
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'reprise.db'}")
+    yield opened
+    opened.close()
+
+
+class Desk:
+    """A ledger with one kind of work, which notes what was delivered and what ran."""
+
+    def __init__(self, db: Database, owner: str = "me", lease_seconds: float = 30, attempts: int = 3) -> None:
+        self.db, self.ledger = db, Ledger(db, owner, lease_seconds, attempts)
+        self.delivered: list[str] = []
+        self.ran: list[str] = []
+        self.work: Callable[[Running], Any] = lambda _running: {}
+        self.ledger.register("work", self._work, "ingest")
+        self.ledger.deliver = lambda job, _queue: self.delivered.append(job)
+
+    def enqueue(self, key: str | None = None, **args: Any) -> str:
+        return self.ledger.enqueue("work", args, key=key)
+
+    def run(self, job: str) -> dict[str, Any]:
+        self.ledger.run(job)
+        return self.ledger.get(job)
+
+    def die(self, job: str) -> None:
+        """Run a job on a worker that dies in it, and let its lease expire."""
+        before, self.work = self.work, _die
+        with pytest.raises(Died):
+            self.ledger.run(job)
+        self.work = before
+        self.silence(job)
+
+    def silence(self, job: str) -> None:
+        with self.db.write() as session:
+            session.execute(update(Job).where(Job.id == job).values(heartbeat=0, created=0))
+
+    def _work(self, running: Running) -> dict[str, Any]:
+        self.ran.append(running.id)
+        return self.work(running) or {}
+
+
+def _die(_running: Running) -> None:
+    raise Died
+
+
+@pytest.fixture
+def desk(db: Database) -> Desk:
+    return Desk(db)
+
+
+# --- accepting and running ----------------------------------------------------------------------------
+
+
+def test_an_accepted_job_is_in_the_ledger_whatever_the_broker_does(desk: Desk) -> None:
+    def broken(_job: str, _queue: str) -> None:
+        raise ConnectionError
+
+    desk.ledger.deliver = broken
+    with pytest.raises(ConnectionError):
+        desk.enqueue(page=3)
+    (job,) = desk.ledger.listing()
+    assert (job["state"], job["args"]) == ("queued", {"page": 3})
+
+
+def test_a_job_runs_to_its_result(desk: Desk) -> None:
+    def work(running: Running) -> dict[str, Any]:
+        running.progress("reading", 1, 2)
+        assert desk.ledger.get(running.id)["progress"] == {"stage": "reading", "done": 1, "total": 2}
+        return {"n": running.args["n"] + running.attempt}
+
+    desk.work = work
+    job = desk.run(desk.enqueue(n=1))
+    assert (job["state"], job["result"], job["error"], job["attempt"]) == ("done", {"n": 2}, None, 1)
+    assert job["created"] <= job["started"] <= job["finished"]
+
+
+def test_a_job_that_is_delivered_twice_runs_once(desk: Desk) -> None:
+    job = desk.enqueue()
+    desk.work = lambda running: desk.ledger.run(running.id)  # and once more while it runs
+    desk.run(job)
+    desk.run(job)
+    assert desk.ran == [job]
+
+
+def test_jobs_of_one_key_run_in_order_of_acceptance(desk: Desk) -> None:
+    first, second, third = (desk.enqueue("k") for _ in range(3))
+    other = desk.enqueue("another")
+    desk.delivered.clear()
+    for job in (third, second, other, first):
+        desk.run(job)
+    assert desk.ran == [other, first]
+    assert desk.delivered == [second]  # its turn has come
+    desk.run(third)
+    desk.run(second)
+    desk.run(third)
+    assert desk.ran == [other, first, second, third]
+
+
+def test_a_job_is_not_overtaken_while_it_is_tried_again(desk: Desk) -> None:
+    first, second = desk.enqueue("k"), desk.enqueue("k")
+    desk.die(first)
+    desk.run(second)
+    assert desk.ran == [first]
+    assert desk.ledger.sweep() == [first]
+    desk.run(second)
+    desk.run(first)
+    desk.run(second)
+    assert desk.ran == [first, first, second]
+
+
+def test_a_job_that_is_retried_waits_for_one_of_its_key_that_runs(desk: Desk) -> None:
+    failing, second = desk.enqueue("k"), desk.enqueue("k")
+
+    def retry_the_other(_running: Running) -> None:
+        desk.ledger.retry(failing)
+        desk.run(failing)
+
+    desk.work = _raising(Refused("no"))
+    desk.run(failing)
+    desk.work = retry_the_other
+    desk.run(second)
+    assert desk.ran == [failing, second]  # not inside the other's work
+    desk.work = lambda _running: None
+    assert desk.run(failing)["state"] == "done"
+
+
+def test_an_unknown_job_is_not_found(desk: Desk) -> None:
+    for ask in (desk.ledger.get, desk.ledger.cancel, desk.ledger.retry):
+        with pytest.raises(NotFound):
+            ask("job-nobody")
+    desk.ledger.run("job-nobody")
+
+
+# --- errors -------------------------------------------------------------------------------------------
+
+
+def _raising(error: Exception) -> Work:
+    def work(_running: Running) -> dict[str, Any]:
+        raise error
+
+    return work
+
+
+def test_a_transient_error_is_tried_again_and_then_fails(desk: Desk) -> None:
+    desk.work = _raising(TryAgain("the server is busy"))
+    job = desk.enqueue()
+    assert [desk.run(job)["state"] for _ in range(3)] == ["queued", "queued", "failed"]
+    assert desk.delivered == [job] * 3
+    assert desk.ledger.get(job)["error"]["code"] == "try_again"
+
+
+def test_a_transient_error_that_passes_leaves_no_trace(desk: Desk) -> None:
+    desk.work = _raising(TryAgain("the server is busy"))
+    job = desk.enqueue()
+    desk.run(job)
+    desk.work = lambda _running: {"ok": 1}
+    done = desk.run(job)
+    assert (done["state"], done["error"], done["result"], done["attempt"]) == ("done", None, {"ok": 1}, 2)
+
+
+def test_a_refusal_fails_at_once_and_says_why(desk: Desk) -> None:
+    desk.work = _raising(Refused("not this file", hint="another one"))
+    job = desk.run(desk.enqueue())
+    assert (job["state"], job["attempt"]) == ("failed", 1)
+    assert job["error"] == {"code": "refused", "message": "not this file", "hint": "another one"}
+
+
+def test_a_fault_of_ours_is_called_so(desk: Desk) -> None:
+    desk.work = _raising(ZeroDivisionError("division by zero"))
+    job = desk.run(desk.enqueue())
+    assert job["state"] == "failed"
+    assert job["error"]["code"] == "internal"
+    assert "division by zero" in job["error"]["message"]
+
+
+def test_a_failed_job_can_be_retried_with_all_its_attempts(desk: Desk) -> None:
+    desk.work = _raising(Refused("no"))
+    job = desk.enqueue()
+    desk.run(job)
+    desk.work = lambda _running: {}
+    assert desk.ledger.retry(job)["state"] == "queued"
+    assert desk.delivered == [job, job]
+    assert desk.run(job)["state"] == "done"
+    assert desk.ledger.retry(job)["state"] == "done"  # what is done stays so
+    desk.run(job)
+    assert len(desk.ran) == 2
+
+
+# --- death --------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_went_silent_loses_its_job_to_another(db: Database) -> None:
+    one, two = Desk(db, "one"), Desk(db, "two")
+    job = one.enqueue()
+    one.die(job)
+    assert two.ledger.sweep() == [job]
+    assert two.delivered == [job]
+    done = two.run(job)
+    assert (done["state"], done["attempt"], done["worker"]) == ("done", 2, "two")
+
+
+def test_a_job_that_kills_its_workers_is_set_aside(desk: Desk) -> None:
+    job = desk.enqueue()
+    for _ in range(3):
+        desk.die(job)
+        desk.ledger.sweep()
+    failed = desk.ledger.get(job)
+    assert (failed["state"], failed["error"]["code"], failed["attempt"]) == ("failed", "worker_died", 3)
+    assert desk.ledger.sweep() == []
+    assert desk.ledger.retry(job)["state"] == "queued"
+
+
+def test_a_worker_that_lives_keeps_its_job(desk: Desk) -> None:
+    def work(running: Running) -> None:
+        assert desk.ledger.sweep() == []
+        assert desk.ledger.get(running.id)["state"] == "running"
+
+    desk.work = work
+    assert desk.run(desk.enqueue())["state"] == "done"
+
+
+def test_after_a_crash_running_jobs_are_known_to_be_orphaned(desk: Desk) -> None:
+    running, waiting = desk.enqueue(), desk.enqueue()
+    desk.work = _die
+    with pytest.raises(Died):
+        desk.ledger.run(running)
+    assert desk.ledger.sweep() == []
+    assert desk.ledger.sweep(orphaned=True) == [running, waiting]
+
+
+def test_a_long_job_without_reports_still_beats(db: Database) -> None:
+    desk = Desk(db, lease_seconds=0.2)
+
+    def heartbeat(job: str) -> int:
+        with db.read() as session:
+            return session.get_one(Job, job).heartbeat or 0
+
+    def work(running: Running) -> None:
+        first = heartbeat(running.id)
+        while heartbeat(running.id) == first:  # until its pulse has come
+            threading.Event().wait(0.01)
+
+    desk.work = work
+    assert desk.run(desk.enqueue())["state"] == "done"
+
+
+def test_an_attempt_that_comes_to_life_late_changes_nothing(desk: Desk) -> None:
+    """Its heart stopped (a long pause of the whole process), the job went on elsewhere, and then it woke up."""
+    outcomes: list[str] = []
+
+    def second(_running: Running) -> dict[str, Any]:
+        return {"by": "second"}
+
+    def first(running: Running) -> dict[str, Any]:
+        desk.silence(running.id)
+        desk.ledger.sweep()
+        desk.work = second
+        desk.run(running.id)
+        outcomes.append(desk.ledger.get(running.id)["state"])
+        return {"by": "first"}
+
+    desk.work = first
+    job = desk.run(desk.enqueue())
+    assert outcomes == ["done"]
+    assert (job["state"], job["result"], job["attempt"]) == ("done", {"by": "second"}, 2)
+
+
+def test_a_lost_attempt_is_stopped_at_its_next_report(desk: Desk) -> None:
+    reached: list[str] = []
+
+    def first(running: Running) -> None:
+        desk.silence(running.id)
+        desk.ledger.sweep()
+        desk.work = lambda second: second.progress("second") or reached.append("second")
+        desk.run(running.id)
+        running.progress("first")
+        reached.append("first")
+
+    desk.work = first
+    assert desk.run(desk.enqueue())["state"] == "done"
+    assert reached == ["second"]
+
+
+def test_what_the_broker_lost_is_delivered_again_in_time(desk: Desk) -> None:
+    job = desk.enqueue()
+    desk.delivered.clear()
+    assert desk.ledger.sweep() == []  # just accepted: it is on its way
+    desk.silence(job)
+    assert desk.ledger.sweep() == [job]
+    assert desk.delivered == [job]
+
+
+# --- cancelling ---------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_cancelled_at_once_and_what_waited_behind_it_goes_on(desk: Desk) -> None:
+    first, second = desk.enqueue("k"), desk.enqueue("k")
+    desk.delivered.clear()
+    assert desk.ledger.cancel(first)["state"] == "cancelled"
+    assert desk.delivered == [second]
+    desk.run(first)
+    desk.run(second)
+    assert desk.ran == [second]
+
+
+def test_a_running_job_is_cancelled_at_its_next_report(desk: Desk) -> None:
+    reached: list[str] = []
+
+    def work(running: Running) -> None:
+        running.progress("one")
+        reached.append("one")
+        desk.ledger.cancel(running.id)
+        running.progress("two")
+        reached.append("two")
+
+    desk.work = work
+    assert desk.run(desk.enqueue())["state"] == "cancelled"
+    assert reached == ["one"]
+
+
+def test_a_cancelled_job_whose_worker_died_is_not_run_again(desk: Desk) -> None:
+    job = desk.enqueue()
+    desk.die(job)
+    desk.ledger.cancel(job)
+    desk.ledger.sweep()
+    assert desk.ledger.get(job)["state"] == "cancelled"
+
+
+def test_a_job_that_ended_stays_as_it_is(desk: Desk) -> None:
+    job = desk.enqueue()
+    desk.run(job)
+    assert desk.ledger.cancel(job)["state"] == "done"
+
+
+def test_a_cancelled_job_can_be_retried(desk: Desk) -> None:
+    job = desk.enqueue()
+    desk.ledger.cancel(job)
+    desk.ledger.retry(job)
+    assert desk.run(job)["state"] == "done"
+
+
+# --- real workers -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.cluster)])
+def app(request: pytest.FixtureRequest, desk: Desk, tmp_path: Path) -> Iterator[Celery]:
+    broker = None if request.param == "memory" else request.getfixturevalue("redis_url")
+    made = make_app(load(home=tmp_path, broker_url=broker), desk.ledger.run, lambda: None)
+    made.control.purge()
+    desk.ledger.deliver = deliver(made)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(app: Celery) -> Iterator[None]:
+    """A worker on a pool of threads, as the node and the cluster run it."""
+    ready = threading.Event()
+    controller = app.WorkController(
+        pool_cls="threads",
+        concurrency=3,
+        queues=list(QUEUES),
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+        ready_callback=lambda _consumer: ready.set(),
+        loglevel="ERROR",
+    )
+    thread = threading.Thread(target=controller.start)
+    thread.start()
+    assert ready.wait(60)
+    yield
+    controller.stop()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("worker")
+def test_a_real_worker_runs_each_job_once_and_keeps_the_order_of_its_key(desk: Desk, app: Celery) -> None:
+    over, running = threading.Event(), Counter[str]()
+    together: list[int] = []
+
+    def work(job: Running) -> None:
+        key = job.args["k"]
+        running[key] += 1
+        together.append(running[key])
+        if len(desk.ran) == 12:
+            over.set()
+        running[key] -= 1
+
+    desk.work = work
+    jobs = [desk.ledger.enqueue("work", {"k": str(i % 2)}, key=str(i % 2)) for i in range(12)]
+    for job in jobs:
+        app.send_task(RUN, args=[job], queue="train")  # the broker delivers twice
+    assert over.wait(60)
+    assert Counter(desk.ran) == Counter(jobs)
+    assert set(together) == {1}
+    for key in (0, 1):
+        mine = [job for job in desk.ran if job in jobs[key::2]]
+        assert mine == jobs[key::2]
+
+
+def test_a_broker_that_is_away_only_delays(desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    away = make_app(load(home=tmp_path, broker_url="amqp://127.0.0.1:1//"), desk.ledger.run, lambda: None)
+    desk.ledger.deliver = deliver(away)
+    job = desk.enqueue()
+    assert "waits in the ledger" in caplog.text
+    assert desk.ledger.get(job)["state"] == "queued"
+    desk.ledger.deliver = lambda job, _queue: desk.ledger.run(job)
+    desk.ledger.sweep(orphaned=True)
+    assert desk.ledger.get(job)["state"] == "done"
+    away.close()
+
+
+def test_only_the_beat_that_may_ticks(tmp_path: Path) -> None:
+    app = make_app(load(home=tmp_path), lambda _job: None, lambda: None)
+    sent: list[str] = []
+    for may in (False, True):
+        scheduler = beat_scheduler(lambda may=may: may)(app=app, max_interval=7)
+        scheduler.apply_async = lambda entry, **_: sent.append(entry.task)
+        assert 0 <= scheduler.tick() <= 7
+        assert len(sent) == 0
+        for entry in scheduler.schedule.values():
+            entry.last_run_at = entry.last_run_at.replace(year=2000)  # due long since
+        scheduler.old_schedulers = None
+        scheduler._heap = None
+        scheduler.tick()
+        assert len(sent) == int(may)
+    app.close()
