@@ -1,7 +1,7 @@
 """The Celery app: carries job ids from the ledger to a worker, and beat's tick. It knows nothing of what jobs do.
 
-One app per process, made by whoever starts it; there is no module-level app, so `@shared_task` and its binding to
-Celery's default app never come into play.
+One app per process at a time, made by whoever starts it; there is no module-level app, so `@shared_task` and its
+binding to Celery's default app never come into play.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 RUN, TICK = "reprise.run", "reprise.tick"
 QUEUES = ("default", "ingest", "train")
+_SERVER = {"visibility_timeout": 86_400, "max_retries": 1, "interval_start": 0, "interval_step": 0.2}
+"""Few retries: whoever accepts a job must not wait for a broker that is away; the ledger's sweep delivers it."""
 
 
 def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], object]) -> Celery:
@@ -37,7 +39,7 @@ def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], 
         worker_send_task_events=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": 86_400} if settings.broker_url else {"polling_interval": 0.1},
+        broker_transport_options=_SERVER if settings.broker_url else {"polling_interval": 0.1},
         timezone="UTC",
         beat_schedule={
             "tick": {
@@ -48,7 +50,7 @@ def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], 
         },
     )
 
-    # Not shared: Celery hands shared tasks to every other app of the process, with the `run` of this one.
+    # Not shared: Celery would hand them to every later app of the process, with the `run` of this one.
     @app.task(name=RUN, shared=False)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
         run(job_id)
@@ -57,6 +59,7 @@ def make_app(settings: Settings, run: Callable[[str], None], tick: Callable[[], 
     def run_tick() -> None:
         tick()
 
+    app.set_default()  # a thread of the worker's pool looks tasks up in the default app
     return app
 
 

@@ -24,7 +24,7 @@ PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 """Of model.safetensors: the weights published as sentence-transformers/all-MiniLM-L6-v2."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
-_BATCH, _SUPER_BATCH = 32, 1024
+_BATCH, _SLICE = 32, 128
 
 
 def model_path(name: str) -> str:
@@ -55,7 +55,10 @@ class SentenceTransformerEmbedder:
 
     def __init__(self, name: str = DEFAULT_EMBEDDER, precision: Precision = "auto") -> None:
         self.name, self._asked = name, precision
-        self._lock = threading.RLock()
+        self._loading = threading.RLock()
+        # A model's tokenizer is not safe from several threads, so each model has its lock. With bfloat16 documents and
+        # queries are two models, and a question never waits for a document.
+        self._query_lock, self._document_lock = threading.Lock(), threading.Lock()
 
     def load(self) -> None:
         """Load and warm up, so that the first question does not wait."""
@@ -89,17 +92,22 @@ class SentenceTransformerEmbedder:
 
         out = np.empty((len(texts), self.dimension), dtype=np.float32)
         by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length waste no padding
-        for start in range(0, len(texts), _SUPER_BATCH):
-            some = by_length[start : start + _SUPER_BATCH]
-            with self._lock:
-                out[some] = _encode(self._document_model, [texts[i] for i in some])
+        model = self._document_model
+        lock = self._query_lock if model is self._model else self._document_lock
+        for start in range(0, len(texts), _SLICE):
+            some = by_length[start : start + _SLICE]
+            with lock:
+                out[some] = _encode(model, [texts[i] for i in some])
             if progress is not None:
-                progress(min(start + _SUPER_BATCH, len(texts)))
+                progress(min(start + _SLICE, len(texts)))
+            if start + _SLICE < len(texts):
+                time.sleep(0.0005)  # a lock let go and taken at once starves who waits for it
         return out
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
-        with self._lock:
-            return _encode(self._model, list(texts))
+        model = self._model
+        with self._query_lock:
+            return _encode(model, list(texts))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         if not texts:
@@ -132,12 +140,12 @@ class SentenceTransformerEmbedder:
 
     @cached_property
     def _model(self) -> Any:
-        with self._lock:
+        with self._loading:
             return self._load()
 
     @cached_property
     def _document_model(self) -> Any:
-        with self._lock:
+        with self._loading:
             if self._asked == "float32" or (self._asked == "auto" and not _has_bfloat16()):
                 return self._model
             import torch

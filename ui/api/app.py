@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,18 +24,18 @@ LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 def make_app(platform: Platform) -> FastAPI:
     """The application over a platform. Answers health checks at once, also while the models still load."""
     settings = platform.settings
-    app = FastAPI(
-        title="Reprise",
-        version=VERSION,
-        description="Versioned documents, cited answers, rehearsal from the same index, gated adapters.",
-        dependencies=[Depends(_key_check(settings))],
-    )
-    app.state.platform = platform
-    app.state.ready = lambda: True
     # A page on the web must not reach this node through a name that was re-pointed to loopback (DNS rebinding).
     hosts = [*LOOPBACK, *(h.strip() for h in settings.allowed_hosts.split(",") if h.strip())]
     if settings.api_host not in ("127.0.0.1", "localhost", "::1") and not settings.allowed_hosts:
         hosts = ["*"]
+    app = FastAPI(
+        title="Reprise",
+        version=VERSION,
+        description="Versioned documents, cited answers, rehearsal from the same index, gated adapters.",
+        dependencies=[Depends(_guard(settings, hosts))],
+    )
+    app.state.platform = platform
+    app.state.ready = lambda: True
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     for module in (documents, chat, adapters, operations):
         app.include_router(module.router)
@@ -43,10 +44,18 @@ def make_app(platform: Platform) -> FastAPI:
     return app
 
 
-def _key_check(settings: Settings) -> Any:
+def _guard(settings: Settings, hosts: list[str]) -> Any:
+    """Who may ask: no page of another site through a person's browser, and nobody without the key if there is one."""
     open_paths = {"/healthz", "/readyz", "/docs", "/openapi.json"}
 
     def check(request: Request) -> None:
+        origin = request.headers.get("origin")
+        if origin is not None and "*" not in hosts and urlsplit(origin).hostname not in {h.strip("[]") for h in hosts}:
+            raise Unauthorized(
+                f"a page of {origin!r} asked in your browser's name",
+                hint="add its host to REPRISE_ALLOWED_HOSTS if it is yours",
+                code="foreign_origin",
+            )
         if settings.api_key is None or request.url.path in open_paths:
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ")

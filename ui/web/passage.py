@@ -59,19 +59,21 @@ def window(text: str, start: int, end: int, around: int = AROUND) -> dict[str, A
     }
 
 
-def show(cited: dict[str, Any], *, key: str) -> None:
-    """Draw a citation: where it stands, and the quote in its text."""
+def show(cited: dict[str, Any], *, key: str) -> bool:
+    """Draw a citation: where it stands, and the quote in its text. False when that text is not to be had."""
     title = cited.get("title") or cited.get("name") or cited["document"]
     where = source(cited).removeprefix(title).removeprefix(" › ").removeprefix(", ")
     numbered = look.tag(f"{cited['n']}") + " " if cited.get("n") else ""
     st.html(f'<div style="font-weight:650;overflow-wrap:anywhere">{numbered}{escape(title)}</div>')
     look.small(cited.get("name"), f"version {cited['version']}", where)
     try:
-        text = _text(node().url, cited["document"], cited["version"])
+        # Asked for each time and kept nowhere: a deleted text must be gone from this process too.
+        text = node().text(cited["document"], cited["version"])["text"]
     except RepriseError as error:
         _tombstone(cited, error)
-        return
+        return False
     _passage(key=f"{key}-text", data=window(text, cited["start"], cited["end"]))
+    return True
 
 
 def download(cited: dict[str, Any], *, key: str) -> None:
@@ -94,9 +96,3 @@ def _tombstone(cited: dict[str, Any], error: RepriseError) -> None:
         )
     else:
         tell(error)
-
-
-@st.cache_data(max_entries=32, ttl=60, show_spinner=False)
-def _text(url: str, document: str, version: int) -> str:
-    """A version's text never changes; that it was deleted must show soon, hence the short life."""
-    return str(node().text(document, version)["text"])

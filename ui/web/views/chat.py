@@ -317,7 +317,9 @@ def _cited(citation: dict[str, Any]) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.html('<div class="rp-note">Passage</div>', width="content")
             st.button("Close", icon=":material/close:", type="tertiary", on_click=close, key="cited-close")
-        passage.show(citation, key=f"cited-{citation['document']}-{citation['version']}-{citation['start']}")
+        there = passage.show(citation, key=f"cited-{citation['document']}-{citation['version']}-{citation['start']}")
+        if not there:
+            return
         with st.container(horizontal=True):
             passage.download(citation, key="cited-original")
             if st.button("Open in the Library", icon=":material/library_books:", key="cited-library"):
