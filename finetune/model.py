@@ -161,8 +161,7 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def write_adapter(learner: Learner, weights: dict[str, torch.Tensor], folder: Path, base: str) -> None:
-    """Weights and config in PEFT's format: no pickle, no path of this machine, `base` as the base model's
-    name."""
+    """Weights and config in PEFT's format: no pickle, no path of this machine; `base` names the base model."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

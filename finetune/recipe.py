@@ -50,11 +50,9 @@ class RetrieverRecipe:
     max_length: int = 64
     """Tokens of a question, special tokens counted."""
     ema: float | None = None
-    """Decay per step of an average of the weights, which is then what is saved; None saves the last
-    weights."""
+    """Decay per step of an average of the weights, which is then what is saved; None saves the last weights."""
     distill: float = 0.0
-    """Weight of the pull of recalled questions towards the ranking of the model that training started
-    from."""
+    """Weight of the pull of recalled questions towards the ranking of the model that training started from."""
     precision: Precision = "auto"
     """Of the frozen base while training; the adapter's own weights are always float32. `auto` takes bfloat16
     where the processor multiplies it in hardware tiles."""

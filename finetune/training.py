@@ -161,8 +161,7 @@ def one_step(training: Training, batch: Batch) -> dict[str, Any]:
 
 
 def rate_at(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Learning rate of step `step` of 1..`steps`: a line up to `peak`, then a cosine down to a tenth of
-    it."""
+    """Learning rate of step `step` of 1..`steps`: a line up to `peak`, then a cosine down to a tenth of it."""
     rising = max(1, round(warmup * steps))
     if step <= rising:
         return peak * step / rising
@@ -223,9 +222,7 @@ def _looking(learner: Learner) -> Iterator[None]:
 def _identity(training: Training) -> str:
     """Of data, recipe and start: what has to be equal for a checkpoint to be one of this run."""
     config = training.config
-    return digest(
-        canonical([training.data.digest, config.recipe.to_json(), config.base, str(config.champion)])
-    )
+    return digest(canonical([training.data.digest, config.recipe.to_json(), config.base, str(config.champion)]))
 
 
 def _finite(training: Training, what: str, value: torch.Tensor) -> None:

@@ -122,7 +122,7 @@ class Ledger:
     def listing(self, limit: int = 100) -> list[dict[str, Any]]:
         """Newest first."""
         with self._db.read() as session:
-            return [as_json(j) for j in session.scalars(select(Job).order_by(Job.serial.desc()).limit(limit))]
+            return [brief(j) for j in session.scalars(select(Job).order_by(Job.serial.desc()).limit(limit))]
 
     # --- doing it --------------------------------------------------------------------------------
 
@@ -254,6 +254,15 @@ def _next_serial(session: Session) -> int:
     """The next place in the order of acceptance."""
     alone(session, "jobs")
     return (session.execute(select(func.max(Job.serial))).scalar() or 0) + 1
+
+
+def brief(job: Job) -> dict[str, Any]:
+    """A job in a list: long arguments and results are counted, not told."""
+
+    def short(values: dict[str, Any] | None) -> dict[str, Any] | None:
+        return values and {k: len(v) if isinstance(v, list | dict) else v for k, v in values.items()}
+
+    return as_json(job) | {"args": short(job.args), "result": short(job.result)}
 
 
 def _found(session: Session, job_id: str, *, lock: bool = False) -> Job:

@@ -130,6 +130,11 @@ class Memory:
         self._index.delete([point])
         return {"example": example, "status": "retired"}
 
+    def status(self, example: str) -> str:
+        """approved, quarantined or retired."""
+        with self._db.read() as session:
+            return session.get_one(Example, example).status
+
     def counts(self) -> dict[str, int]:
         with self._db.read() as session:
             rows = session.execute(select(Example.status, func.count()).group_by(Example.status)).tuples()

@@ -48,8 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewExamples:
-    """What is to be learnt: ids and the vectors of the questions, (len(examples), dimension), in the same
-    order."""
+    """What is to be learnt: ids, and the questions' vectors (len(examples), dimension) in the same order."""
 
     examples: tuple[str, ...]
     vectors: np.ndarray = field(repr=False)

@@ -130,7 +130,7 @@ class Answerer:
         if not found.passages:
             return f"I found nothing to search in workspace “{workspace}” at that time."
         closest = found.passages[0]
-        where = f"“{closest.title}”" + (f" › {closest.heading}" if closest.heading else "")
+        where = f"“{closest.heading or closest.title}” ({closest.name})"
         documents = len({p.document for p in found.passages})
         return (
             f"The documents do not answer this. I searched workspace “{workspace}” and read the {len(found.passages)} "

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from kernel.index.edge import EdgeIndex
 from kernel.index.schema import keyword, unborn, visible
 from kernel.ports import Embedder, VectorIndex
 from kernel.settings import load
-from kernel.types import OPEN, When
+from kernel.types import When
 from rehearsal.examples import ExampleFate, Examples
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
@@ -91,14 +90,14 @@ class House:
         embedder: Embedder | None = None,
         owner: str = "house",
         step: Callable[[str], None] | None = None,
-        wrap: Callable[[VectorIndex], VectorIndex] = lambda index: index,
         **settings: Any,
     ) -> None:
         self.settings = load(home=home, **{"min_free_mb": 0, **settings})
         self.home, self.embedder = home, embedder or WordEmbedder()
+        home.mkdir(parents=True, exist_ok=True)
         self.db = Database(self.settings.sql_url)
         self.blobs = FileBlobs(home / "blobs")
-        self.index = wrap(EdgeIndex(home / "index", self.embedder.dimension))
+        self.index: VectorIndex = EdgeIndex(home / "index", self.embedder.dimension)
         self.epochs = Epochs(self.db, self.index, owner, self.settings.lease_seconds, step)
         self.library = Library(self.db, self.blobs)
         fate = ExampleFate(self.library)
@@ -129,7 +128,7 @@ class House:
     def recover(self) -> None:
         """What a start does for what a crash left, in a process that has the home to itself."""
         self.epochs.recover(orphaned=True)
-        self.delete.finish_interrupted()
+        self.delete.finish_interrupted(orphaned=True)
 
     # --- doing ------------------------------------------------------------------------------------
 
@@ -192,20 +191,3 @@ def point(name: str, *, seed: int = 0, text: str = "", **payload: Any) -> models
     made = unborn(derived("made-up", name), (vector / np.linalg.norm(vector)).tolist(), text or name, 0)
     made.payload = {**(made.payload or {}), "kind": "chunk", "ws": "default", "doc": "d", **payload}
     return made
-
-
-@dataclass(slots=True)
-class Countdown:
-    """Calls `end` at the N-th call of `tick`; how tests put a process to death at each point in turn."""
-
-    at: int
-    end: Callable[[], None]
-    seen: int = 0
-
-    def tick(self, *_: Any, **__: Any) -> None:
-        self.seen += 1
-        if self.seen == self.at:
-            self.end()
-
-
-__all__ = ["DIMENSION", "OPEN", "Countdown", "House", "WordEmbedder", "incoming", "minilm", "page", "point"]

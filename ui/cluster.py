@@ -12,7 +12,7 @@ from kernel.errors import UserError
 from kernel.ids import fresh
 from kernel.leases import acquire, release
 from kernel.settings import Settings
-from ui.node import BEAT
+from ui.node import BEAT, check_exposure
 from ui.platform import Platform
 from ui.wiring import Wired
 
@@ -26,6 +26,7 @@ def serve_api(settings: Settings, announce: Any) -> None:
     from ui.api.app import make_app as make_api
 
     _check(settings)
+    check_exposure(settings)
     wired = Wired(settings)
     platform = Platform(wired)
     app = make_app(settings, wired.ledger.run, platform.tick)

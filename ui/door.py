@@ -95,7 +95,9 @@ class Door:
         settings = self.settings
         node = settings.api or (self._hold() if settings.embedded else None)
         if node:
-            return Remote(node, settings.api_key)
+            remote = Remote(node, settings.api_key)
+            self._close.append(remote.close)
+            return remote
         from ui.platform import Platform
         from ui.wiring import Wired
 
@@ -215,7 +217,8 @@ def table(rows: list[dict[str, Any]], columns: list[str], empty: str) -> None:
         shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*("" if row.get(c) is None else str(row[c]) for c in columns))
-    Console(highlight=False, markup=False).print(shown)
+    wide = None if sys.stdout.isatty() else 10_000  # whoever searches our output must find whole words
+    Console(highlight=False, markup=False, width=wide).print(shown)
 
 
 def say(text: str) -> None:

@@ -33,11 +33,15 @@ from ui.wiring import Wired, guide_folder
 
 log = logging.getLogger(__name__)
 BEAT = "beat"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WEB_FLAGS = (
     "--server.headless=true",
     "--server.fileWatcherType=none",
     "--browser.gatherUsageStats=false",
     "--client.toolbarMode=minimal",
+    "--client.showErrorLinks=false",
+    "--theme.light.primaryColor=#2b6b6e",
+    "--theme.dark.primaryColor=#6fb6b4",
 )
 
 
@@ -133,6 +137,7 @@ def serve(settings: Settings, *, web: bool, guide: bool, announce: Any) -> None:
 
     from ui.api.app import make_app as make_api
 
+    check_exposure(settings)
     api_socket = _bind(settings.api_host, settings.api_port)
     node = Node(settings, guide=guide)
     web_process: subprocess.Popen[bytes] | None = None
@@ -164,6 +169,18 @@ def serve(settings: Settings, *, web: bool, guide: bool, announce: Any) -> None:
         api_socket.close()
 
 
+def check_exposure(settings: Settings) -> None:
+    """Raises:
+    UserError: the API would answer to other machines and ask nobody for a key.
+    """
+    if settings.api_host not in LOOPBACK and settings.api_key is None:
+        raise UserError(
+            f"the API would be open to everybody who can reach {settings.api_host}",
+            hint="set REPRISE_API_KEY, or keep REPRISE_API_HOST at 127.0.0.1",
+            code="no_key",
+        )
+
+
 def start_web(settings: Settings, api_url: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start Streamlit on the settings' port; its process and URL."""
     free = _bind(settings.api_host, settings.web_port)
@@ -174,7 +191,9 @@ def start_web(settings: Settings, api_url: str) -> tuple[subprocess.Popen[bytes]
     if settings.api_key:
         environment["REPRISE_API_KEY"] = settings.api_key
     command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
-    command += [f"--server.address={settings.api_host}", *WEB_FLAGS]
+    command += [f"--server.address={settings.api_host}", f"--server.maxUploadSize={settings.max_upload_mb}", *WEB_FLAGS]
+    if settings.api_host in LOOPBACK:  # a name that was re-pointed to loopback (DNS rebinding) is refused
+        command += ["--server.allowedHosts=127.0.0.1", "--server.allowedHosts=localhost"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     return process, f"http://{_shown(settings.api_host)}:{port}"
 

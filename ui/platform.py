@@ -149,7 +149,8 @@ class Platform:
     def feedback(self, turn: str, vote: str, correction: str | None = None) -> dict[str, Any]:
         found = self.w.turns.get(turn)
         feedback = self.w.turns.vote(turn, vote, correction)
-        return {"feedback": feedback, "example": self.w.memory.from_turn(found, vote, correction)}
+        example = self.w.memory.from_turn(found, vote, correction)
+        return {"feedback": feedback, "example": example, "status": self.w.memory.status(example) if example else None}
 
     # --- examples and rehearsal ------------------------------------------------------------------
 
@@ -273,6 +274,7 @@ class Platform:
         """What the System page shows."""
         return {
             "epoch": self.w.epochs.committed(),
+            "workspace": self.settings.workspace,
             **self.w.library.counts(),
             "examples": self.w.memory.counts(),
             "points": self.w.index.count(),

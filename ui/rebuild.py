@@ -76,4 +76,4 @@ def _texts(db: Database, library: Library) -> Iterator[tuple[str, str]]:
                 heading=position.heading,
             )
             yield position.point, draft.embedded_text
-        yield from session.execute(select(Example.point, Example.question)).tuples()
+        yield from ((point, question) for point, question in session.execute(select(Example.point, Example.question)))

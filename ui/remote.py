@@ -242,6 +242,10 @@ class Remote:
         except httpx.HTTPError:
             return False
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
     # --- transport -------------------------------------------------------------------------------
 
     def _get(self, path: str, **query: Any) -> Any:

@@ -74,14 +74,23 @@ class OpenAICompatibleGenerator:
             },
         )
 
+    def close(self) -> None:
+        """Let go of open connections. The generator opens new ones when it is asked again."""
+        with self._lock:
+            if "_client" in self.__dict__:
+                self._client.close()
+                del self._client
+
     @cached_property
     def _client(self) -> OpenAI:
         from openai import OpenAI
 
-        # A key must be there, and must not be picked up from the environment: it would go to whichever server this is.
-        return OpenAI(
-            base_url=self._url, api_key=self._key or "none", timeout=self._timeout, max_retries=RETRIES, organization=""
+        # What the environment holds for OpenAI must not go to whichever server this is; a key must be given, too.
+        client = OpenAI(
+            base_url=self._url, api_key=self._key or "none", timeout=self._timeout, max_retries=RETRIES, project=""
         )
+        client.organization = client.project = client.admin_api_key = None
+        return client
 
     def _ask(self, messages: list[dict[str, str]]) -> Any:
         import openai

@@ -8,6 +8,7 @@ and no code that comes with a model is run.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.types import Draft, Passage
+from retrieval.encoder import quiet_peft
 from retrieval.generators import prompt
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class TransformersGenerator:
             device,
         )
         self._lock = threading.RLock()
-        self._model: Any = None
+        self._model: Any = None  # transformers' own; PEFT lays its layers into it
+        self._laid: Any = None  # PEFT's hand on these layers, once there are any
         self._tokenizer: Any = None
         self._adapters: set[str] = set()
         self._spent: set[str] = set()
@@ -77,7 +80,11 @@ class TransformersGenerator:
                 return
             self._tokenizer, self._model = _load_model(self._source, self._device)
             if self._first is not None:
-                self.load_adapter(FIRST, self._first)
+                try:
+                    self.load_adapter(FIRST, self._first)
+                except Exception:
+                    self._model = None  # or the next question would be answered by the base model, unasked
+                    raise
                 self.use(FIRST)
 
     def load_adapter(self, name: str, path: str) -> None:
@@ -86,7 +93,7 @@ class TransformersGenerator:
         Raises:
             Conflict: the name was used before, for whichever adapter.
             NotFound: there is no adapter in `path`.
-            Refused: its weights are not safetensors.
+            Refused: it is not LoRA, or its weights are not safetensors.
         """
         folder = Path(path)
         if not (folder / "adapter_config.json").exists():
@@ -96,17 +103,22 @@ class TransformersGenerator:
                 f"the adapter in {path!r} has no adapter_model.safetensors",
                 hint="other formats can run code when read; save it again with safe_serialization=True",
             )
+        kind = json.loads((folder / "adapter_config.json").read_text()).get("peft_type")
+        if kind != "LORA":
+            raise Refused(f"the adapter in {path!r} is of the kind {kind!r}", hint="only LoRA adapters are served")
         with self._lock:
             if name in self._spent:
                 raise Conflict(f"the adapter name {name!r} was used before", hint="give every version its own name")
             self.load()
             from peft import PeftModel
 
-            if isinstance(self._model, PeftModel):
-                self._model.load_adapter(path, adapter_name=_key(name), is_trainable=False)
-            else:
-                self._model = PeftModel.from_pretrained(self._model, path, adapter_name=_key(name), is_trainable=False)
-            self._model.eval()
+            with quiet_peft():
+                if self._laid is None:
+                    self._laid = PeftModel.from_pretrained(
+                        self._model, path, adapter_name=_key(name), is_trainable=False
+                    )
+                else:
+                    self._laid.load_adapter(path, adapter_name=_key(name), is_trainable=False)
             self._adapters.add(name)
             self._spent.add(name)
             self._switch(self._active)  # loading makes the newcomer active
@@ -134,9 +146,12 @@ class TransformersGenerator:
             if name == self._active:
                 raise Conflict(f"the adapter {name!r} is in use", hint="use another one first, then unload this one")
             if name in self._adapters:
-                self._model.delete_adapter(_key(name))
                 self._adapters.discard(name)
-                self._switch(self._active)
+                if self._adapters:
+                    self._laid.delete_adapter(_key(name))
+                    self._switch(self._active)
+                else:
+                    self._model, self._laid = self._laid.unload(), None
 
     def draft(self, question: str, passages: Sequence[Passage]) -> Draft:
         """Answer from the passages that fit the model's context; the last ones are left out first.
@@ -188,8 +203,8 @@ class TransformersGenerator:
             except Exception:  # templates of some models refuse a system turn, each with an error of its own
                 both = [{"role": "user", "content": "\n\n".join(turn["content"] for turn in turns)}]
                 text = self._tokenizer.apply_chat_template(both, tokenize=False, add_generation_prompt=True)
-            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        return list(self._tokenizer(prompt.completion(question, passages))["input_ids"])
+            return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return list(self._tokenizer(prompt.completion(question, passages), verbose=False)["input_ids"])
 
     def _context(self) -> int:
         config = self._model.config
@@ -234,21 +249,23 @@ class TransformersGenerator:
         return tokenizer.decode(new, skip_special_tokens=True), len(new)
 
     def _switch(self, name: str | None) -> None:
-        if not self._adapters and not hasattr(self._model, "set_adapter"):
+        if self._laid is None:
             return
         if name is None:
-            self._model.base_model.disable_adapter_layers()
+            self._laid.base_model.disable_adapter_layers()
         else:
-            self._model.base_model.enable_adapter_layers()
-            self._model.set_adapter(_key(name))
-            self._model.requires_grad_(False)
-        self._model.eval()
+            self._laid.base_model.enable_adapter_layers()
+            self._laid.set_adapter(_key(name))
+        self._laid.requires_grad_(False)
+        self._laid.eval()
 
 
 def _load_model(source: str, device: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

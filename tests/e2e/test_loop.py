@@ -31,9 +31,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Remote, sub
     process = start(home)
     remote = Remote(json.loads(process.stdout.readline())["api"])  # type: ignore[union-attr]
     yield remote, process, home
+    remote.close()
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         process.wait(30)
+    process.stdout.close()  # type: ignore[union-attr]
 
 
 def start(home: Path, *options: str) -> subprocess.Popen[str]:
@@ -122,11 +124,11 @@ def test_a_killed_node_starts_again_with_everything(node: tuple[Remote, subproce
     process.wait(10)
     again = start(home)
     try:
-        remote = Remote(json.loads(again.stdout.readline())["api"])  # type: ignore[union-attr]
-        assert remote.documents() == documents
-        assert {k: remote.status()[k] for k in ("epoch", "chunks", "points")} == {
-            k: status[k] for k in ("epoch", "chunks", "points")
-        }
+        revived = Remote(json.loads(again.stdout.readline())["api"])  # type: ignore[union-attr]
+        assert revived.documents() == documents
+        now = revived.status()
+        assert [now[k] for k in ("epoch", "chunks", "points")] == [status[k] for k in ("epoch", "chunks", "points")]
+        revived.close()
         # A second node on the same home is told so, and harms nothing.
         second = subprocess.run(
             [*REPRISE, "up", "--no-web", "--port", "0", "--home", str(home)], capture_output=True, text=True, timeout=60
@@ -137,3 +139,4 @@ def test_a_killed_node_starts_again_with_everything(node: tuple[Remote, subproce
     finally:
         again.send_signal(signal.SIGINT)
         assert again.wait(30) == 0
+        again.stdout.close()  # type: ignore[union-attr]

@@ -94,6 +94,12 @@ def _add_errors(app: FastAPI) -> None:
     def ours(_request: Request, error: RepriseError) -> JSONResponse:
         return JSONResponse({"error": error.as_json()}, status_code=error.status)
 
+    @app.exception_handler(Exception)
+    def fault(_request: Request, error: Exception) -> JSONResponse:
+        hint = "this is a fault of Reprise; the node's log says where, and nothing acknowledged is lost"
+        body = {"code": "internal", "message": f"{type(error).__name__}: {error}", "hint": hint}
+        return JSONResponse({"error": body}, status_code=500)
+
     @app.exception_handler(RequestValidationError)
     def shape(_request: Request, error: RequestValidationError) -> JSONResponse:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -12,11 +12,6 @@ from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.support import REFUSAL_THRESHOLD
 
 
-@pytest.fixture(scope="module")
-def embedder() -> SentenceTransformerEmbedder:
-    return SentenceTransformerEmbedder(precision="float32")
-
-
 def passage(text: str, *, document: str = "guide", start: int = 0, heading: str = "", rank: int = 1) -> Passage:
     return Passage(
         chunk=f"{document}/{start}",

@@ -19,11 +19,6 @@ from retrieval.support import (
 from retrieval.words import negated, numbers, stem, stems
 
 
-@pytest.fixture(scope="module")
-def embedder() -> SentenceTransformerEmbedder:
-    return SentenceTransformerEmbedder(precision="float32")
-
-
 def passage(text: str, title: str = "", heading: str = "") -> Passage:
     return Passage(
         chunk=text[:9], document=title, name=title, title=title, version=1, start=0, end=len(text), text=text,
