@@ -154,9 +154,7 @@ def batches(rows: Sequence[TrainRow], recipe: RetrieverRecipe, epoch: int) -> It
         yield compose(rows, chosen, recipe.hard_negatives, rng)
 
 
-def compose(
-    rows: Sequence[TrainRow], chosen: Sequence[int], hard_negatives: int, rng: np.random.Generator
-) -> Batch:
+def compose(rows: Sequence[TrainRow], chosen: Sequence[int], hard_negatives: int, rng: np.random.Generator) -> Batch:
     """One batch of the `chosen` rows.
 
     A row is pushed from its own hard negatives and from the positives of the others; but the positives of a

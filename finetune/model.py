@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from finetune.data import Batch
 from finetune.recipe import RetrieverRecipe
+from kernel.embedder import has_matrix_tiles
 from retrieval.encoder import (
     WEIGHTS,
     SentenceModel,
@@ -196,4 +197,4 @@ def as_tensor(vectors: np.ndarray) -> torch.Tensor:
 def _precision(recipe: RetrieverRecipe) -> Literal["float32", "bfloat16"]:
     if recipe.precision != "auto":
         return recipe.precision
-    return "bfloat16" if torch.cpu.get_capabilities().get("amx_tile") else "float32"
+    return "bfloat16" if has_matrix_tiles() else "float32"

@@ -71,7 +71,9 @@ class Runs:
         mix = read_json(file)
         with self._db.read() as session:
             ids = [row["example"] for row in mix["rows"]]
-            known = dict(session.execute(select(Example.id, Example.question).where(Example.id.in_(ids))).tuples().all())
+            known = dict(
+                session.execute(select(Example.id, Example.question).where(Example.id.in_(ids))).tuples().all()
+            )
         for row in mix["rows"]:
             row["question"] = known.get(row["example"])
         return mix

@@ -55,7 +55,7 @@ def read(
             for name, found, content in _files(path, refused, max_bytes):
                 source = found.encode("utf-8", "backslashreplace").decode()  # a folder's name need not be text
                 try:
-                    known = safe_name(as_name or name)
+                    known = safe_name(name if as_name is None else as_name)
                 except UserError as error:  # one odd name must not take the rest of its folder with it
                     refused.append((source, error))
                     continue

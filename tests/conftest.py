@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import fresh_postgres, postgres_server, redis_url
+
+__all__ = ["fresh_postgres", "postgres_server", "quick_folder", "redis_url"]
 _MEMORY, _ENOUGH = Path("/dev/shm"), 2 * 2**30
 
 

@@ -90,14 +90,16 @@ class House:
         embedder: Embedder | None = None,
         owner: str = "house",
         step: Callable[[str], None] | None = None,
+        beside: House | None = None,
         **settings: Any,
     ) -> None:
         self.settings = load(home=home, **{"min_free_mb": 0, **settings})
         self.home, self.embedder = home, embedder or WordEmbedder()
         home.mkdir(parents=True, exist_ok=True)
-        self.db = Database(self.settings.sql_url)
+        self._beside = beside
+        self.db = beside.db if beside else Database(self.settings.sql_url)
         self.blobs = FileBlobs(home / "blobs")
-        self.index: VectorIndex = EdgeIndex(home / "index", self.embedder.dimension)
+        self.index = beside.index if beside else self._open()
         self.epochs = Epochs(self.db, self.index, owner, self.settings.lease_seconds, step)
         self.library = Library(self.db, self.blobs)
         fate = ExampleFate(self.library)
@@ -121,9 +123,17 @@ class House:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self) -> VectorIndex:
+        return EdgeIndex(self.home / "index", self.embedder.dimension)
+
+    def twin(self, owner: str, **given: Any) -> House:
+        """Another process's services on the same database, index and blobs, as in a cluster."""
+        return House(self.home, owner=owner, embedder=self.embedder, beside=self, **given)
+
     def close(self) -> None:
-        self.index.close()
-        self.db.close()
+        if self._beside is None:
+            self.index.close()
+            self.db.close()
 
     def recover(self) -> None:
         """What a start does for what a crash left, in a process that has the home to itself."""

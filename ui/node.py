@@ -139,7 +139,11 @@ def serve(settings: Settings, *, web: bool, guide: bool, announce: Any) -> None:
 
     check_exposure(settings)
     api_socket = _bind(settings.api_host, settings.api_port)
-    node = Node(settings, guide=guide)
+    try:
+        node = Node(settings, guide=guide)
+    except BaseException:
+        api_socket.close()
+        raise
     web_process: subprocess.Popen[bytes] | None = None
     try:
         api = make_api(node.platform)

@@ -1,4 +1,4 @@
-"""Real servers for the contract suites: started when a test asks, stopped at the end, skipped where not installed."""
+"""Real servers for tests: started when a test asks, stopped at the end, skipped where not installed."""
 
 from __future__ import annotations
 
