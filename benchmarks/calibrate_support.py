@@ -32,7 +32,7 @@ import numpy as np
 from kernel.embedder import SentenceTransformerEmbedder
 from kernel.types import Passage
 from retrieval import support, words
-from retrieval.evidence import FEATURES, SUMMARY, Evidence, read
+from retrieval.evidence import FEATURES, PASSAGE_FEATURES, Evidence, read
 from retrieval.generators.extractive import WEIGHTS, ExtractiveGenerator
 from retrieval.sentences import split
 
@@ -242,30 +242,39 @@ def hits(name: str, cases: Sequence[Case], weights: np.ndarray) -> str:
 
 
 def fit_answers(cases: dict[str, list[Case]], keep: Callable[[Case], bool]) -> np.ndarray:
-    """Logistic with weights that cannot be negative; classes alike within a set. The last entry is the bias."""
+    """Logistic over the best passage of each case; no weight is negative, classes count alike within a set.
+
+    Which passage is best depends on the weights: both are found in turn (multiple-instance learning). The last entry
+    is the bias.
+    """
     from scipy.optimize import minimize
 
-    xs, ys, ws = [], [], []
+    bags, ys, shares = list[np.ndarray](), [], []
     for name, (_, _, weight) in SETS.items():
         x, y = table(name, cases, keep)
-        xs.append(x), ys.append(y), ws.append(weight * np.where(y, 0.5 / max(1, y.sum()), 0.5 / max(1, (~y).sum())))
-    x, y, share = np.vstack(xs), np.concatenate(ys).astype(float), np.concatenate(ws)
-    x, share = np.hstack([x, np.ones((len(x), 1))]), share / share.sum()
+        bags += x
+        ys.append(y)
+        shares.append(weight * np.where(y, 0.5 / max(1, y.sum()), 0.5 / max(1, (~y).sum())))
+    y, share = np.concatenate(ys).astype(float), np.concatenate(shares)
+    share /= share.sum()
+    w = np.append(np.ones(len(PASSAGE_FEATURES)), 0.0)
+    for _ in range(8):
+        x = np.array([np.append(bag[np.argmax(bag @ w[:-1])], 1.0) for bag in bags])
 
-    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-        p = 1 / (1 + np.exp(-(x @ w)))
-        total = -float(share @ (y * np.log(p + 1e-12) + (1 - y) * np.log(1 - p + 1e-12)))
-        ridge = 1e-3 * np.append(w[:-1], 0)
-        return total + float(ridge @ w) / 2, x.T @ (share * (p - y)) + ridge
+        def loss(w: np.ndarray, x: np.ndarray = x) -> tuple[float, np.ndarray]:
+            p = 1 / (1 + np.exp(-(x @ w)))
+            total = -float(share @ (y * np.log(p + 1e-12) + (1 - y) * np.log(1 - p + 1e-12)))
+            ridge = 1e-3 * np.append(w[:-1], 0)
+            return total + float(ridge @ w) / 2, x.T @ (share * (p - y)) + ridge
 
-    bounds = [(0, None)] * len(SUMMARY) + [(None, None)]
-    return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x
+        w = minimize(loss, w, jac=True, method="L-BFGS-B", bounds=[(0, None)] * (len(w) - 1) + [(None, None)]).x
+    return w
 
 
-def table(name: str, cases: dict[str, list[Case]], keep: Callable[[Case], bool]) -> tuple[np.ndarray, np.ndarray]:
+def table(name: str, cases: dict[str, list[Case]], keep: Callable[[Case], bool]) -> tuple[list[np.ndarray], np.ndarray]:
     yes, no, _ = SETS[name]
     some = [c for c in cases[yes] if c.answerable and keep(c)] + [c for c in cases[no] if not c.answerable and keep(c)]
-    return np.array([_of(c).summary for c in some]), np.array([c.answerable for c in some])
+    return [_of(c).passages for c in some], np.array([c.answerable for c in some])
 
 
 def judged(x: np.ndarray, y: np.ndarray, threshold: float) -> str:
@@ -326,9 +335,8 @@ def main() -> None:
         fitted = fit_sentences(cases, 1 - half)
         for name in ("xquad", "clapnq", "tsqa"):
             some = [c for c in cases[name] if c.answerable and _in(c, half)]
-            print(
-                f"  half {half} {name:8} n={len(some):4}  {hits(name, some, fitted)}   cosine alone {hits(name, some, cosine)}"
-            )
+            peer = hits(name, some, cosine)
+            print(f"  half {half} {name:8} n={len(some):4}  {hits(name, some, fitted)}   cosine alone {peer}")
     print(f"  fitted on everything: {_named(FEATURES, fit_sentences(cases, None))}\n  shipped: {WEIGHTS}")
 
     print("\nRefusal: balanced accuracy at the shipped threshold (halves fitted and judged in turn)")
@@ -337,7 +345,7 @@ def main() -> None:
         for name in SETS:
             x, y = table(name, cases, lambda c, h=half: _in(c, h))  # type: ignore[misc]
             x0, y0 = table(name, cases, lambda c, h=half: not _in(c, h))  # type: ignore[misc]
-            peer = judged(x[:, 0], y, best_cosine(x0[:, 0], y0))
+            peer = judged(_cosine(x), y, best_cosine(_cosine(x0), y0))
             ours = judged(_p(x, w), y, support.REFUSAL_THRESHOLD)
             print(f"  half {half} {name:29} n={len(y):4}  {ours}   cosine alone {peer}")
     folds = []
@@ -345,17 +353,14 @@ def main() -> None:
         w = fit_answers(cases, lambda c, f=fold: _hash(c.group) % 5 != f)  # type: ignore[misc]
         x, y = table("clapnq, its document", cases, lambda c, f=fold: _hash(c.group) % 5 == f)  # type: ignore[misc]
         folds.append((_p(x, w), y))
-    x, y = np.concatenate([f[0] for f in folds]), np.concatenate([f[1] for f in folds])
-    print(f"  five-fold clapnq, its document  n={len(y)}  {judged(x, y, support.REFUSAL_THRESHOLD)}")
+    p, y = np.concatenate([f[0] for f in folds]), np.concatenate([f[1] for f in folds])
+    print(f"  five-fold clapnq, its document  n={len(y)}  {judged(p, y, support.REFUSAL_THRESHOLD)}")
     w = fit_answers(cases, lambda c: True)
-    print(f"  fitted on everything: {_named(SUMMARY, w[:-1])} bias {w[-1]:.2f}")
+    print(f"  fitted on everything: {_named(PASSAGE_FEATURES, w[:-1])} bias {w[-1]:.2f}")
     print(f"  shipped: {support.ANSWER_WEIGHTS} bias {support.ANSWER_BIAS}")
     for threshold in (0.3, 0.35, 0.4, 0.45, 0.5):
-        row = [
-            judged(_p(*table(n, cases, lambda c: True)[:1], w), table(n, cases, lambda c: True)[1], threshold)[:5]
-            for n in SETS
-        ]
-        print(f"  threshold {threshold:.2f}: " + "  ".join(row))
+        rows = [table(name, cases, lambda c: True) for name in SETS]
+        print(f"  threshold {threshold:.2f}: " + "  ".join(judged(_p(x, w), y, threshold)[:5] for x, y in rows))
 
     print("\nShipped constants, whole path: XQuAD answers that hold the gold answer, 5 and 6 passages of 240")
     for k, limit_ in ((5, 1), (5, 2), (5, 3), (6, 2), (6, 3)):
@@ -409,8 +414,12 @@ def _in(case: Case, half: int | None) -> bool:
     return half is None or _hash(case.group) % 2 == half
 
 
-def _p(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-(x @ w[:-1] + w[-1])))
+def _p(bags: Sequence[np.ndarray], w: np.ndarray) -> np.ndarray:
+    return np.array([1 / (1 + np.exp(-((bag @ w[:-1]).max() + w[-1]))) for bag in bags])
+
+
+def _cosine(bags: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([bag[:, PASSAGE_FEATURES.index("cosine")].max() for bag in bags])
 
 
 def _named(names: Sequence[str], values: np.ndarray) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Training:
     before: dict[int, torch.Tensor]
     """Vectors of recalled questions by the model that training started from; empty unless they are pulled."""
     average: dict[str, torch.Tensor] | None
+    start: dict[str, torch.Tensor]
+    """The champion's weights; empty when training began from the base model."""
     started: float
     step: int = 0
     epoch: int = 0
@@ -58,8 +60,15 @@ class Training:
 
     @property
     def result(self) -> dict[str, torch.Tensor]:
-        """The weights to serve: their average where the recipe asks for one, else the last."""
-        return self.average or state(self.learner)
+        """The weights to serve: the last ones, or their average, moved back towards the start.
+
+        From the base model the way back is exact: B A times the strength, by scaling B alone. From a champion A and B
+        are each moved, which is near enough for weights that are a training run apart.
+        """
+        strength, last = self.config.recipe.strength, self.average or state(self.learner)
+        if not self.start:
+            return {name: w * strength if "lora_B" in name else w for name, w in last.items()}
+        return {name: self.start[name].lerp(w, strength) for name, w in last.items()}
 
 
 def begin(run: Path, config: RunConfig, data: TrainSet) -> Training:
@@ -76,6 +85,7 @@ def begin(run: Path, config: RunConfig, data: TrainSet) -> Training:
         optimiser=torch.optim.AdamW(learner.weights, lr=recipe.rate(warm), weight_decay=0.0),
         before=_vectors_before(learner, data) if recipe.distill else {},
         average=state(learner) if recipe.ema is not None else None,
+        start=state(learner) if warm else {},
         started=time.monotonic(),
     )
 

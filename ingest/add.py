@@ -7,12 +7,11 @@ kept, and two files of one name in a batch are two versions in that order.
 from __future__ import annotations
 
 import logging
-import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 from ingest.chunk import Chunker
@@ -20,6 +19,7 @@ from ingest.library import needed, read_as
 from ingest.parse import parse
 from ingest.publish import PublishHandler, Staged, check_source, live_version, named
 from ingest.tables import Document, Version
+from kernel.blobs import require_room
 from kernel.database import Database, alone
 from kernel.epochs import Epochs
 from kernel.errors import DiskFull, RepriseError, TryAgain
@@ -62,6 +62,10 @@ class _Item:
     staged: Staged | None = None
     row: dict[str, Any] | None = None
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.file.workspace, self.file.name
+
 
 class Ingest:
     """Publishes files. Safe from several threads."""
@@ -79,6 +83,7 @@ class Ingest:
         self._db, self._blobs, self._index, self._embedder = db, blobs, index, embedder
         self._epochs, self._publish, self._settings = epochs, publish, settings
         self._chunker = Chunker(embedder.count_tokens, min(settings.chunk_tokens, embedder.max_tokens))
+        self._turns = [Lock() for _ in range(64)]
         self.step: Callable[[str], None] = lambda _name: None
 
     def add(self, files: Iterable[Incoming], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
@@ -114,23 +119,32 @@ class Ingest:
     def _add_batch(self, files: Sequence[Incoming], progress: Callable[[str], None]) -> list[dict[str, Any]]:
         items = [_Item(file) for file in files]
         progress("parsing")
-        named: set[tuple[str, str]] = set()
+        taken: set[tuple[str, str]] = set()
         for item in items:
-            item.continues = (item.file.workspace, item.file.name) in named
-            named.add((item.file.workspace, item.file.name))
+            item.continues = item.key in taken
+            taken.add(item.key)
             self._guard(item, self._prepare)
         for wave in _waves([item for item in items if item.row is None]):
-            progress("embedding")
-            self._publish_wave(wave, progress)
+            with self._turn(wave):
+                progress("embedding")
+                self._publish_wave(wave, progress)
         for item in items:
             if item.row is not None and item.row["status"] in ("refused", "failed"):
                 self._drop_unused(item)
         return [item.row for item in items if item.row is not None]
 
+    @contextmanager
+    def _turn(self, items: Sequence[_Item]) -> Iterator[None]:
+        """Publishes of one document run one after another here; between processes the flip lock decides."""
+        with ExitStack() as stack:
+            for number in sorted({hash(item.key) % len(self._turns) for item in items}):
+                stack.enter_context(self._turns[number])
+            yield
+
     def _prepare(self, item: _Item) -> None:
         """Everything that needs no lock: hash, unchanged check, blob, parse, chunk."""
         file = item.file
-        self._check_room()
+        require_room(self._settings.home, self._settings.min_free_mb)
         item.blob = digest(file.content)
         unchanged = None if item.continues else self._unchanged(file, item.blob)
         if unchanged is not None:
@@ -153,7 +167,7 @@ class Ingest:
         live = [item for item in items if self._guard(item, self._stage) and item.row is None]
         try:
             self._show(live, progress)
-        except (TryAgain, RepriseError, Cancelled) as error:
+        except (RepriseError, Cancelled) as error:
             for item in live:
                 self._forget(item)
             if isinstance(error, Cancelled):
@@ -319,16 +333,6 @@ class Ingest:
                 if not needed(session, key):
                     self._blobs.delete(key)
 
-    def _check_room(self) -> None:
-        folder = self._settings.home if self._settings.home.exists() else Path()
-        free = shutil.disk_usage(folder).free / 2**20
-        if free < self._settings.min_free_mb:
-            raise DiskFull(
-                f"only {free:.0f} MiB are free where the home folder is, and a publish needs "
-                f"{self._settings.min_free_mb} to be safe",
-                hint="free some space, or lower REPRISE_MIN_FREE_MB; nothing was changed",
-            )
-
 
 def _row(
     file: Incoming,
@@ -385,8 +389,7 @@ def _waves(items: Sequence[_Item]) -> Iterable[list[_Item]]:
         wave: list[_Item] = []
         later: list[_Item] = []
         for item in rest:
-            key = (item.file.workspace, item.file.name)
-            (later if key in seen else wave).append(item)
-            seen.add(key)
+            (later if item.key in seen else wave).append(item)
+            seen.add(item.key)
         yield wave
         rest = later

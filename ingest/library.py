@@ -209,8 +209,11 @@ class Library:
         with self._db.read() as session:
             rows: list[dict[str, Any]] = []
             born = select(Version, Document).join(Document, Document.id == Version.document)
-            for version, document in session.execute(born.where(Version.born > since, Version.state != "staged")):
-                what = "added" if version.number == 1 else "changed"
+            published = Version.state != "staged"
+            first = select(Version.document, func.min(Version.number)).where(published).group_by(Version.document)
+            firsts = {(document, number) for document, number in session.execute(first)}
+            for version, document in session.execute(born.where(Version.born > since, published)):
+                what = "added" if (version.document, version.number) in firsts else "changed"
                 rows.append(_change(version.born, version.created, document, version.number, what))
             for document in session.scalars(select(Document).where(Document.state.in_(("deleting", "deleted")))):
                 receipt = document.receipt or {}

@@ -189,6 +189,10 @@ def _listed(archive: Path, tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
         found.append(member)
         total += member.size
         _check_archive(archive, len(found), total)
+    assert tar.fileobj is not None
+    while rest := tar.fileobj.read(2**20):  # a packed file's checksum stands behind its last byte
+        total += len(rest)
+        _check_archive(archive, len(found), total)
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -80,6 +81,18 @@ class FileBlobs:
         if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
             raise NotFound(f"{key!r} is not a blob key", hint="a key is a SHA-256 in lower-case hex")
         return self._folder / key[:2] / key[2:]
+
+
+def require_room(folder: Path, mib: int) -> None:
+    """Raises:
+    DiskFull: fewer than `mib` MiB are free where `folder` is.
+    """
+    free = shutil.disk_usage(folder if folder.exists() else Path()).free / 2**20
+    if free < mib:
+        raise DiskFull(
+            f"only {free:.0f} MiB are free where the home folder is, and a publish needs {mib} to be safe",
+            hint="free some space, or lower REPRISE_MIN_FREE_MB; nothing was changed",
+        )
 
 
 def _sync(folder: Path) -> None:

@@ -102,7 +102,7 @@ class Memory:
     def export_jsonl(self) -> Iterator[str]:
         """Approved examples as import rows, one JSON line each."""
         with self._db.read() as session:
-            named = dict(session.execute(select(Document.id, Document.name)).tuples().all())
+            named = {document.id: document.name for document in session.scalars(select(Document))}
             for example in session.scalars(select(Example).where(Example.status == "approved").order_by(Example.id)):
                 grounds = list(session.scalars(select(Ground).where(Ground.example == example.id)))
                 row: dict[str, Any] = {
@@ -137,7 +137,7 @@ class Memory:
 
     def counts(self) -> dict[str, int]:
         with self._db.read() as session:
-            rows = session.execute(select(Example.status, func.count()).group_by(Example.status)).tuples()
+            rows = session.execute(select(Example.status, func.count()).group_by(Example.status))
             return {status: n for status, n in rows if status != "staged"}
 
     # --- ingest.delete.Eraser --------------------------------------------------------------------

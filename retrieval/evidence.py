@@ -39,11 +39,14 @@ numbers           share of the numbers in the question that the sentence names
 Mixing the heading's vector into the sentence's was measured and changes nothing beyond noise.
 """
 
-SUMMARY = ("cosine", "passage_cosine", "coverage", "passage_coverage", "present", "numbers")
-"""Entries of `Evidence.summary`: each the best over all sentences or passages, whichever that is.
+PASSAGE_FEATURES = ("cosine", "passage_cosine", "coverage", "passage_coverage", "numbers")
+"""Columns of `Evidence.passages`, of one passage each, as an answer stands in one passage.
 
-present           share of the question's content words that any passage or heading holds
-numbers           as above; 1 where the question names no number
+cosine            the best over its sentences
+passage_cosine    of the question and the mean of its sentences: close to the passage's own vector, and free
+coverage          the best over its sentences
+passage_coverage  as above
+numbers           the best over its sentences; 1 where the question names no number
 """
 
 _ASKS_NUMBER = re.compile(
@@ -88,8 +91,10 @@ class Evidence:
     candidates: tuple[Candidate, ...]
     features: np.ndarray
     """float64 of shape (candidates, FEATURES)."""
-    summary: np.ndarray
-    """float64 of shape (SUMMARY,)."""
+    passages: np.ndarray
+    """float64 of shape (marks, PASSAGE_FEATURES)."""
+    marks: tuple[int, ...]
+    """The passages that have candidates, ascending: the rows of `passages`."""
     wanted: dict[str, float]
     """Stems of the question's content words and how rare each is here."""
 
@@ -112,7 +117,11 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
         candidates, notes = [candidates[i] for i in sorted(keep)], [notes[i] for i in sorted(keep)]
     if not candidates:
         return Evidence(
-            candidates=(), features=np.zeros((0, len(FEATURES))), summary=np.zeros(len(SUMMARY)), wanted=wanted
+            candidates=(),
+            features=np.zeros((0, len(FEATURES))),
+            passages=np.zeros((0, len(PASSAGE_FEATURES))),
+            marks=(),
+            wanted=wanted,
         )
 
     vectors = embedder.embed_documents([note.read_as for note in notes])
@@ -142,18 +151,24 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
             )
         )
     features = np.array(rows, dtype=np.float64)
-    present = set().union(*held.values())
-    summary = np.array(
-        [
-            cosine.max(),
-            max(_passage_cosine(vectors[marks == mark], query) for mark in held),
-            features[:, FEATURES.index("coverage")].max(),
-            max(covered.values()),
-            sum(stem in present for stem in wanted) / max(1, len(wanted)),
-            features[:, FEATURES.index("numbers")].max() if numbers else 1.0,
-        ]
+    column = {name: features[:, i] for i, name in enumerate(FEATURES)}
+    whole = [
+        (
+            cosine[own := marks == mark].max(),
+            _passage_cosine(vectors[own], query),
+            column["coverage"][own].max(),
+            covered[mark],
+            column["numbers"][own].max() if numbers else 1.0,
+        )
+        for mark in held
+    ]
+    return Evidence(
+        candidates=tuple(candidates),
+        features=features,
+        passages=np.array(whole, dtype=np.float64),
+        marks=tuple(held),
+        wanted=wanted,
     )
-    return Evidence(candidates=tuple(candidates), features=features, summary=summary, wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +223,6 @@ def _rarity(sentences: Sequence[frozenset[str]]) -> dict[str, float]:
 
 
 def _passage_cosine(sentences: np.ndarray, query: np.ndarray) -> float:
-    """Cosine of the question and the mean of a passage's sentences: close to its own vector, and free."""
     total = sentences.sum(axis=0)
     return float(total @ query) / (float(total @ total) ** 0.5 or 1.0)
 

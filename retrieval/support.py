@@ -19,22 +19,21 @@ from typing import TYPE_CHECKING
 from kernel.ports import Embedder
 from kernel.types import Passage
 from retrieval import words
-from retrieval.evidence import FEATURES, SUMMARY, Evidence, read
+from retrieval.evidence import FEATURES, PASSAGE_FEATURES, Evidence, read
 from retrieval.sentences import split
 
 if TYPE_CHECKING:
     import numpy as np
 
 ANSWER_WEIGHTS = {
-    "cosine": 4.5,
-    "passage_cosine": 3.7,
-    "coverage": 1.3,
-    "passage_coverage": 1.7,
-    "present": 0.5,
-    "numbers": 1.5,
+    "cosine": 4.3,
+    "passage_cosine": 4.6,
+    "coverage": 1.5,
+    "passage_coverage": 2.4,
+    "numbers": 1.4,
 }
-"""Log odds that the evidence answers, per entry of `evidence.SUMMARY`; `ANSWER_BIAS` is added."""
-ANSWER_BIAS = -7.4
+"""Log odds that a passage answers, per column of `Evidence.passages`; `ANSWER_BIAS` is added."""
+ANSWER_BIAS = -7.2
 
 REFUSAL_THRESHOLD = 0.4
 """Below this support an answer is a refusal. It leans towards answering: a quotation can be judged by its reader."""
@@ -52,8 +51,8 @@ _NAME_WEIGHT = 2.0
 
 
 def answerable(evidence: Evidence) -> float:
-    """The support of a question by everything that was read for it, 0 to 1. Nothing read is 0."""
-    return _answer_odds(dict(zip(SUMMARY, evidence.summary, strict=True))) if evidence.candidates else 0.0
+    """The support of a question by the passage that supports it best, 0 to 1. Nothing read is 0."""
+    return max((_answer_support(row) for row in evidence.passages), default=0.0)
 
 
 def question_support(question: str, passages: Sequence[Passage], embedder: Embedder) -> float:
@@ -62,21 +61,16 @@ def question_support(question: str, passages: Sequence[Passage], embedder: Embed
 
 
 def sentence_supports(evidence: Evidence) -> np.ndarray:
-    """The same score as if each sentence stood alone in its passage. Shape (candidates,)."""
+    """The same score as if each sentence were the best of its passage. Shape (candidates,)."""
     import numpy as np
 
-    shared = dict(zip(SUMMARY, evidence.summary, strict=True))
-    column = {name: evidence.features[:, i] for i, name in enumerate(FEATURES)}
-    return np.array(
-        [
-            _answer_odds(
-                shared
-                | {name: float(column[name][i]) for name in ("cosine", "coverage", "passage_coverage")}
-                | {"passage_cosine": min(shared["passage_cosine"], float(column["cosine"][i]))}
-            )
-            for i in range(len(evidence.candidates))
-        ]
-    )
+    supports = []
+    for candidate, own in zip(evidence.candidates, evidence.features, strict=True):
+        row = evidence.passages[evidence.marks.index(candidate.mark)].copy()
+        for name in ("cosine", "coverage"):
+            row[PASSAGE_FEATURES.index(name)] = own[FEATURES.index(name)]
+        supports.append(_answer_support(row))
+    return np.array(supports)
 
 
 class ClaimChecker:
@@ -158,8 +152,9 @@ def _claim_weight(claim: str) -> dict[str, float]:
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-ZÀ-Þ][\w'’-]+")
 
 
-def _answer_odds(features: dict[str, float]) -> float:
-    return _logistic(ANSWER_BIAS + sum(weight * features[name] for name, weight in ANSWER_WEIGHTS.items()))
+def _answer_support(row: np.ndarray) -> float:
+    named = zip(PASSAGE_FEATURES, row, strict=True)
+    return _logistic(ANSWER_BIAS + sum(ANSWER_WEIGHTS[name] * float(value) for name, value in named))
 
 
 def _logistic(odds: float) -> float:

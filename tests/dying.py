@@ -22,7 +22,7 @@ from kernel.blobs import FileBlobs
 from kernel.index import edge
 from rehearsal.examples import NewExample
 from rehearsal.ground import Quote
-from tests.house import House, page
+from tests.house import House, incoming, page
 
 NAME = "walrus.md"
 SECTIONS_1 = {
@@ -153,3 +153,20 @@ def _watch(house: House, document: str, file: Path, seen: threading.Event) -> No
         os.write(descriptor, json.dumps({"epoch": when.epoch, "whole": whole}).encode() + b"\n")
         os.fsync(descriptor)
         seen.set()
+
+
+def publish_and_die_as_wired(home: Path, step: str) -> None:
+    """The platform as its doors wire it, packaged model and all: version 1, then a kill at `step` of version 2."""
+    from kernel.settings import load
+    from ui.wiring import Wired
+
+    armed = False
+
+    def die(name: str) -> None:
+        if armed and name == step:
+            kill()
+
+    wired = Wired(load(home=home, min_free_mb=0, precision="float32"), step=die)
+    wired.ingest.add([incoming(NAME, TEXTS[1])])
+    armed = True
+    wired.ingest.add([incoming(NAME, TEXTS[2])])

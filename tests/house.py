@@ -90,6 +90,7 @@ class House:
         embedder: Embedder | None = None,
         owner: str = "house",
         step: Callable[[str], None] | None = None,
+        index: VectorIndex | None = None,
         beside: House | None = None,
         **settings: Any,
     ) -> None:
@@ -99,7 +100,7 @@ class House:
         self._beside = beside
         self.db = beside.db if beside else Database(self.settings.sql_url)
         self.blobs = FileBlobs(home / "blobs")
-        self.index = beside.index if beside else self._open()
+        self.index = beside.index if beside else index or EdgeIndex(home / "index", self.embedder.dimension)
         self.epochs = Epochs(self.db, self.index, owner, self.settings.lease_seconds, step)
         self.library = Library(self.db, self.blobs)
         fate = ExampleFate(self.library)
@@ -122,9 +123,6 @@ class House:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _open(self) -> VectorIndex:
-        return EdgeIndex(self.home / "index", self.embedder.dimension)
 
     def twin(self, owner: str, **given: Any) -> House:
         """Another process's services on the same database, index and blobs, as in a cluster."""

@@ -125,6 +125,13 @@ def test_every_setting_named_in_the_documentation_exists(root: Path) -> None:
     assert not {(page, name) for page, name in named if name not in known}
 
 
+def test_every_setting_is_in_the_guide(root: Path) -> None:
+    from kernel.settings import Settings
+
+    page = (root / "docs" / "guide" / "settings.md").read_text()
+    assert not {name for name in Settings.model_fields if f"`REPRISE_{name.upper()}`" not in page}
+
+
 BESIDE_THE_SETTINGS = {"REPRISE_EVAL_DATA", "REPRISE_DEBUG", "REPRISE_LOG"}
 """Read by the tests and by the command line's error report, before or without settings."""
 

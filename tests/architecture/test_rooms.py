@@ -44,12 +44,6 @@ def test_every_module_says_what_it_is_for(modules: list[Path], root: Path) -> No
     assert not silent
 
 
-def test_every_test_module_says_what_it_is_for(root: Path) -> None:
-    tests = sorted((root / "tests").rglob("*.py"))
-    silent = [str(file.relative_to(root)) for file in tests if not ast.get_docstring(ast.parse(file.read_text()))]
-    assert not silent
-
-
 def test_no_room_is_too_large(modules: list[Path], root: Path) -> None:
     lines = {str(file.relative_to(root)): len(file.read_text().splitlines()) for file in modules}
     assert not {name: n for name, n in lines.items() if n > MOST_LINES}

@@ -564,7 +564,7 @@ def test_jobs_are_listed_as_the_ledger_knows_them(terminal: Terminal) -> None:
     fields = {"job", "kind", "state", "progress", "result", "error", "attempt", "enqueued_by", "worker"}
     assert set(row) >= fields | {"created", "started", "finished"}
     assert (row["job"], row["kind"], row["state"], row["attempt"]) == (job, "ingest", "done", 1)
-    assert row["result"]["documents"][0]["status"] == "published"
+    assert row["result"]["documents"] == 1  # a list of jobs counts what each holds; the job itself tells it
 
 
 # --- backup, delete ------------------------------------------------------------------------------

@@ -20,11 +20,23 @@ from sqlalchemy import select
 from ingest.tables import Chunk, Document, Position, Version
 from kernel.errors import NotFound
 from kernel.index.schema import keyword
+from kernel.settings import load
 from kernel.tables import Change, Flip
 from kernel.types import When
 from rehearsal.tables import Example, Ground
-from tests.dying import NAME, QUOTES, SECTIONS_1, SECTIONS_2, TEXTS, End, example, live_and_die
+from tests.dying import (
+    NAME,
+    QUOTES,
+    SECTIONS_1,
+    SECTIONS_2,
+    TEXTS,
+    End,
+    example,
+    live_and_die,
+    publish_and_die_as_wired,
+)
 from tests.house import House, visible_points
+from ui.wiring import Wired
 
 pytestmark = pytest.mark.integration
 
@@ -259,3 +271,33 @@ def test_killed_at_any_instruction_it_happened_or_did_not(die: Callable[[str, En
     check = assert_published_whole_or_not_at_all if deed == "publish" else assert_deleted_or_untouched
     for thousandths in (1, 3, 6, 10, 16, 25, 40):
         check(die(deed, End(seconds=thousandths / 1000)))
+
+
+# --- as the doors wire it -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("step", "version"), [("inserted", 1), ("born", 2)])
+def test_the_wired_platform_starts_whole_after_a_kill(
+    children: Any, quick_folder: Path, step: str, version: int
+) -> None:
+    home = quick_folder / "home"
+    child = children.Process(target=publish_and_die_as_wired, args=(home, step))
+    child.start()
+    child.join(240)
+    assert child.exitcode == -signal.SIGKILL
+    child.close()
+    wired = Wired(load(home=home, min_free_mb=0, precision="float32"))
+    try:
+        wired.recover()
+        assert wired.library.text(NAME)["text"] == TEXTS[version]
+        found = wired.search.search("What does a walrus eat?", 10).passages
+        assert sorted(p.text for p in found) == sorted(SECTIONS[version].values())
+        assert found[0].text == SECTIONS[version]["Food"]
+        assert wired.index.count() == wired_chunks(wired)
+    finally:
+        wired.close()
+
+
+def wired_chunks(wired: Wired) -> int:
+    with wired.db.read() as session:
+        return session.query(Chunk).count()

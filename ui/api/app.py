@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from kernel.errors import Failed, RepriseError, Unauthorized
+from kernel.errors import RepriseError, Unauthorized
 from kernel.settings import Settings
 from ui.api import adapters, chat, documents, operations
 from ui.platform import Platform
@@ -50,7 +50,7 @@ def _guard(settings: Settings, hosts: list[str]) -> Any:
 
     def check(request: Request) -> None:
         origin = request.headers.get("origin")
-        if origin is not None and "*" not in hosts and urlsplit(origin).hostname not in {h.strip("[]") for h in hosts}:
+        if origin is not None and not _ours(origin, hosts):
             raise Unauthorized(
                 f"a page of {origin!r} asked in your browser's name",
                 hint="add its host to REPRISE_ALLOWED_HOSTS if it is yours",
@@ -66,6 +66,16 @@ def _guard(settings: Settings, hosts: list[str]) -> Any:
             )
 
     return check
+
+
+def _ours(origin: str, hosts: list[str]) -> bool:
+    """True for a page that came from one of our hosts; they are written as for `TrustedHostMiddleware`."""
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:
+        return False
+    known = [name.strip("[]").lower() for name in hosts]
+    return "*" in known or host in known or any(n.startswith("*.") and host.endswith(n[1:]) for n in known)
 
 
 def _add_health(app: FastAPI, platform: Platform) -> None:
@@ -118,12 +128,3 @@ def _add_errors(app: FastAPI) -> None:
             status_code=error.status_code,
             headers=error.headers,
         )
-
-    @app.exception_handler(Exception)
-    def broken(_request: Request, error: Exception) -> JSONResponse:  # the server logs where
-        fault = Failed(
-            f"{type(error).__name__}: {error}",
-            hint="this is a fault of Reprise; the node's log says where",
-            code="internal",
-        )
-        return JSONResponse({"error": fault.as_json()}, status_code=fault.status)
