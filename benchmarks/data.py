@@ -1,4 +1,4 @@
-"""What the benchmarks run on: real public data from the folder that REPRISE_EVAL_DATA names, or the project's own guide."""
+"""What the benchmarks run on: real data from the folder that REPRISE_EVAL_DATA names, or the project's own guide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def markdown_files(limit: int) -> tuple[str, list[Path]]:
     """(what they are, Markdown files): real documentation and policies in their versions, or the guide."""
     data = folder()
     if data is not None:
-        files = [f for name in ("versions_httpx_docs", "versions_basecamp_policies") for f in (data / name).rglob("*.md")]
+        sets = ("versions_httpx_docs", "versions_basecamp_policies")
+        files = [f for name in sets for f in (data / name).rglob("*.md")]
         return "real documentation and policies", sorted(files)[:limit]
     guide = Path(__file__).parent.parent / "docs" / "guide"
     return "the project's guide", sorted(guide.glob("*.md"))[:limit]

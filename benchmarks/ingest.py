@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest [--files 248] [--rounds 2]
 
-Each measurement is a process of its own (cold model, own peak memory); the model's loading is not counted on either side.
+Each measurement is a process of its own (own peak memory); the model's loading is not counted on either side.
 Machines are noisy: read the ratios, which are of medians over alternating rounds.
 """
 
@@ -46,8 +46,9 @@ def main() -> None:
             f"{who:<14}{m['seconds']:>9.1f}{len(files) / m['seconds']:>9.1f}{characters / m['seconds']:>10,.0f}"
             f"{m['chunks']:>8.0f}{m['peak_mib']:>10.0f}"
         )
-    print(f"\nreprise : llama_index = {medians['llama_index']['seconds'] / medians['reprise']['seconds']:.2f} times its characters/s")
-    print(f"reprise reaches {medians['ceiling']['seconds'] / medians['reprise']['seconds']:.0%} of its embedding-only ceiling")
+    ours, peer, ceiling = (medians[who]["seconds"] for who in ("reprise", "llama_index", "ceiling"))
+    print(f"\nreprise : llama_index = {peer / ours:.2f} times its characters/s")
+    print(f"reprise reaches {ceiling / ours:.0%} of its embedding-only ceiling")
     print(f"unchanged again: {medians['reprise']['again']:.3f} s for {len(files)} files")
 
 

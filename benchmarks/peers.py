@@ -1,6 +1,6 @@
 """The peer of the benchmarks: a plain LlamaIndex pipeline, as its documentation puts one together.
 
-Same model, same texts; float32, one chunk size of 256 tokens so that the model reads all of every chunk, Qdrant's local mode.
+Same model, same texts; float32, chunks of 256 tokens so that the model reads all of every chunk, Qdrant's local mode.
 """
 
 from __future__ import annotations

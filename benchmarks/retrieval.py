@@ -25,7 +25,7 @@ from kernel.index.server import ServerIndex
 from kernel.types import When
 
 DIMENSION = 384
-WORDS = "policy leave travel expense refund office contract security data request approval invoice holiday team".split()
+WORDS = ["policy", "leave", "travel", "expense", "refund", "office", "contract", "security", "data", "request", "team"]
 
 
 def main() -> None:
@@ -46,7 +46,8 @@ def index_time(count: int, queries: int) -> None:
     texts = [" ".join(rng.choice(WORDS, 40)) + f" number {i}" for i in range(count)]
     points = []
     for i, (vector, text) in enumerate(zip(vectors, texts, strict=True)):
-        point = unborn(f"00000000-0000-0000-0000-{i:012d}", vector.tolist(), text, 0, kind="chunk", ws=f"w{i % 4}", doc=f"d{i}")
+        name = f"00000000-0000-0000-0000-{i:012d}"
+        point = unborn(name, vector.tolist(), text, 0, kind="chunk", ws=f"w{i % 4}", doc=f"d{i}")
         point.payload = (point.payload or {}) | {"born": i % 50}
         points.append(point)
     when = When(epoch=45, at=1)
@@ -75,7 +76,8 @@ def index_time(count: int, queries: int) -> None:
 
 def _request(vector: list[float], text: str, when: When) -> models.QueryRequest:
     rule = visible(when)
-    seen = models.Filter(must=[keyword("kind", "chunk"), keyword("ws", "w1"), *(rule.must or [])], must_not=rule.must_not)
+    must = [keyword("kind", "chunk"), keyword("ws", "w1"), *(rule.must or [])]
+    seen = models.Filter(must=must, must_not=rule.must_not)
     return models.QueryRequest(
         prefetch=[
             models.Prefetch(query=vector, using=DENSE, limit=100, filter=seen),
@@ -96,12 +98,11 @@ def quality(limit: int) -> None:
     corpus = jsonl(scifact / "corpus.jsonl")[:limit]
     texts = [(row["_id"], f"{row['title']}\n\n{row['text']}") for row in corpus]
     grades = {q: r for q, r in qrels(next(scifact.rglob("qrels*.tsv"))).items() if any(d in dict(texts) for d in r)}
-    questions = [(row["_id"], row["text"]) for row in jsonl(next(scifact.glob("queries*.jsonl"))) if row["_id"] in grades]
+    asked = jsonl(next(scifact.glob("queries*.jsonl")))
+    questions = [(row["_id"], row["text"]) for row in asked if row["_id"] in grades]
     with tempfile.TemporaryDirectory() as folder_name:
         ranked = _ours(texts, questions, Path(folder_name)) | {"LlamaIndex": _peer(texts, questions, Path(folder_name))}
-    scores = {
-        name: np.array([_ndcg(ranking[q], grades[q]) for q, _ in questions]) for name, ranking in ranked.items()
-    }
+    scores = {name: np.array([_ndcg(ranking[q], grades[q]) for q, _ in questions]) for name, ranking in ranked.items()}
     print(f"SciFact, {len(texts):,} abstracts, {len(questions)} claims, nDCG@10:")
     for name, values in scores.items():
         print(f"  {name:<22}{values.mean():>10.4f}")
@@ -110,7 +111,10 @@ def quality(limit: int) -> None:
         print(f"  fused minus {other:<16}{mean:>+8.4f}   95 % {low:+.4f} to {high:+.4f}")
 
 
-def _ours(texts: list[tuple[str, str]], questions: list[tuple[str, str]], home: Path) -> dict[str, dict[str, list[str]]]:
+Texts = list[tuple[str, str]]
+
+
+def _ours(texts: Texts, questions: Texts, home: Path) -> dict[str, dict[str, list[str]]]:
     from ingest.add import Incoming
     from kernel.settings import load
     from retrieval.search import Scope
@@ -118,7 +122,8 @@ def _ours(texts: list[tuple[str, str]], questions: list[tuple[str, str]], home: 
 
     wired = Wired(load(home=home / "home"))
     wired.ingest.add(
-        Incoming(path=f"{name}.txt", name=name, source=name, workspace="default", content=text.encode()) for name, text in texts
+        Incoming(path=f"{name}.txt", name=name, source=name, workspace="default", content=text.encode())
+        for name, text in texts
     )
     ranked: dict[str, dict[str, list[str]]] = {"ours, dense": {}, "ours, fused": {}}
     vectors = wired.embedder.embed_queries([text for _, text in questions])

@@ -29,8 +29,14 @@ pytestmark = pytest.mark.integration
 
 PAIRS = 64
 RECIPE = {
-    "threads": 1, "epochs": 10, "batch": 16, "learning_rate": 2e-3, "warm_learning_rate": 1e-3, "hard_negatives": 0, "max_length": 16,
-}  # fmt: skip
+    "threads": 1,
+    "epochs": 10,
+    "batch": 16,
+    "learning_rate": 2e-3,
+    "warm_learning_rate": 1e-3,
+    "hard_negatives": 0,
+    "max_length": 16,
+}
 
 
 @pytest.fixture(autouse=True)
