@@ -71,9 +71,8 @@ class Runs:
         mix = read_json(file)
         with self._db.read() as session:
             ids = [row["example"] for row in mix["rows"]]
-            known = dict(
-                session.execute(select(Example.id, Example.question).where(Example.id.in_(ids))).tuples().all()
-            )
+            asked = select(Example.id, Example.question).where(Example.id.in_(ids))
+            known = {example: question for example, question in session.execute(asked)}
         for row in mix["rows"]:
             row["question"] = known.get(row["example"])
         return mix

@@ -84,7 +84,7 @@ class Candidate:
         return self.text.rstrip("*_ ").endswith("?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
     """The reading of one question against some passages."""
 

@@ -150,11 +150,18 @@ class House:
         return When(epoch=self.epochs.committed(), at=now_ms())
 
     def shown(self, document: str, when: When | None = None) -> dict[int, list[Placed]]:
-        """What a reader sees of a document, by version: index points through the visibility filter, resolved."""
+        """What a reader sees of a document, by version: index points through the visibility filter, resolved.
+
+        Index and rows must agree, each by its own rule, unless the document was deleted between the two looks.
+        """
         when = when or self.now()
         points = visible_points(self.index, when, keyword("kind", "chunk"), keyword("doc", document))
         by_version: dict[int, list[Placed]] = {}
-        for place in self.library.place(sorted(points), when).values():
+        placed = self.library.place(sorted(points), when)
+        with self.db.read() as session:
+            found = session.get(Document, document)
+            assert placed.keys() == points or found is None or found.state != "live"
+        for place in placed.values():
             by_version.setdefault(place.version, []).append(place)
         return {v: sorted(places, key=lambda p: p.start) for v, places in by_version.items()}
 

@@ -116,7 +116,7 @@ def _choose(evidence: Evidence, passages: Sequence[Passage], limit: int) -> list
             and introduced < len(candidates)
             and _follows(candidates[i], candidates[introduced])
             and candidates[introduced].kind != "heading"
-            and introduced not in chosen
+            and not any(_repeats(candidates[introduced], candidates[j], passages) for j in chosen)
         ):
             chosen.append(introduced)  # "Install it with:" is no answer without the line that follows
     return chosen

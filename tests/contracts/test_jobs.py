@@ -292,6 +292,31 @@ def test_an_attempt_that_comes_to_life_late_changes_nothing(desk: Desk) -> None:
     assert (job["state"], job["result"], job["attempt"]) == ("done", {"by": "second"}, 2)
 
 
+def test_an_attempt_that_comes_to_life_late_does_not_end_the_one_that_runs(desk: Desk) -> None:
+    started, go = threading.Event(), threading.Event()
+    successor = threading.Thread(target=lambda: desk.run(desk.ran[0]))
+
+    def second(_running: Running) -> dict[str, Any]:
+        started.set()
+        go.wait(60)
+        return {"by": "second"}
+
+    def first(running: Running) -> dict[str, Any]:
+        desk.silence(running.id)
+        desk.ledger.sweep()
+        desk.work = second
+        successor.start()
+        started.wait(60)
+        return {"by": "first"}
+
+    desk.work = first
+    assert desk.run(desk.enqueue())["state"] == "running"
+    go.set()
+    successor.join(60)
+    job = desk.ledger.get(desk.ran[0])
+    assert (job["state"], job["result"], job["attempt"]) == ("done", {"by": "second"}, 2)
+
+
 def test_a_lost_attempt_is_stopped_at_its_next_report(desk: Desk) -> None:
     reached: list[str] = []
 
