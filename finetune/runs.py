@@ -72,7 +72,7 @@ class Runs:
         with self._db.read() as session:
             ids = [row["example"] for row in mix["rows"]]
             asked = select(Example.id, Example.question).where(Example.id.in_(ids))
-            known = {example: question for example, question in session.execute(asked)}
+            known = dict(session.execute(asked).all())
         for row in mix["rows"]:
             row["question"] = known.get(row["example"])
         return mix

@@ -175,9 +175,14 @@ class Ledger:
             if not orphaned:  # what was just accepted is on its way
                 waiting = waiting.where(Job.created <= now - self._lease_ms)
             queued = list(session.scalars(waiting))
+            taken = set(session.scalars(select(Job.key).where(Job.state == "running"))) - {None}
+        delivered = []
         for job in queued:
-            self.deliver(job.id, job.queue)
-        return [job.id for job in queued]
+            if job.key not in taken:  # else its turn has not come, and `_wake` delivers it
+                delivered.append(job.id)
+                self.deliver(job.id, job.queue)
+            taken |= {job.key} - {None}
+        return delivered
 
     # --- the ledger's own ------------------------------------------------------------------------
 

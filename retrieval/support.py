@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 ANSWER_WEIGHTS = {
     "cosine": 4.3,
-    "passage_cosine": 4.6,
+    "passage_cosine": 3.8,
     "coverage": 1.5,
-    "passage_coverage": 2.4,
-    "numbers": 1.4,
+    "passage_coverage": 2.0,
+    "numbers": 1.1,
 }
 """Log odds that a passage answers, per column of `Evidence.passages`; `ANSWER_BIAS` is added."""
-ANSWER_BIAS = -7.2
+ANSWER_BIAS = -6.6
 
 REFUSAL_THRESHOLD = 0.4
 """Below this support an answer is a refusal. It leans towards answering: a quotation can be judged by its reader."""

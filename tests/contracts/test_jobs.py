@@ -342,6 +342,22 @@ def test_what_the_broker_lost_is_delivered_again_in_time(desk: Desk) -> None:
     assert desk.delivered == [job]
 
 
+def test_only_those_whose_turn_has_come_are_delivered_again(desk: Desk) -> None:
+    """A long queue must not fill the broker with every sweep."""
+    first, second, *_ = jobs = [desk.enqueue("k") for _ in range(5)]
+    alone = desk.enqueue()
+    for job in (*jobs, alone):
+        desk.silence(job)
+    assert desk.ledger.sweep() == [first, alone]
+
+    def work(_running: Running) -> None:
+        assert desk.ledger.sweep() == [alone]
+
+    desk.work = work
+    assert desk.run(first)["state"] == "done"
+    assert desk.ledger.sweep() == [second, alone]
+
+
 # --- cancelling ---------------------------------------------------------------------------------------
 
 
