@@ -104,21 +104,24 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
 
 
 def losses(learner: Learner, vectors: torch.Tensor, questions: Sequence[str], batch: Batch) -> tuple[Any, Any]:
-    """(loss per row (b,), scores (b, c)): each positive against the row's negatives.
+    """(loss per row (b,), scores (b, c)) of a batch; scores are cosines over the temperature."""
+    documents = vectors[torch.from_numpy(batch.candidates)]
+    scores = learner.encode(questions) @ documents.T / learner.recipe.temperature
+    return contrast(scores, torch.from_numpy(batch.positive), torch.from_numpy(batch.negative)), scores
+
+
+def contrast(scores: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Loss per row (b,): each positive against the row's negatives, all of shape (b, c).
 
         loss_i = mean over positives p of -log( e^s_ip / (e^s_ip + sum over negatives n of e^s_in) )
 
-    with cosines over the temperature as s: InfoNCE, the row's other positives left out of the sum.
+    InfoNCE, with the other positives of the row left out of the sum. A row without negatives has a loss of 0.
 
     Papers: van den Oord et al., Representation learning with contrastive predictive coding, 2018; for several
     positives (the sum outside the logarithm), Khosla et al., Supervised contrastive learning, NeurIPS 2020.
     """
-    documents = vectors[torch.from_numpy(batch.candidates)]
-    positive, negative = torch.from_numpy(batch.positive), torch.from_numpy(batch.negative)
-    scores = learner.encode(questions) @ documents.T / learner.recipe.temperature
     against = scores.masked_fill(~negative, _NEVER).logsumexp(dim=1, keepdim=True)
-    each = functional.softplus(against - scores) * positive
-    return each.sum(1) / positive.sum(1), scores
+    return (functional.softplus(against - scores) * positive).sum(1) / positive.sum(1)
 
 
 def pull(scores: torch.Tensor, before: torch.Tensor, documents: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -33,9 +33,9 @@ RECIPE = {
     "epochs": 10,
     "batch": 16,
     "learning_rate": 2e-3,
-    "warm_learning_rate": 1e-3,
     "hard_negatives": 0,
     "max_length": 16,
+    "strength": 1.0,
 }
 
 
@@ -172,6 +172,25 @@ def test_a_warm_start_begins_where_the_champion_is(
     assert first < 0.5 * _lines(trained / "metrics.jsonl")[0]["loss"]
     manifest = json.loads((run / "adapter" / "manifest.json").read_text())
     assert (manifest["parent"], manifest["warm_start"]) == ("champion-1", True)
+
+
+def test_an_adapter_is_saved_at_its_strength(
+    tmp_path: Path, encoder: QueryEncoder, task: tuple[list[str], np.ndarray]
+) -> None:
+    from safetensors.torch import load_file
+
+    run = _write_run(tmp_path / "run", encoder, task, epochs=1, strength=0.25)
+    last = load_file(next((train(run).parent / "checkpoints").iterdir()) / "adapter_model.safetensors")
+    saved = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert all((w == last[name] * (0.25 if "lora_B" in name else 1)).all() for name, w in saved.items())
+
+    warm = _write_run(tmp_path / "warm", encoder, task, champion=run / "adapter", epochs=1, strength=0.25, ema=0.5)
+    state = next((train(warm).parent / "checkpoints").iterdir())
+    last = load_file(state / "adapter_model.safetensors")
+    halfway = load_file(warm / "adapter" / "adapter_model.safetensors")
+    moved = sum(float((halfway[name] - saved[name]).abs().sum()) for name in saved)
+    full = sum(float((last[name] - saved[name]).abs().sum()) for name in saved)
+    assert 0 < moved < 0.25 * full, "a quarter of the way to an average that lags behind the last weights"
 
 
 def test_a_champion_of_another_rank_is_refused(
