@@ -19,8 +19,8 @@ def render(steps: list[dict[str, Any]], seen: dict[str, Any]) -> str:
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>Reprise demo</title>",
         f"<style>{_STYLE}</style><h1>Reprise demo</h1>",
-        "<p>The whole loop on the project's own guide, as it happened. Nothing was scripted to succeed. Held-out questions are "
-        "new wordings; most of their passages were also asked about in training.</p>",
+        "<p>The whole loop on the project's own guide, as it happened. Nothing was scripted to succeed. "
+        "Held-out questions are new wordings; most of their passages were also asked about in training.</p>",
         _table(
             ["step", "ok", "seconds", "what came back"],
             [[s["name"], _mark(s["ok"]), s["seconds"], s["detail"]] for s in steps],
