@@ -97,7 +97,8 @@ def quality(limit: int) -> None:
     scifact = data / "scifact"
     corpus = jsonl(scifact / "corpus.jsonl")[:limit]
     texts = [(row["_id"], f"{row['title']}\n\n{row['text']}") for row in corpus]
-    grades = {q: r for q, r in qrels(next(scifact.rglob("qrels*.tsv"))).items() if any(d in dict(texts) for d in r)}
+    known = {name for name, _ in texts}
+    grades = {q: r for q, r in qrels(next((scifact / "qrels").glob("*.tsv"))).items() if known & r.keys()}
     asked = jsonl(next(scifact.glob("queries*.jsonl")))
     questions = [(row["_id"], row["text"]) for row in asked if row["_id"] in grades]
     with tempfile.TemporaryDirectory() as folder_name:

@@ -31,35 +31,33 @@ def train(folder: Path, progress: Progress) -> None:
 
 
 def _run(folder: Path, progress: Progress) -> int:
-    log = (folder / "train.log").open("ab")
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "TOKENIZERS_PARALLELISM": "false",
     }
-    child = subprocess.Popen(
-        [sys.executable, "-m", "finetune.trainer", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        assert child.stdout is not None
-        for line in child.stdout:
-            try:
-                told = json.loads(line)
-                progress("training", int(told["step"]), int(told["steps"]))
-            except (ValueError, KeyError, TypeError):
-                continue  # a library wrote to standard output
-        return child.wait()
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-        if child.stdin is not None:
-            child.stdin.close()
-        log.close()
+    with (
+        (folder / "train.log").open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "finetune.trainer", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        ) as child,
+    ):
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                try:
+                    told = json.loads(line)
+                    progress("training", int(told["step"]), int(told["steps"]))
+                except (ValueError, KeyError, TypeError):
+                    continue  # a library wrote to standard output
+            return child.wait()
+        finally:
+            if child.poll() is None:
+                child.kill()
 
 
 def _failure(folder: Path, code: int) -> TrainingFailed:

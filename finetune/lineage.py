@@ -14,7 +14,6 @@ from kernel.database import Database
 from rehearsal.tables import Ground, MixRow
 
 RUNS = "runs"
-REDACTED = "[deleted]"
 
 
 class RunEraser:
@@ -32,18 +31,13 @@ class RunEraser:
 
 
 def _redact(file: Path, examples: set[str]) -> int:
-    """Blank the questions of `examples` in a run's training rows; written aside and renamed. How many."""
+    """Drop the rows of `examples` from a run's training rows, so that nobody trains on them again. How many."""
     if not file.exists():
         return 0
-    lines, count = [], 0
-    for line in file.read_text().splitlines():
-        row = json.loads(line)
-        if row["example"] in examples and row["question"] != REDACTED:
-            row["question"] = REDACTED
-            count += 1
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    if count:
+    lines = file.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["example"] not in examples]
+    if len(kept) < len(lines):
         aside = file.with_suffix(".tmp")
-        aside.write_text("".join(lines))
+        aside.write_text("".join(kept))
         aside.replace(file)
-    return count
+    return len(lines) - len(kept)

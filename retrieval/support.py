@@ -2,11 +2,8 @@
 
 Both scores are between 0 and 1, with a threshold beside them. The constants hold for the packaged embedder,
 all-MiniLM-L6-v2 without an adapter, as cosines of other models are spread otherwise; `benchmarks/calibrate_support.py`
-fits them again and prints how good they are. On halves of the data that were not fitted, the refusal decides right
-(balanced accuracy) for @CLAPNQ@ of real questions with one passage of the right document, answerable or not (ClapNQ), for
-@OTHER@ where the documents are about something else, and @SAME@ where only the paragraph with the answer is missing
-(XQuAD). It cannot tell a passage that answers from one that asks the same question in other words (RGB: no better
-than chance), nor check whether a period covers a date (TSQA: @TSQA@).
+fits them again and prints how good they are on halves of the data that were not fitted. What they cannot do: tell a
+passage that answers from one that asks the same question in other words, or check whether a period covers a date.
 """
 
 from __future__ import annotations

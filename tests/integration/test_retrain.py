@@ -1,0 +1,170 @@
+"""Retrains on real questions: what is drawn, what a promoted adapter does, what is refused, what a delete takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetune.schedule import Schedules
+from finetune.tables import Schedule
+from ingest import sources
+from ingest.add import Incoming
+from kernel.errors import Refused, UserError
+from kernel.settings import load
+from ui.platform import Platform
+from ui.wiring import Wired, demo_folder, guide_folder
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+ROWS = [json.loads(line) for line in (demo_folder() / "examples.jsonl").read_text().splitlines()]
+
+
+def lines(*slices: str) -> str:
+    return "".join(json.dumps(row) + "\n" for row in ROWS if row["slice"] in slices)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    wired = Wired(load(home=tmp_path_factory.mktemp("retrain") / "home"))
+    platform = Platform(wired)
+    platform.ingest(sources.read([str(guide_folder())], workspace="default"))
+    platform.import_examples(lines("answers", "documents"))
+    yield platform
+    wired.close()
+
+
+@pytest.fixture(scope="module")
+def accepted(platform: Platform) -> dict[str, Any]:
+    """A run that died after drawing its mix and was taken up again, promoted."""
+
+    class Crash(BaseException):
+        """A process that ends here."""
+
+    def die(state: str) -> None:
+        if state == "requested":
+            raise Crash
+
+    run = platform.request_run()
+    platform.w.retrainer.step = die
+    with pytest.raises(Crash):
+        platform.w.retrainer.run(run, lambda _s, _d, _t: None)
+    platform.w.retrainer.step = lambda _state: None
+    assert platform.run(run)["state"] == "drawn"
+    return platform.w.retrainer.run(run, lambda _s, _d, _t: None)
+
+
+def test_the_same_seed_and_epoch_give_the_same_mix(platform: Platform) -> None:
+    assert platform.preview(seed=3) == platform.preview(seed=3)
+
+
+def test_a_mix_holds_no_held_out_example(platform: Platform) -> None:
+    split = {e["example"]: e["split"] for e in platform.examples()}
+    mix = platform.preview()
+    assert {split[row["example"]] for row in mix["rows"]} == {"train"}
+    assert mix["excluded"]["held out"] == sum(s == "held-out" for s in split.values())
+    assert all(row["reason"] for row in mix["rows"])
+
+
+def test_a_promoted_adapter_beats_the_base_on_held_out_questions(platform: Platform, accepted: dict[str, Any]) -> None:
+    verdict = accepted["verdict"]
+    assert verdict["accepted"], verdict
+    whole = next(s for s in verdict["slices"] if s["slice"] == "(all)")
+    assert whole["n"] > 40
+    assert whole["challenger"] > whole["base"]
+    assert whole["low"] > 0
+
+    held = platform.w.evaluator.questions(None)
+    texts = [q.question for q in held]
+    before = [[h["chunk"] for h in platform.search(t, 5)["hits"]] for t in texts]
+    assert platform.promote(accepted["adapter"])["champion"] == accepted["adapter"]
+    after = [platform.search(t, 5) for t in texts]
+    assert {a["adapter"] for a in after} == {accepted["adapter"]}
+    assert [[h["chunk"] for h in a["hits"]] for a in after] != before
+    # Measured anew, on the live encoder, not read from the report.
+    live, _ = platform.w.live.encode(texts)
+    assert not np.allclose(live, platform.w.embedder.embed_queries(texts), atol=1e-3)
+    scores = platform.w.evaluator.score(held, accepted["adapter"]).dense
+    base = platform.w.evaluator.score(held, None).dense
+    assert np.mean(list(scores.values())) > np.mean(list(base.values()))
+
+
+def test_what_the_champion_has_seen_is_old_and_recalled_with_a_reason(
+    platform: Platform, accepted: dict[str, Any]
+) -> None:
+    platform.import_examples(lines("rehearsal", "operations"))
+    mix = platform.preview()
+    seen = {row["example"] for row in platform.mix(accepted["run"])["rows"]}
+    recalled = [row for row in mix["rows"] if row["part"] == "recalled"]
+    assert recalled
+    assert {row["example"] for row in recalled} <= seen
+    assert not {row["example"] for row in mix["rows"] if row["part"] == "new"} & seen
+    assert len(recalled) == round(0.25 * mix["new"])
+
+
+def test_shuffled_labels_are_refused_and_promote_needs_a_named_override(
+    platform: Platform, accepted: dict[str, Any]
+) -> None:
+    run = platform.retrain(control="shuffled")
+    assert run["state"] == "rejected"
+    with pytest.raises(Refused, match="the gate did not accept"):
+        platform.promote(run["adapter"])
+    assert platform.status()["champion"] == accepted["adapter"]
+    platform.promote(run["adapter"], "to see that it can be done")
+    entry = platform.audit()["entries"][0]
+    assert (entry["action"], entry["detail"]["override"]) == ("promote", "to see that it can be done")
+    assert platform.rollback()["champion"] == accepted["adapter"]
+
+
+def test_an_edit_takes_its_examples_out_of_the_next_mix(platform: Platform) -> None:
+    page = guide_folder() / "refusals.md"
+    on_it = [e["example"] for e in platform.examples("approved") if e["documents"] == ["refusals.md"]]
+    assert len(on_it) > 5
+    file = Incoming(
+        path=str(page),
+        name="refusals.md",
+        source=str(page.resolve()),
+        workspace="default",
+        content=b"# Refusals\n\nThis page says something else now.\n",
+    )
+    assert platform.ingest([file])["documents"][0]["status"] == "published"
+    assert not set(on_it) & {row["example"] for row in platform.preview()["rows"]}
+    after = {e["example"]: (e["status"], e["reason"]) for e in platform.examples()}
+    assert {after[e] for e in on_it} == {("retired", "source superseded")}
+
+
+def test_a_delete_names_the_adapters_and_empties_the_runs(platform: Platform, accepted: dict[str, Any]) -> None:
+    rows = Path(accepted["manifest"]).parent / "train.jsonl"
+    on_it = {e["example"] for e in platform.examples() if e["documents"] == ["citations.md"]}
+    assert on_it & {json.loads(line)["example"] for line in rows.read_text().splitlines()}
+    receipt = platform.delete("citations.md")
+    assert accepted["adapter"] in receipt["adapters_trained_on_it"]
+    assert receipt["remaining"] == 0
+    assert receipt["examples"] == len(on_it)
+    assert not on_it & {json.loads(line)["example"] for line in rows.read_text().splitlines()}
+    assert not on_it & {row["example"] for row in platform.preview()["rows"]}
+
+
+def test_a_due_time_is_taken_by_one_of_two_beats(platform: Platform) -> None:
+    one, two = (Schedules(platform.w.db, owner) for owner in ("one", "two"))
+    schedule = one.add("* * * * * *")[0]["schedule"]
+    with platform.w.db.write() as session:
+        session.get_one(Schedule, schedule).next = 1
+    fired: list[str] = []
+
+    def start(due: Schedule) -> str:
+        fired.append(due.id)
+        two.fire(start)  # the other beat looks while the first one is at it
+        return "job"
+
+    one.fire(start)
+    assert fired.count(schedule) == 1
+    one.remove(schedule)
+
+
+def test_a_generator_adapter_is_said_to_be_out_of_reach(platform: Platform) -> None:
+    with pytest.raises(UserError, match="cannot be trained by this release"):
+        platform.preview("generator")
