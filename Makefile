@@ -73,6 +73,7 @@ e2e: setup ## the whole platform through its doors
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 bench: setup ## the benchmarks, each beside its peer
+	@$(BIN)/python -m pip install --quiet --group bench
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
 
 clean: ## remove the environment and all caches; never a home folder with documents in it
