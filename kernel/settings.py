@@ -41,6 +41,15 @@ class Settings(BaseSettings):
 
     chunk_tokens: int = Field(200, ge=32, le=2048, description="tokens of a chunk at most, heading path included")
     max_upload_mb: int = Field(250, ge=1, description="largest file that is taken, in MiB")
+    parse_seconds: int = Field(120, ge=1, description="longest a file may take to parse, in seconds")
+    parse_memory_mb: int = Field(2048, ge=256, description="memory the process that parses may take, in MiB")
+    max_text_mb: int = Field(64, ge=1, description="text a file may parse to, in millions of characters")
+    max_pages: int = Field(5000, ge=1, description="pages, slides or sheets of a file at most")
+    max_ratio: int = Field(200, ge=2, description="unpacked over packed size of an archive, above 50 MiB unpacked")
+    max_members: int = Field(10_000, ge=1, description="files in an archive at most")
+    max_nesting: int = Field(3, ge=0, description="archives within archives, messages within messages")
+    ocr: Literal["auto", "off"] = Field("auto", description="read scanned pages with Tesseract where it is installed")
+    ocr_languages: str = Field("eng", description="Tesseract languages, joined by +")
     min_free_mb: int = Field(256, ge=0, description="a publish is refused when less disk than this is free, in MiB")
 
     passages: int = Field(6, ge=1, le=50, description="passages an answer is made from")

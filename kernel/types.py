@@ -60,6 +60,8 @@ class Parsed:
     pages: tuple[Page, ...] = ()
     headings: tuple[Heading, ...] = ()
     blocks: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know about the reading: pages left out, an encoding that was guessed, no OCR."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ HERE_ONLY = {
 }
 """Operations that make no sense from afar, and why."""
 OPERATIONS = sorted(
-    name for name in vars(Platform) if not name.startswith("_") and name not in HERE_ONLY
+    name for name in dir(Platform) if not name.startswith("_") and name not in HERE_ONLY
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def parameters(of: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def test_what_is_here_only_is_really_here() -> None:
-    assert set(HERE_ONLY) <= set(vars(Platform))
+    assert set(HERE_ONLY) <= set(dir(Platform))
     assert len(OPERATIONS) > 30
 
 
@@ -52,6 +52,6 @@ def test_a_node_offers_every_operation_with_the_same_parameters(operation: str) 
 
 
 def test_a_node_offers_nothing_that_the_platform_has_not() -> None:
-    extra = {name for name, what in vars(Remote).items() if callable(what) and not name.startswith("_")}
+    extra = {name for name in dir(Remote) if callable(getattr(Remote, name)) and not name.startswith("_")}
     # How to wait for what happens elsewhere, whether there is anybody, and how to hang up.
     assert extra - set(OPERATIONS) == {"ready", "wait_job", "close"}

@@ -1,0 +1,100 @@
+"""Operations on documents, over HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+from kernel.types import Progress, silent
+from ui.over_http.connection import Connection, as_error, given
+
+_UPLOAD_FILES, _UPLOAD_BYTES = 64, 32 * 2**20
+
+
+class Documents(Connection):
+    def enqueue_ingest(self, files: Iterable[Any]) -> dict[str, Any]:
+        """Upload files (objects with the fields of `ingest.add.Incoming`); the job."""
+        batch = list(files)
+        first = batch[0]
+        form: dict[str, Any] = {"workspace": first.workspace, "source": [f.source for f in batch]}
+        form["name"] = [f.name for f in batch]  # a multipart file name cannot say a quotation mark
+        if first.explicit:
+            form["as"] = first.name
+        if first.at is not None:
+            from kernel.ids import iso
+
+            form["at"] = iso(first.at)
+        # The file's own name tells what kind of file it is, also where `--as` gives the document another.
+        parts = [("files", (_file_name(f), f.content, "application/octet-stream")) for f in batch]
+        return self._call("POST", "/v1/documents", data=form, files=parts)
+
+    def ingest(self, files: Iterable[Any], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
+        """Upload files in batches and wait for their jobs; the JSON of `reprise ingest`."""
+        started = time.perf_counter()
+        rows: list[dict[str, Any]] = []
+        epoch = None
+        for batch in _uploads(files):
+            done = len(rows)
+            job = self.wait_job(self.enqueue_ingest(batch)["job"], partial(_onward, progress, done, total))
+            if job["state"] != "done":
+                raise as_error(500, job["error"] or {"message": f"the job was {job['state']}", "hint": "try again"})
+            published = job["result"]["documents"]
+            for row, file in zip(published, batch, strict=True):
+                row["path"] = file.path  # as the person named it; the node knows only what it was sent
+            rows += published
+            epoch = job["result"]["epoch"]
+            progress("published", len(rows), total)
+        if epoch is None:  # nothing could be read
+            epoch = self.status()["epoch"]
+        return {"documents": rows, "seconds": round(time.perf_counter() - started, 3), "epoch": epoch}
+
+    def documents(self, workspace: str | None = None) -> list[dict[str, Any]]:
+        return self._get("/v1/documents", workspace=workspace)
+
+    def history(self, doc: str) -> list[dict[str, Any]]:
+        return self._get(f"/v1/documents/{quote(doc)}/history")
+
+    def diff(self, doc: str, a: int, b: int) -> dict[str, Any]:
+        return self._get(f"/v1/documents/{quote(doc)}/diff", a=a, b=b)
+
+    def text(self, doc: str, version: int | None = None) -> dict[str, Any]:
+        return self._get(f"/v1/documents/{quote(doc)}/text", version=version)
+
+    def original(self, doc: str, version: int | None = None) -> bytes:
+        return self._send("GET", f"/v1/documents/{quote(doc)}/original", params=given(version=version)).content
+
+    def restore(self, doc: str, version: int) -> dict[str, Any]:
+        return self._call("POST", f"/v1/documents/{quote(doc)}/restore", json={"version": version})
+
+    def delete(self, doc: str) -> dict[str, Any]:
+        return self._call("DELETE", f"/v1/documents/{quote(doc)}")
+
+    def changes(self, since: int) -> list[dict[str, Any]]:
+        return self._get("/v1/changes", since=since)
+
+
+def _onward(progress: Progress, before: int, total: int, stage: str, done: int, _of: int) -> None:
+    progress(stage, before + done, total)
+
+
+def _file_name(file: Any) -> str:
+    return PurePath(file.path).name.encode("utf-8", "replace").decode() or str(file.name)
+
+
+def _uploads(files: Iterable[Any]) -> Iterator[list[Any]]:
+    """Batches small enough for one request. A file with a name of its own (`--as`) goes alone."""
+    batch: list[Any] = []
+    size = 0
+    for file in files:
+        full = len(batch) >= _UPLOAD_FILES or size + len(file.content) > _UPLOAD_BYTES
+        if batch and (full or file.explicit or batch[-1].explicit):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += len(file.content)
+    if batch:
+        yield batch

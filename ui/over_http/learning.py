@@ -1,0 +1,81 @@
+"""Learning, over HTTP: examples, rehearsal, retrains, adapters, schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from kernel.types import Progress, silent
+from ui.over_http.connection import Connection, as_error
+
+
+class Learning(Connection):
+    def import_examples(
+        self, content: str, slice_name: str | None = None, workspace: str | None = None
+    ) -> dict[str, Any]:
+        return self._call(
+            "POST",
+            "/v1/examples/import",
+            json={"content": content, "slice": slice_name, "workspace": workspace},
+        )
+
+    def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
+        return self._get("/v1/examples", status=status, workspace=workspace)
+
+    def export_examples(self) -> Iterator[str]:
+        lines = self._send("GET", "/v1/examples/export").text.split("\n")  # not splitlines: a text may hold U+2028
+        yield from (f"{line}\n" for line in lines if line)
+
+    def retire_example(self, example: str) -> dict[str, Any]:
+        return self._call("DELETE", f"/v1/examples/{quote(example)}")
+
+    def preview(self, kind: str = "retriever", policy: str | None = None, rho: float | None = None, seed: int = 0,
+                workspace: str | None = None) -> dict[str, Any]:  # fmt: skip
+        return self._get("/v1/rehearsal/preview", kind=kind, policy=policy, rho=rho, seed=seed, workspace=workspace)
+
+    # --- adapters --------------------------------------------------------------------------------
+
+    def enqueue_retrain(self, **options: Any) -> dict[str, Any]:
+        return self._call("POST", "/v1/retrains", json=options)
+
+    def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
+        """Start a retrain and wait for its verdict."""
+        job = self.enqueue_retrain(**options)
+        ended = self.wait_job(job["job"], progress)
+        if ended["state"] != "done":
+            raise as_error(500, ended["error"] or {"message": f"the retrain was {ended['state']}", "hint": "try again"})
+        return self.run(job["run"])
+
+    def run(self, run: str) -> dict[str, Any]:
+        return self._get(f"/v1/retrains/{quote(run)}")
+
+    def runs(self) -> list[dict[str, Any]]:
+        return self._get("/v1/retrains")
+
+    def mix(self, run: str) -> dict[str, Any]:
+        return self._get(f"/v1/retrains/{quote(run)}/mix")
+
+    def gate(self, run: str) -> dict[str, Any]:
+        return self._get(f"/v1/retrains/{quote(run)}/verdict")
+
+    def adapters(self) -> list[dict[str, Any]]:
+        return self._get("/v1/adapters")
+
+    def promote(self, adapter: str, override: str | None = None) -> dict[str, Any]:
+        return self._call("POST", f"/v1/adapters/{quote(adapter)}/promote", json={"override": override})
+
+    def rollback(self, kind: str = "retriever") -> dict[str, Any]:
+        return self._call("POST", "/v1/adapters/rollback", json={"kind": kind})
+
+    def schedules(self) -> list[dict[str, Any]]:
+        return self._get("/v1/schedules")
+
+    def add_schedule(self, cron: str, kind: str = "retriever", workspace: str | None = None) -> list[dict[str, Any]]:
+        return self._call("POST", "/v1/schedules", json={"cron": cron, "kind": kind, "workspace": workspace})
+
+    def remove_schedule(self, schedule: str) -> list[dict[str, Any]]:
+        return self._call("DELETE", f"/v1/schedules/{quote(schedule)}")
+
+    def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
+        return self._call("POST", f"/v1/schedules/{quote(schedule)}/pause")
