@@ -2,28 +2,26 @@
 
 A chunk lies within one section (from heading to heading) of one page. Its text is a slice of the document's
 text, its heading path stands beside it, and both together fit the embedder. What a section's chunks are
-depends on that section and its headings alone, so that an edit elsewhere changes none of them. It knows
-nothing of versions.
+depends on that section and its headings alone, so that an edit elsewhere changes none of them. The chunks of a
+table after its first carry the names of the columns as their last heading. It knows nothing of versions.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Literal
 from zlib import crc32
 
-from ingest.parse import markdown
+from ingest.rows import head_of
+from ingest.sections import How, Section, between, paragraphs, sections, whole_lines
 from ingest.split import GAP, CountTokens, Splitter, halve, surcharge, trim, weigh
 from kernel.types import ChunkDraft, Parsed
 
-ALGORITHM = "structure-1"
+ALGORITHM = "structure-2"
 SEPARATOR = " › "
 
-_BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 _SOFT_END = re.compile(r"(?<=[.!?:;。！？])\n|\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
 _RULES = re.compile(r"(?:[ \t]*([-*_=~])[ \t]*(?:\1[ \t]*){2,}(?:\n|$))+")
 _JOINT_TOKENS = 2
@@ -37,21 +35,26 @@ class Chunker:
         count_tokens: tokens of each text as the embedder sees it, special tokens not counted.
         max_tokens: limit for a chunk's embedded text.
         heading_tokens: limit for the heading path; outer headings are dropped to keep it.
+        tokenizer: which tokenizer counts, if it has a name; part of the fingerprint.
     """
 
-    def __init__(self, count_tokens: CountTokens, max_tokens: int = 200, *, heading_tokens: int = 40) -> None:
+    def __init__(
+        self, count_tokens: CountTokens, max_tokens: int = 200, *, heading_tokens: int = 40, tokenizer: str = ""
+    ) -> None:
         if max_tokens < 16:
             raise ValueError(f"max_tokens is {max_tokens}; a chunk needs at least 16")
         self._count = count_tokens
         self._max_tokens = max_tokens
         self._heading_tokens = min(heading_tokens, max_tokens // 3)
+        self._tokenizer = tokenizer
 
     @property
     def fingerprint(self) -> str:
         """Equal fingerprints (and equal tokenizers) cut equal texts equally."""
         major, minor = version("llama-index-core").split(".")[:2]
         limits = f"max_tokens={self._max_tokens};heading_tokens={self._heading_tokens}"
-        return f"{ALGORITHM};llama-index-core={major}.{minor};{limits}"
+        tokenizer = f";tokenizer={self._tokenizer}" if self._tokenizer else ""
+        return f"{ALGORITHM};llama-index-core={major}.{minor};{limits}{tokenizer}"
 
     def chunk(self, parsed: Parsed) -> list[ChunkDraft]:
         """The chunks of a text, in order, without overlap.
@@ -61,10 +64,9 @@ class Chunker:
         they do not fit.
         """
         text = parsed.text
-        sections = list(_sections(parsed))
-        packs = self._pack(text, sections, parsed.blocks)
+        packs = self._pack(text, list(sections(parsed)), parsed.blocks)
         if not packs and text.strip():
-            packs = self._pack(text, [_Section(start=0, end=len(text))], parsed.blocks, keep_rules=True)
+            packs = self._pack(text, [Section(start=0, end=len(text))], parsed.blocks, keep_rules=True)
         return [
             ChunkDraft(
                 ordinal=ordinal,
@@ -80,36 +82,39 @@ class Chunker:
     def _pack(
         self,
         text: str,
-        sections: Sequence[_Section],
+        parts: Sequence[Section],
         blocks: Sequence[tuple[int, int]],
         *,
         keep_rules: bool = False,
     ) -> list[_Pack]:
-        labels = self._labels([section.path for section in sections])
         units: list[_Unit] = []
-        for number, section in enumerate(sections):
-            budget = self._max_tokens - labels[section.path][1]
-            for start, end, how in _paragraphs(text, section, blocks):
+        for number, section in enumerate(parts):
+            for start, end, how in paragraphs(text, section, blocks):
                 rule = how == "prose" and not keep_rules and _RULES.fullmatch(text, start, end) is not None
-                units.append(_Unit(start=start, end=end, section=number, budget=budget, how=how, rule=rule))
-        packs = []
-        for group in _greedy(text, self._fitting(text, units)):
-            section = sections[group[0].section]
-            label, label_tokens = labels[section.path]
-            packs.append(_Pack(units=group, label=label, label_tokens=label_tokens, page=section.page))
+                # What is short enough is never cut, and needs no head.
+                head = head_of(text, start, end) if how == "block" and end - start > self._max_tokens else None
+                unit = _Unit(start=start, end=end, section=number, path=section.path, how=how, rule=rule)
+                units.append(replace(unit, columns=head.columns, rows=head.rows) if head else unit)
+        labels = self._labels([path for unit in units for path in (unit.path, unit.path_of_rows)])
+        budgets = {path: self._max_tokens - tokens for path, (_, tokens) in labels.items()}
+        packs = [
+            _Pack(units=group, page=parts[group[0].section].page, labels=labels)
+            for group in _greedy(text, self._fitting(text, units, budgets), budgets)
+        ]
         return self._checked(text, packs)
 
-    def _fitting(self, text: str, units: list[_Unit]) -> list[_Unit]:
+    def _fitting(self, text: str, units: list[_Unit], budgets: _Budgets) -> list[_Unit]:
         """Cut units until each fits its budget, with one call of the tokenizer per round."""
         splitter = Splitter(self._count)
         done: list[_Unit] = []
         while units:
             sizes = weigh(self._count, [text[unit.start : unit.end] for unit in units])
             sized = [replace(unit, size=size) for unit, size in zip(units, sizes, strict=True)]
-            long = [unit for unit in sized if unit.size > unit.budget and unit.end - unit.start > 1]
-            done += [unit for unit in sized if unit.size <= unit.budget or unit.end - unit.start <= 1]
+            fits = [unit.size <= budgets[unit.label_path] or unit.end - unit.start <= 1 for unit in sized]
+            done += [unit for unit, fit in zip(sized, fits, strict=True) if fit]
+            long = [unit for unit, fit in zip(sized, fits, strict=True) if not fit]
             splitter.learn(text[unit.start : unit.end] for unit in long if unit.how != "piece")
-            units = [part for unit in long for part in _cut(text, unit, splitter)]
+            units = [part for unit in long for part in _cut(text, unit, splitter, budgets[unit.label_path])]
         return sorted(done, key=lambda unit: unit.start)
 
     def _checked(self, text: str, packs: list[_Pack]) -> list[_Pack]:
@@ -152,17 +157,9 @@ class Chunker:
         return label, tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Section:
-    """The body below a heading, on one page; `path` holds the headings above it, outermost first."""
-
-    start: int
-    end: int
-    path: tuple[str, ...] = ()
-    page: int | None = None
-
-
-_How = Literal["block", "prose", "line", "piece"]
+_Path = tuple[str, ...]
+_Budgets = dict[_Path, int]
+"""By heading path: tokens that are left for the text below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,10 +169,23 @@ class _Unit:
     start: int
     end: int
     section: int
-    budget: int
-    how: _How
+    path: _Path
+    how: How
     size: int = 0
     rule: bool = False
+    columns: str = ""
+    """Of a table and its rows: the names of its columns."""
+    rows: int = 0
+    """Where the first row of the table begins."""
+
+    @property
+    def path_of_rows(self) -> _Path:
+        return (*self.path, self.columns) if self.columns else self.path
+
+    @property
+    def label_path(self) -> _Path:
+        """The headings of a chunk that this unit opens: with the columns, where the table's head is in another."""
+        return self.path if self.how == "block" or self.start < self.rows else self.path_of_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,110 +193,43 @@ class _Pack:
     """Units of one section, in order, that make a chunk."""
 
     units: list[_Unit]
-    label: str
-    label_tokens: int
     page: int | None
+    labels: dict[_Path, tuple[str, int]]
+
+    @property
+    def label(self) -> str:
+        return self.labels[self.units[0].label_path][0]
 
     @property
     def at_most(self) -> int:
-        return self.label_tokens + sum(unit.size + _JOINT_TOKENS for unit in self.units)
+        return self.labels[self.units[0].label_path][1] + sum(unit.size + _JOINT_TOKENS for unit in self.units)
 
     def embedded(self, text: str) -> str:
         body = text[self.units[0].start : self.units[-1].end]
         return f"{self.label}\n{body}" if self.label else body
 
 
-def _sections(parsed: Parsed) -> Iterator[_Section]:
-    text = parsed.text
-    is_markdown = parsed.media_type == markdown.MEDIA_TYPE
-    body = markdown.front_matter_end(text) if is_markdown else 0
-    headings = {heading.start: heading for heading in parsed.headings}
-    cuts = {body, len(text), *headings}
-    for page in parsed.pages:
-        cuts |= {page.start, page.end}
-    ordered = sorted(cut for cut in cuts if cut >= body)
-    starts = [page.start for page in parsed.pages]
-    path: list[tuple[int, str]] = []
-    for start, end in zip(ordered, [*ordered[1:], len(text)], strict=True):
-        first = start
-        if heading := headings.get(start):
-            while path and path[-1][0] >= heading.level:
-                path.pop()
-            path.append((heading.level, heading.title))
-            first = min(end, markdown.heading_end(text, start) if is_markdown else _line_end(text, start))
-        number = bisect_right(starts, start) - 1
-        on_page = number >= 0 and end <= parsed.pages[number].end
-        if text[first:end].strip():
-            yield _Section(
-                start=first,
-                end=end,
-                path=tuple(title for _, title in path),
-                page=parsed.pages[number].page if on_page else None,
-            )
-
-
-def _line_end(text: str, start: int) -> int:
-    end = text.find("\n", start)
-    return len(text) if end < 0 else end
-
-
-def _paragraphs(text: str, section: _Section, blocks: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, _How]]:
-    """The blocks of a section and the paragraphs between them, in order, without outer whitespace."""
-    position = section.start
-    first = bisect_right(blocks, section.start, key=lambda block: block[1])
-    for block in blocks[first:]:
-        if block[0] >= section.end:
-            break
-        start, end = max(block[0], position), min(block[1], section.end)
-        yield from _prose(text, position, start)
-        yield from _whole_lines(text, [(start, end)], "block")
-        position = end
-    yield from _prose(text, position, section.end)
-
-
-def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int, _How]]:
-    for span in _between(_BLANK_LINE, text, start, end):
-        first, last = trim(text, span)
-        if first < last:
-            yield first, last, "prose"
-
-
-def _between(pattern: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    for match in pattern.finditer(text, start, end):
-        yield start, match.start()
-        start = match.end()
-    yield start, end
-
-
-def _whole_lines(text: str, spans: Sequence[tuple[int, int]], how: _How) -> Iterator[tuple[int, int, _How]]:
-    """Spans without empty lines around them; unlike `trim`, it leaves the first line its indentation."""
-    for span in spans:
-        first, last = trim(text, span)
-        if first < last:
-            yield max(span[0], text.rfind("\n", span[0], first) + 1), last, how
-
-
-def _cut(text: str, unit: _Unit, splitter: Splitter) -> list[_Unit]:
+def _cut(text: str, unit: _Unit, splitter: Splitter, budget: int) -> list[_Unit]:
     """Cut what is too long: a block by lines, prose at line ends that end something, lines by sentences."""
     spans: list[tuple[int, int]] = [(unit.start, unit.end)]
-    how: _How = "line"
+    how: How = "line"
     if unit.how == "block":
-        lines = _between(re.compile("\n"), text, unit.start, unit.end)
-        spans = [(start, end) for start, end, _ in _whole_lines(text, list(lines), "line")]
+        lines = between(re.compile("\n"), text, unit.start, unit.end)
+        spans = [(start, end) for start, end, _ in whole_lines(text, list(lines), "line")]
     elif unit.how == "prose":
-        spans = [trim(text, span) for span in _between(_SOFT_END, text, unit.start, unit.end)]
+        spans = [trim(text, span) for span in between(_SOFT_END, text, unit.start, unit.end)]
     if len(spans) < 2 and unit.how != "piece":
-        spans = list(_between(GAP, text, unit.start, unit.end))
+        spans = list(between(GAP, text, unit.start, unit.end))
     if len(spans) < 2 and unit.how != "piece":
         how = "piece"
-        spans = splitter.split(text, (unit.start, unit.end), unit.budget, unit.size)
+        spans = splitter.split(text, (unit.start, unit.end), budget, unit.size)
     if len(spans) < 2:
         how = "piece"
         spans = halve(text, (unit.start, unit.end))
     return [replace(unit, start=start, end=end, how=how) for start, end in spans if start < end]
 
 
-def _greedy(text: str, units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+def _greedy(text: str, units: Sequence[_Unit], budgets: _Budgets) -> Iterator[list[_Unit]]:
     """Fill chunks in order, within sections. Rules neither open nor close a chunk.
 
     A chunk that is half full also ends before a unit whose own content says so. Without that, one row put into a long
@@ -298,8 +241,11 @@ def _greedy(text: str, units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
     for unit in units:
         if group:
             gap = surcharge(unit.start - group[-1].end)
-            full = unit.section != group[0].section or size + gap + unit.size > unit.budget
-            if full or (size * 2 >= unit.budget and _is_anchor(text, unit)):
+            label = group[0].label_path
+            # What follows the last rows of a table does not stand under its columns.
+            apart = unit.section != group[0].section or (label != group[0].path and unit.label_path != label)
+            full = apart or size + gap + unit.size > budgets[label]
+            if full or (size * 2 >= budgets[label] and _is_anchor(text, unit)):
                 yield _without_last_rules(group)
                 group, size = [], 0
             else:

@@ -37,7 +37,9 @@ class Settings(BaseSettings):
 
     embedder: str = Field(DEFAULT_EMBEDDER, description="packaged model, or a sentence-transformers name or path")
     generator: str = Field("extractive", description="extractive | transformers:MODEL | openai:URL#MODEL")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of document embedding on CPU")
+    precision: Literal["auto", "float32", "bfloat16", "openvino"] = Field(
+        "auto", description="engine and precision of document embedding: auto measures once and remembers"
+    )
 
     chunk_tokens: int = Field(200, ge=32, le=2048, description="tokens of a chunk at most, heading path included")
     max_upload_mb: int = Field(250, ge=1, description="largest file that is taken, in MiB")
@@ -61,6 +63,7 @@ class Settings(BaseSettings):
     threads: int = Field(2, ge=1, le=64, description="worker threads of an embedded node")
     lease_seconds: int = Field(30, ge=2, description="how long a silent owner keeps a job, publish or flip")
     tick_seconds: float = Field(10.0, gt=0, description="how often beat looks for due schedules and dead jobs")
+    watch_roots: str = Field("", description="folders below which folders may be watched, joined by :")
     job_attempts: int = Field(3, ge=1, description="attempts before a job that keeps dying is set aside")
 
     @cached_property

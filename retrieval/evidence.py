@@ -184,6 +184,7 @@ def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Not
     notes: list[_Note] = []
     for mark, passage in enumerate(passages, 1):
         heading, header, before = "", "", frozenset[str]()
+        columns = passage.heading.rpartition(" › ")[2]
         found = units(passage.text)
         for place, unit in enumerate(found):
             start, end = trim(passage.text, unit.start, unit.end)
@@ -195,6 +196,8 @@ def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Not
             kind = unit.kind
             if kind != "row":
                 header = ""
+            elif place == 0 and " | " in columns:
+                header = columns  # the passage begins in the middle of a table
             elif not header and found[place + 1 : place + 2] and found[place + 1].kind == "row":
                 header, kind = text, "heading"
             near = before | frozenset(words.stems(f"{heading} {header}"))

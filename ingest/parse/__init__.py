@@ -7,14 +7,42 @@ not know where the bytes came from, nor about documents, versions or chunks.
 
 from __future__ import annotations
 
-from ingest.parse.detect import SUPPORTED, Kind, detect
+from importlib import import_module
+
+from ingest.parse.detect import Kind, detect
+from ingest.parse.limits import DEFAULT, Limits
+from ingest.parse.refusal import SUPPORTED
 from kernel.errors import FileRefused
 from kernel.types import Parsed
 
-MAX_BYTES = 250 * 2**20
+# Kind of file: the module whose `read` reads it, and what people call it.
+_READERS: dict[Kind, tuple[str, str]] = {
+    "markdown": ("markdown", "Markdown"),
+    "rst": ("rst", "reStructuredText"),
+    "html": ("html", "HTML"),
+    "xml": ("xml", "XML"),
+    "json": ("json", "JSON"),
+    "jsonl": ("json", "JSON lines"),
+    "csv": ("csv", "a table of values (CSV)"),
+    "ipynb": ("notebook", "a Jupyter notebook"),
+    "source": ("source", "program source"),
+    "plain": ("plain", "plain text"),
+    "eml": ("eml", "a mail message"),
+    "rtf": ("rtf", "rich text (RTF)"),
+    "pdf": ("pdf", "PDF"),
+    "docx": ("docx", "a Word document"),
+    "pptx": ("pptx", "a PowerPoint presentation"),
+    "xlsx": ("sheet", "an Excel workbook"),
+    "xls": ("sheet", "an Excel workbook"),
+    "ods": ("sheet", "an OpenDocument spreadsheet"),
+    "odt": ("odt", "an OpenDocument text"),
+    "epub": ("epub", "an EPUB book"),
+    "msg": ("msg", "an Outlook message"),
+    "image": ("image", "an image"),
+}
 
 
-def parse(content: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> Parsed:
+def parse(content: bytes, name: str, limits: Limits = DEFAULT) -> Parsed:
     """Read `content` into text, headings, pages and blocks.
 
     The text holds no NUL, no carriage return and no lone surrogate; headings, pages and blocks lie within it,
@@ -23,63 +51,27 @@ def parse(content: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> Parsed:
     Args:
         content: the whole file.
         name: its file name, with or without a path; used for messages, for the title of last resort, and to
-            tell Markdown, HTML and plain text apart.
-        max_bytes: refuse anything larger.
+            tell kinds of text apart.
+        limits: what the file may cost. Time and memory are the business of whoever runs this.
 
     Raises:
-        FileRefused: `too_large`, `empty_file`, `binary_content`, `unsupported_type`, `undecodable_text`,
-            `no_text`, `encrypted_pdf`, `encrypted_docx`, or `broken_<type>` for a file that its parser could
-            not read.
+        FileRefused: `limit_<limit>`, `empty_file`, `binary_content`, `unsupported_type`, `undecodable_text`,
+            `no_text`, `ocr_missing`, `ocr_failed`, `unsafe_xml`, `encrypted_<type>`, or `broken_<type>` for a file
+            that its parser could not read.
     """
-    if len(content) > max_bytes:
-        raise FileRefused(
-            f"{name!r} has {len(content):,} bytes; the limit is {max_bytes:,}",
-            hint="Split the file, or raise the limit.",
-            code="too_large",
-        )
+    limits.check_size(name, len(content))
     kind = detect(content, name)
+    module, words = _READERS[kind]
     try:
-        return _read(kind, content, name)
+        # Readers are imported when first needed: each brings its own library, and most commands need none of them.
+        parsed: Parsed = import_module(f"ingest.parse.{module}").read(content, name, limits)
     except FileRefused:
         raise
     except Exception as exc:
         raise FileRefused(
-            f"{name!r} could not be read as {_WORDS[kind]}: {type(exc).__name__}: {str(exc)[:200]}",
+            f"{name!r} could not be read as {words}: {type(exc).__name__}: {str(exc)[:200]}",
             hint=f"Open it in its own program, save it again and retry. {SUPPORTED}",
             code=f"broken_{kind}",
         ) from exc
-
-
-_WORDS: dict[Kind, str] = {
-    "markdown": "Markdown",
-    "html": "HTML",
-    "plain": "plain text",
-    "pdf": "PDF",
-    "docx": "a Word document",
-}
-
-
-def _read(kind: Kind, content: bytes, name: str) -> Parsed:
-    # Parsers are imported when first needed: each brings its own library, and most commands need none of
-    # them.
-    match kind:
-        case "markdown":
-            from ingest.parse import markdown
-
-            return markdown.read(content, name)
-        case "html":
-            from ingest.parse import html
-
-            return html.read(content, name)
-        case "pdf":
-            from ingest.parse import pdf
-
-            return pdf.read(content, name)
-        case "docx":
-            from ingest.parse import docx
-
-            return docx.read(content, name)
-        case "plain":
-            from ingest.parse import plain
-
-            return plain.read(content, name)
+    limits.check(name, "max_text_mb", len(parsed.text) / 1e6, "million characters of text")
+    return parsed

@@ -1,20 +1,22 @@
 """Word: paragraphs, lists and tables of the body in document order, headings by style or outline level.
 
 The XML is walked rather than python-docx's paragraphs, because those skip what stands in content controls,
-tracked insertions and text boxes. Deleted and hidden text, tables of contents, headers, footers and notes are
-left out.
+tracked insertions and text boxes. Footnotes and endnotes follow their paragraph. Deleted and hidden text, tables of
+contents, headers, footers and comments are left out.
 """
 
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from ingest.parse.compose import Composer
-from ingest.parse.detect import plausible_title, stem
+from ingest.parse.container import refuse_bomb, xml_root
+from ingest.parse.limits import DEFAULT, Limits
+from ingest.parse.refusal import damaged, wordless
+from ingest.parse.titles import plausible_title, stem
 from kernel.errors import FileRefused
 from kernel.types import Parsed
 
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from docx.document import Document
 
 MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-MAX_UNPACKED_BYTES = 500 * 2**20
-MAX_RATIO = 200
-_RATIO_COUNTS_FROM_BYTES = 16 * 2**20  # small parts of a Word file may well compress that far
+
+_ALSO_WORD = (
+    "application/vnd.ms-word.document.macroEnabled.main+xml",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.template.main+xml",
+    "application/vnd.ms-word.template.macroEnabledTemplate.main+xml",
+)
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -32,67 +37,64 @@ _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _P, _TBL, _SDT, _TXBX = f"{_W}p", f"{_W}tbl", f"{_W}sdt", f"{_W}txbxContent"
 _GONE = frozenset({f"{_W}del", f"{_W}moveFrom", f"{_MC}Fallback", f"{_W}pPr", f"{_W}rPr", f"{_W}sdtPr"})
 _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+_FORMULAS = {  # fractions, powers and indices would otherwise run into one word
+    f"{_M}f": "{0}/{1}",
+    f"{_M}sSup": "{0}^{1}",
+    f"{_M}sSub": "{0}_{1}",
+    f"{_M}sSubSup": "{0}_{1}^{2}",
+    f"{_M}rad": "√{1}",
+}
 _HEADING_STYLE = re.compile(r"heading ([1-9])$", re.IGNORECASE)
 
 
-def read(content: bytes, name: str) -> Parsed:
+_NOTE_REFERENCES = {f"{_W}footnoteReference": "footnotes", f"{_W}endnoteReference": "endnotes"}
+_NOTES = {f"{_W}footnote", f"{_W}endnote"}
+
+
+def read(content: bytes, name: str, limits: Limits = DEFAULT) -> Parsed:
     """The body's text; its title is the first heading of level 1, else the core title, else the stem.
 
     Raises:
-        FileRefused: `broken_docx`, `too_large` for a file that unpacks to too much, or `no_text`.
+        FileRefused: `broken_docx`, a limit of what it unpacks to, or `no_text`.
     """
-    _refuse_bomb(content, name)
-    import docx
-
     try:
-        document = docx.Document(BytesIO(content))
-        reader = _Reader(document)
+        refuse_bomb(content, name, limits)
+        document = _opened(content)
+        reader = _Reader(document, Composer(name, limits))
         reader.walk(document.element.body)
         core_title = plausible_title(document.core_properties.title)
+    except FileRefused:
+        raise
     except Exception as exc:
-        raise FileRefused(
-            f"{name!r} is a damaged Word document: {type(exc).__name__}: {str(exc)[:200]}",
-            hint="Open it in Word or LibreOffice, save it again as .docx and retry.",
-            code="broken_docx",
-        ) from exc
+        raise damaged(name, "Word document", f"{type(exc).__name__}: {exc}", "broken_docx") from exc
     composer = reader.composer
-    parsed = composer.finish(title=composer.first_title or core_title or stem(name), media_type=MEDIA_TYPE)
-    if not parsed.text:
-        raise FileRefused(
-            f"{name!r} has no text in its body",
-            hint="If its pages are images, run OCR first.",
-            code="no_text",
-        )
-    return parsed
+    if composer.is_empty:
+        raise wordless(name, "If its pages are images, run OCR first.")
+    if any(reltype.endswith("/image") for reltype in (rel.reltype for rel in document.part.rels.values())):
+        composer.note("Pictures were left out.")
+    return composer.finish(title=composer.first_title or core_title or stem(name), media_type=MEDIA_TYPE)
 
 
-def _refuse_bomb(content: bytes, name: str) -> None:
-    """Judge by the archive's directory: zipfile never unpacks more of a member than is declared there."""
-    with zipfile.ZipFile(BytesIO(content)) as archive:
-        members = archive.infolist()
-    unpacked = sum(member.file_size for member in members)
-    tight = next(
-        (
-            member
-            for member in members
-            if member.file_size > _RATIO_COUNTS_FROM_BYTES
-            and member.file_size > MAX_RATIO * max(member.compress_size, 1)
-        ),
-        None,
-    )
-    if unpacked > MAX_UNPACKED_BYTES or tight:
-        raise FileRefused(
-            f"{name!r} unpacks to {unpacked:,} bytes from {len(content):,}",
-            hint=f"At most {MAX_UNPACKED_BYTES:,} bytes are unpacked, large parts at most {MAX_RATIO} to 1. "
-            "If the document is genuine, save it without embedded media.",
-            code="too_large",
-        )
+def _opened(content: bytes) -> Document:
+    """The document; python-docx's own `Document()` takes no templates and none with macros."""
+    from docx.opc.constants import CONTENT_TYPE as CT
+    from docx.opc.part import PartFactory
+    from docx.package import Package
+    from docx.parts.document import DocumentPart
+
+    for content_type in _ALSO_WORD:
+        PartFactory.part_type_for.setdefault(content_type, DocumentPart)
+    part = Package.open(BytesIO(content)).main_document_part
+    if part.content_type not in (CT.WML_DOCUMENT_MAIN, *_ALSO_WORD):
+        raise ValueError(f"its main part is of type {part.content_type!r}")
+    return part.document
 
 
 class _Reader:
-    def __init__(self, document: Document) -> None:
-        self.composer = Composer()
+    def __init__(self, document: Document, composer: Composer) -> None:
+        self.composer = composer
         self._styles = _Styles(document)
+        self._notes = dict(_notes(document))
 
     def walk(self, container: Any) -> None:
         """Write the blocks of a body, content control or text box, in order."""
@@ -119,6 +121,11 @@ class _Reader:
             self.composer.paragraph(text)
         for box in _boxes(paragraph):
             self.walk(box)
+        for element in _seen(paragraph):
+            if kind := _NOTE_REFERENCES.get(element.tag):
+                number = element.get(f"{_W}id") or ""
+                if words := self._notes.pop((kind, number), ""):
+                    self.composer.paragraph(f"Note {number}: {words}")
 
     def _table(self, table: Any) -> None:
         rows = [_cells(row) for row in _rows(table)]
@@ -129,6 +136,16 @@ class _Reader:
             for cell in row:
                 if cell is not None:
                     self.walk(cell)
+
+
+def _notes(document: Document) -> Iterator[tuple[tuple[str, str], str]]:
+    """The words of each footnote and endnote, by its kind and id."""
+    for relation in document.part.rels.values():
+        kind = relation.reltype.rpartition("/")[2]
+        if kind in _NOTE_REFERENCES.values() and not relation.is_external:
+            for note in xml_root(relation.target_part.blob):
+                if note.tag in _NOTES:
+                    yield (kind, note.get(f"{_W}id") or ""), " ".join(_text(p).strip() for p in note.iter(_P)).strip()
 
 
 class _Styles:
@@ -185,7 +202,8 @@ def _seen(element: Any) -> Iterator[Any]:
         if child.tag == f"{_W}r" and _is_hidden(child):
             continue
         yield child
-        yield from _seen(child)
+        if child.tag not in _FORMULAS:
+            yield from _seen(child)
 
 
 def _is_hidden(run: Any) -> bool:
@@ -198,9 +216,16 @@ def _text(paragraph: Any) -> str:
     for element in _seen(paragraph):
         if element.tag in (f"{_W}t", f"{_M}t"):
             pieces.append(element.text or "")
+        elif form := _FORMULAS.get(element.tag):
+            parts = [_text(part) for part in element if isinstance(part.tag, str) and not part.tag.endswith("Pr")]
+            pieces.append(form.format(*(part if _is_simple(part) else f"({part})" for part in [*parts, "", "", ""])))
         elif sign := _SIGNS.get(element.tag):
             pieces.append(sign)
     return "".join(pieces)
+
+
+def _is_simple(part: str) -> bool:
+    return part.replace(".", "").isalnum() or not part
 
 
 def _boxes(paragraph: Any) -> Iterator[Any]:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ingest.parse.compose import Composer, one_line
-from ingest.parse.detect import decode, plausible_title, stem
+from ingest.parse.compose import Composer
+from ingest.parse.encoding import declared_in_xml, decode_noting
+from ingest.parse.limits import DEFAULT, Limits
+from ingest.parse.titles import one_line, plausible_title, stem
 from kernel.errors import FileRefused
 from kernel.types import Parsed
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "text/html"
 
 _DECLARED = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
-_XML_DECLARED = re.compile(rb"<\?xml[^>]{0,100}encoding\s*=\s*[\"']([\w.:-]{1,40})", re.IGNORECASE)
 _XML_OPENING = re.compile(r"\s*<\?xml.*?\?>", re.DOTALL)
 _UNSEEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _UNSEEN = re.compile(
@@ -38,18 +39,21 @@ _BREAK = "\0"  # stands for <br> until spaces are collapsed; a decoded text hold
 _CELL_CHARS = 1000
 
 
-def read(content: bytes, name: str) -> Parsed:
+def read(content: bytes, name: str, limits: Limits = DEFAULT) -> Parsed:
     """The visible text. The title is the first `<h1>`, else `<title>`, else the file's stem.
 
     Raises:
-        FileRefused: `undecodable_text`, or `no_text` for a page that shows no words by itself.
+        FileRefused: `undecodable_text`, `limit_max_text_mb`, or `no_text` for a page that shows no words by itself.
     """
-    soup = _soup(content, name)
+    head = content[:4096]
+    meta = _DECLARED.search(head)
+    text, notes = decode_noting(content, name, meta[1].decode("ascii", "ignore") if meta else declared_in_xml(head))
+    soup = _soup(text)
     page_title = plausible_title(soup.title.get_text()) if soup.title else None
-    _remove_unseen(soup)
-    reader = _Reader()
-    reader.walk(soup)
-    composer = reader.composer
+    composer = Composer(name, limits)
+    for note in notes:
+        composer.note(note)
+    _write(soup, composer)
     parsed = composer.finish(title=composer.first_title or page_title or stem(name), media_type=MEDIA_TYPE)
     if not parsed.text:
         raise FileRefused(
@@ -60,12 +64,21 @@ def read(content: bytes, name: str) -> Parsed:
     return parsed
 
 
-def _soup(content: bytes, name: str) -> BeautifulSoup:
+def fragment(source: str, name: str, limits: Limits = DEFAULT) -> Parsed:
+    """The visible text of a piece of HTML inside another file, empty if it shows none. `name` is that file's."""
+    composer = Composer(name, limits)
+    _write(_soup(source), composer)
+    return composer.finish(title="", media_type=MEDIA_TYPE)
+
+
+def _write(soup: BeautifulSoup, composer: Composer) -> None:
+    _remove_unseen(soup)
+    _Reader(composer).walk(soup)
+
+
+def _soup(text: str) -> BeautifulSoup:
     from bs4 import BeautifulSoup
 
-    head = content[:4096]
-    declared = _DECLARED.search(head) or _XML_DECLARED.search(head)
-    text = decode(content, name, declared[1].decode("ascii", "ignore") if declared else None)
     # Without the XML declaration, and inside an element, Beautiful Soup does not warn that this may be XML or
     # a path.
     return BeautifulSoup(f"<html>{_XML_OPENING.sub('', text, count=1)}", "lxml")
@@ -99,8 +112,8 @@ def _is_unseen(tag: Tag) -> bool:
 class _Reader:
     """Walks the tree without recursion, since pages nest deeper than Python's stack allows."""
 
-    def __init__(self) -> None:
-        self.composer = Composer()
+    def __init__(self, composer: Composer) -> None:
+        self.composer = composer
         self._inline: list[str] = []
         self._depth = -1  # of lists
         self._bullet = False
@@ -187,13 +200,28 @@ def _data_rows(table: Tag) -> list[list[str]]:
     if table.find(["table", "pre", *_HEADINGS]):
         return []
     rows = []
+    covered: dict[int, int] = {}  # by column: rows that a cell above still reaches down to
     for row in table.find_all("tr"):
         cells: list[str] = []
         for cell in row.find_all(["td", "th"], recursive=False):
             text = _inline_text(cell)
             if len(text) > _CELL_CHARS:
                 return []
-            span = str(cell.get("colspan") or "1")
-            cells += [text, *[""] * (min(int(span), 100) - 1 if span.isdecimal() else 0)]
+            _skip_covered(cells, covered)
+            width, height = _span(cell, "colspan"), _span(cell, "rowspan")
+            covered |= {len(cells) + n: height - 1 for n in range(width) if height > 1}
+            cells += [text, *[""] * (width - 1)]
+        _skip_covered(cells, covered)
         rows.append(cells)
     return rows if max(map(len, rows), default=0) > 1 else []
+
+
+def _skip_covered(cells: list[str], covered: dict[int, int]) -> None:
+    while covered.get(len(cells), 0) > 0:
+        covered[len(cells)] -= 1
+        cells.append("")
+
+
+def _span(cell: Tag, attribute: str) -> int:
+    value = str(cell.get(attribute) or "1")
+    return min(max(int(value), 1), 100) if value.isdecimal() else 1

@@ -12,8 +12,9 @@ from functools import cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from ingest.parse.compose import MAX_HEADING_CHARS, one_line
-from ingest.parse.detect import decode, stem
+from ingest.parse.encoding import decode_noting
+from ingest.parse.limits import DEFAULT, Limits
+from ingest.parse.titles import MAX_HEADING_CHARS, one_line, stem
 from kernel.types import Heading, Parsed
 
 if TYPE_CHECKING:
@@ -29,15 +30,16 @@ _ATX = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-+)[ \t]*")
 
 
-def read(content: bytes, name: str) -> Parsed:
+def read(content: bytes, name: str, limits: Limits = DEFAULT) -> Parsed:
     """The decoded source with its headings and blocks.
 
     The title is the front matter's, else the first heading of level 1, else the file's stem.
 
     Raises:
-        FileRefused: `undecodable_text` or `binary_content`.
+        FileRefused: `undecodable_text`, `binary_content` or `limit_max_text_mb`.
     """
-    text = decode(content, name)
+    text, notes = decode_noting(content, name)
+    limits.check(name, "max_text_mb", len(text) / 1e6, "million characters")
     skipped = front_matter_end(text)
     tokens = _markdown_it().parse(text[skipped:])
     lines = list(accumulate((len(line) + 1 for line in text[skipped:].split("\n")), initial=skipped))
@@ -49,6 +51,7 @@ def read(content: bytes, name: str) -> Parsed:
         media_type=MEDIA_TYPE,
         headings=headings,
         blocks=tuple(_blocks(tokens, lines, len(text))),
+        notes=notes,
     )
 
 

@@ -1,34 +1,34 @@
 """Plain text: the file as it is written, without structure.
 
-Files that are made of lines (tables as CSV, data, logs, programs) are one block, so that they are cut between
-lines.
+Logs and other files that are made of lines are one block, so that they are cut between lines.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePath
 
-from ingest.parse.detect import decode, stem
+from ingest.parse.encoding import decode_noting
+from ingest.parse.limits import DEFAULT, Limits
+from ingest.parse.titles import stem
 from kernel.types import Parsed
 
-_LINES = re.compile(
-    r"\.(csv|tsv|jsonl?|ndjson|ipynb|log|xml|svg|ya?ml|toml|ini|cfg|conf|env|sql|css|pyi?|jsx?|tsx?|java|kt|c|h|cc"
-    r"|cpp|hpp|cs|go|rs|rb|php|sh|bash|ps1|r|scala|swift|lua|pl)"
-)
+MEDIA_TYPE = "text/plain"
+
+_LINES = frozenset({".log", ".srt", ".vtt"})
 
 
-def read(content: bytes, name: str) -> Parsed:
+def read(content: bytes, name: str, limits: Limits = DEFAULT) -> Parsed:
     """The decoded text. The title is the file's stem.
 
     Raises:
-        FileRefused: `undecodable_text` or `binary_content`.
+        FileRefused: `undecodable_text`, `binary_content` or `limit_max_text_mb`.
     """
-    text = decode(content, name)
-    lines = _LINES.fullmatch(PurePath(name).suffix.lower()) is not None
+    text, notes = decode_noting(content, name)
+    limits.check(name, "max_text_mb", len(text) / 1e6, "million characters")
     return Parsed(
         text=text,
         title=stem(name),
-        media_type="text/plain",
-        blocks=((0, len(text)),) if lines else (),
+        media_type=MEDIA_TYPE,
+        blocks=((0, len(text)),) if PurePath(name).suffix.lower() in _LINES else (),
+        notes=notes,
     )

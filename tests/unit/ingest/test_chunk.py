@@ -356,3 +356,63 @@ def test_a_piece_that_is_not_in_its_place_is_never_passed_over() -> None:
     for pieces in (["a"], ["b c"], ["a", "c"], ["a", "b c", "d"]):
         with pytest.raises(AssertionError):
             locate("a  b c", (0, 6), pieces)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def test_a_row_in_the_middle_of_a_table_stands_under_the_names_of_its_columns(count: Count) -> None:
+    rows = [f"| name {n} | {n + 20} | city number {n} |" for n in range(80)]
+    table = "| Name | Age | City |\n| --- | --- | --- |\n" + "\n".join(rows)
+    parsed = read(f"# People\n\n{table}\n\nA remark behind the table.\n")
+    chunks = Chunker(count).chunk(parsed)
+    assert_sound(parsed, chunks, count)
+    assert len(chunks) > 4
+    assert chunks[0].heading == "People"
+    assert chunks[0].text.startswith("| Name | Age | City |")
+    assert {chunk.heading for chunk in chunks[1:-1]} == {"People › Name | Age | City"}
+    assert chunks[-1].heading == "People", "what follows the table does not stand under its columns"
+    assert chunks[-1].text == "A remark behind the table."
+
+
+def test_a_table_that_fits_into_one_chunk_keeps_its_plain_heading(count: Count) -> None:
+    parsed = read("# T\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n")
+    assert [chunk.heading for chunk in Chunker(count).chunk(parsed)] == ["T"]
+
+
+def test_the_names_of_many_columns_are_bounded_like_any_heading(count: Count) -> None:
+    columns = [f"column number {n}" for n in range(30)]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * 30]
+    lines += ["| " + " | ".join(str(n * k) for k in range(30)) + " |" for n in range(40)]
+    parsed = read("\n".join(lines))
+    chunks = Chunker(count).chunk(parsed)
+    assert_sound(parsed, chunks, count)
+    assert max(count([chunk.heading for chunk in chunks])) <= 40
+    assert chunks[-1].heading.startswith("column number 0 | column")
+
+
+def test_a_table_without_a_head_gets_none(count: Count) -> None:
+    parsed = read("\n".join(f"{n},{n * 7},{n * 9}" for n in range(400)), "numbers.csv")
+    chunks = Chunker(count).chunk(parsed)
+    assert_sound(parsed, chunks, count)
+    assert {chunk.heading for chunk in chunks} == {""}
+
+
+def test_a_cut_row_keeps_the_names_of_the_columns(count: Count) -> None:
+    parsed = read("| Key | Value |\n| --- | --- |\n| a | " + "many words in one cell " * 200 + "|\n| b | c |\n")
+    chunks = Chunker(count).chunk(parsed)
+    assert_sound(parsed, chunks, count)
+    assert all(chunk.heading == "Key | Value" for chunk in chunks[1:])
+
+
+def test_the_first_line_of_a_definition_stays_in_its_chunk(count: Count) -> None:
+    parsed = read("class A:\n    def f(self, x: int) -> int:\n        return x\n", "a.py")
+    chunks = Chunker(count).chunk(parsed)
+    assert [(c.heading, c.text) for c in chunks] == [
+        ("A", "class A:"),
+        ("A › f", "    def f(self, x: int) -> int:\n        return x"),
+    ]
+
+
+def test_the_tokenizer_is_part_of_the_fingerprint(count: Count) -> None:
+    assert Chunker(count, tokenizer="wordpiece").fingerprint != Chunker(count).fingerprint

@@ -125,9 +125,9 @@ def test_damage_is_refused() -> None:
 def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
     document = docx.Document()
     document.add_paragraph("Text.")
-    bomb = rezipped(saved(document), lambda n, b: b + b" " * 2**25 if n == "word/document.xml" else b)
+    bomb = rezipped(saved(document), lambda n, b: b + b" " * 2**26 if n == "word/document.xml" else b)
     assert len(bomb) < 2**18
-    assert code_of(bomb) == "too_large"
+    assert code_of(bomb) == "limit_max_ratio"
 
 
 def test_external_entities_are_never_resolved() -> None:
@@ -146,3 +146,45 @@ def test_external_entities_are_never_resolved() -> None:
         text = refused.message
     assert "root:" not in text
     assert "expanded" not in text
+
+
+M = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+
+
+def test_fractions_and_powers_do_not_run_into_one_word() -> None:
+    document = docx.Document()
+    document.add_paragraph("So ")._p.append(
+        parse_xml(
+            f"<m:oMath {M}><m:f><m:num><m:r><m:t>a+1</m:t></m:r></m:num><m:den><m:r><m:t>2</m:t></m:r></m:den></m:f>"
+            "<m:sSup><m:e><m:r><m:t>x</m:t></m:r></m:e><m:sup><m:r><m:t>3</m:t></m:r></m:sup></m:sSup></m:oMath>"
+        )
+    )
+    assert read(document).text == "So (a+1)/2x^3"
+
+
+def test_a_document_with_macros_and_a_template_are_read() -> None:
+    document = docx.Document()
+    document.add_paragraph("Text.")
+    plain = b"application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+    for other in (
+        b"application/vnd.ms-word.document.macroEnabled.main+xml",
+        b"application/vnd.openxmlformats-officedocument.wordprocessingml.template.main+xml",
+    ):
+        assert parse(rezipped(saved(document), lambda n, b, new=other: b.replace(plain, new)), "a.docm").text == "Text."
+
+
+def test_a_footnote_follows_its_paragraph() -> None:
+    from docx.opc.packuri import PackURI
+    from docx.opc.part import Part
+
+    document = docx.Document()
+    paragraph = document.add_paragraph("Claim")
+    paragraph._p.append(parse_xml(f'<w:r {W}><w:footnoteReference w:id="2"/></w:r>'))
+    document.add_paragraph("Next.")
+    notes = (
+        f'<w:footnotes {W}><w:footnote w:id="2"><w:p><w:r><w:t>The source.</w:t></w:r></w:p></w:footnote></w:footnotes>'
+    )
+    content_type = "application/vnd.openxmlformats-officedocument.wordprocessingml.footnotes+xml"
+    part = Part(PackURI("/word/footnotes.xml"), content_type, notes.encode(), document.part.package)
+    document.part.relate_to(part, "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes")
+    assert read(document).text == "Claim\n\nNote 2: The source.\n\nNext."

@@ -98,3 +98,8 @@ def test_very_deep_pages_are_read_to_the_end() -> None:
 @pytest.mark.parametrize("source", ["just words", "http://example.com/page", "<?xml version='1.0'?><feed>x</feed>"])
 def test_what_is_hardly_html_is_read_without_a_warning(source: str) -> None:
     assert read(source).text
+
+
+def test_a_cell_that_reaches_down_leaves_its_place_blank() -> None:
+    text = read("<table><tr><th>a<th>b</tr><tr><td rowspan=2>1<td>2</tr><tr><td>3</tr></table>").text
+    assert text == "| a | b |\n| --- | --- |\n| 1 | 2 |\n|  | 3 |"

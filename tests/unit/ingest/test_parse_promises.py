@@ -16,7 +16,8 @@ from ingest.parse import parse
 from kernel.errors import FileRefused
 from kernel.types import Parsed
 
-NAMES = st.sampled_from(["a.md", "a.html", "a.txt", "a.csv", "a.pdf", "a.docx", "a"])
+SUFFIXES = "md html txt csv tsv json jsonl xml rst py c eml ipynb rtf pdf docx pptx xlsx xls ods odt epub msg png"
+NAMES = st.sampled_from(["a", *(f"a.{suffix}" for suffix in SUFFIXES.split())])
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -170,8 +171,89 @@ def test_any_tags_in_any_order_are_read(pieces: list[str]) -> None:
     parse_or_refuse("".join(pieces).encode(), "a.html")
 
 
-@pytest.mark.parametrize(("whole", "name"), [(pdf, "a.pdf"), (word, "a.docx")])
-@settings(quick, max_examples=150)
+@cache
+def slides() -> bytes:
+    from pptx import Presentation
+
+    deck = Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[1])
+    slide.shapes.title.text, slide.placeholders[1].text = "Title", "one\ntwo"
+    buffer = io.BytesIO()
+    deck.save(buffer)
+    return buffer.getvalue()
+
+
+@cache
+def opendocument(kind: str) -> bytes:
+    from odfdo import Document, Header, Paragraph, Table
+
+    document = Document(kind)
+    document.body.clear()
+    table = Table("T")
+    table.set_values([["a", "b"], [1, 2]])
+    for element in (table,) if kind == "spreadsheet" else (Header(1, "Title"), Paragraph("Words."), table):
+        document.body.append(element)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    return buffer.getvalue()
+
+
+STRUCTURED = st.sampled_from(
+    [
+        "{",
+        "}",
+        "[",
+        "]",
+        '"',
+        ",",
+        ":",
+        "1",
+        "<a>",
+        "</a>",
+        "<title>t</title>",
+        "&amp;",
+        "\n",
+        "\n\n",
+        "word ",
+        "def f():",
+        "class A {",
+        "  ",
+        ".. note::",
+        "====",
+        "From: a\n",
+        "Content-Type: multipart/mixed; boundary=b\n",
+        "--b\n",
+        "{\\rtf1 ",
+        "\\par ",
+        "\\'e9",
+        "|",
+        ";",
+        "\t",
+        "#!/bin/sh\n",
+        '{"cells": [',
+        '"nbformat": 4',
+    ]
+)
+
+
+@settings(quick, max_examples=250)
+@given(st.lists(STRUCTURED, min_size=1, max_size=40), NAMES)
+def test_any_pieces_of_any_format_are_read_or_refused(pieces: list[str], name: str) -> None:
+    parse_or_refuse("".join(pieces).encode(), name)
+
+
+@pytest.mark.parametrize(
+    ("whole", "name"),
+    [
+        (pdf, "a.pdf"),
+        (word, "a.docx"),
+        (slides, "a.pptx"),
+        (lambda: opendocument("text"), "a.odt"),
+        (lambda: opendocument("spreadsheet"), "a.ods"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@settings(quick, max_examples=60)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(whole: object, name: str, data: st.DataObject) -> None:
     content = bytearray(whole())  # type: ignore[operator]
