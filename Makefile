@@ -9,7 +9,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
-BENCHMARKS ?= ingest retrieval
+BENCHMARKS ?= ingest growth retrieval
 
 BIN := .venv/bin
 STAMP := .venv/.reprise-stamp

@@ -14,15 +14,22 @@ def folder() -> Path | None:
     return Path(named) if named and Path(named).is_dir() else None
 
 
-def markdown_files(limit: int) -> tuple[str, list[Path]]:
-    """(what they are, Markdown files): real documentation and policies in their versions, or the guide."""
+def distinct_texts(limit: int) -> tuple[str, list[tuple[str, str]]]:
+    """(what they are, (name, Markdown text) pairs), no two of them versions of one another.
+
+    Real documentation, policies and articles, each in its newest version; without evaluation data the guide.
+    """
     data = folder()
-    if data is not None:
-        sets = ("versions_httpx_docs", "versions_basecamp_policies")
-        files = [f for name in sets for f in (data / name).rglob("*.md")]
-        return "real documentation and policies", sorted(files)[:limit]
-    guide = Path(__file__).parent.parent / "docs" / "guide"
-    return "the project's guide", sorted(guide.glob("*.md"))[:limit]
+    if data is None:
+        guide = Path(__file__).parent.parent / "docs" / "guide"
+        return "pages of the project's guide", [(f.name, f.read_text()) for f in sorted(guide.glob("*.md"))][:limit]
+    texts: list[tuple[str, str]] = []
+    for name in ("versions_httpx_docs", "versions_basecamp_policies"):
+        newest = {row["doc"]: row["file"] for row in jsonl(data / name / "versions.jsonl")}  # in order of their dates
+        texts += [(f"{name}/{doc}", (data / name / file).read_text()) for doc, file in sorted(newest.items())]
+    for row in jsonl(data / "tsqa" / "docs.train.jsonl"):
+        texts.append((f"articles/{len(texts)}.md", f"# {row['title']}\n\n" + "\n\n".join(row["paras"])))
+    return "real documentation, policies and articles", texts[:limit]
 
 
 def jsonl(file: Path) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ Texts = list[tuple[str, str]]
 
 
 def _ours(texts: Texts, questions: Texts, home: Path) -> dict[str, dict[str, list[str]]]:
-    from ingest.add import Incoming
+    from ingest.incoming import Incoming
     from kernel.settings import load
     from retrieval.search import Scope
     from ui.wiring import Wired

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from finetune.data import Batch
 from finetune.recipe import RetrieverRecipe
-from kernel.embedder import has_matrix_tiles
+from kernel.precision import has_matrix_tiles
 from retrieval.encoder import (
     WEIGHTS,
     SentenceModel,

@@ -1,30 +1,43 @@
-"""Bytes to published versions: the way every document comes in.
+"""Files to published versions: the way every document comes in.
 
-A batch shares its embedding calls and its flip; a file that is refused never stops the others. The order of a batch is
-kept, and two files of one name in a batch are two versions in that order.
+    reading     other threads, ahead    hash, unchanged?, parse, chunk    one file each
+    staging     one transaction         rows of all files of a batch
+    embedding   one call                what is new in all of them, less what the cache has
+    flip        one epoch               all of them become visible together
+
+A file that is refused never stops the others. The order of files is kept: two of one name are two versions in that
+order. A release (`together`) shares one flip over all its batches.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
-from ingest.chunk import Chunker
-from ingest.library import needed, read_as
+from sqlalchemy import bindparam, select
+
+from ingest.ahead import read_ahead
+from ingest.incoming import Incoming, failure_row, row
+from ingest.layout import chunker_for, layout_of
+from ingest.library import read_as
+from ingest.moved import Moves
 from ingest.parse import parse
-from ingest.publish import PublishHandler, Staged, check_source, live_version, named
+from ingest.parse.limits import Limits
+from ingest.publish import PublishHandler, check_source, live_version
+from ingest.release import Release
 from ingest.tables import Document, Version
+from ingest.vectors import Vectors
+from ingest.wave import Item, Waves, waves
 from kernel.blobs import require_room
-from kernel.database import Database, alone
+from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.errors import DiskFull, RepriseError, TryAgain
-from kernel.ids import digest, fresh, now_ms
-from kernel.index.schema import unborn
+from kernel.ids import digest
 from kernel.jobs import Cancelled
 from kernel.ports import Blobs, Embedder, VectorIndex
 from kernel.settings import Settings
@@ -32,43 +45,28 @@ from kernel.types import ChunkDraft, Parsed, Progress, silent
 
 log = logging.getLogger(__name__)
 
-Status = Literal["published", "unchanged", "refused", "failed"]
-_BATCH_FILES, _BATCH_BYTES = 64, 8 * 2**20
+Read = Callable[[bytes, str], tuple[Parsed, Sequence[ChunkDraft]]]
+"""(content, name) to text and chunks. Raises `FileRefused`."""
 
+_FIRST_FILES, _BATCH_FILES, _BATCH_BYTES = 8, 64, 8 * 2**20
+_ATTEMPTS = 5
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """A file on its way in. `explicit`: a person named the document (`--as`), so another source may continue it."""
-
-    path: str
-    name: str
-    source: str
-    workspace: str
-    content: bytes
-    at: int | None = None
-    explicit: bool = False
-
-
-@dataclass(slots=True)
-class _Item:
-    """One file of a batch and what became of it."""
-
-    file: Incoming
-    blob: str = ""
-    continues: bool = False
-    """An earlier file of the batch has its name, so what is live now is not what it will be compared with."""
-    parsed: Parsed | None = None
-    drafts: tuple[ChunkDraft, ...] = ()
-    staged: Staged | None = None
-    row: dict[str, Any] | None = None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.file.workspace, self.file.name
+_SAME_BYTES = (
+    select(Document.id, Document.source, Version.number, Version.chunks_new + Version.chunks_kept)
+    .join(Version, Version.document == Document.id)
+    .where(Document.workspace == bindparam("workspace"), Document.name == bindparam("name"))
+    .where(Document.state == "live", Version.state == "live", Version.sha256 == bindparam("blob"))
+)
+"""The document of a name, if its live version has these bytes. Put together once: it is asked for every file."""
 
 
 class Ingest:
-    """Publishes files. Safe from several threads."""
+    """Publishes files. Safe from several threads.
+
+    Args:
+        read: how a file becomes text and chunks; without it, here in this process.
+        readers: files read at once.
+    """
 
     def __init__(
         self,
@@ -79,32 +77,72 @@ class Ingest:
         epochs: Epochs,
         publish: PublishHandler,
         settings: Settings,
+        *,
+        read: Read | None = None,
+        readers: int = 1,
     ) -> None:
-        self._db, self._blobs, self._index, self._embedder = db, blobs, index, embedder
-        self._epochs, self._publish, self._settings = epochs, publish, settings
-        self._chunker = Chunker(embedder.count_tokens, min(settings.chunk_tokens, embedder.max_tokens))
+        self._db, self._epochs, self._embedder, self._settings = db, epochs, embedder, settings
+        self._waves = Waves(db, blobs, index, Vectors(db, embedder), epochs, publish)
+        self._moves = Moves()
+        self._read, self._readers = read or self._read_here, readers
         self._turns = [Lock() for _ in range(64)]
-        self.step: Callable[[str], None] = lambda _name: None
 
-    def add(self, files: Iterable[Incoming], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
-        """Publish files; the JSON of `reprise ingest`. Takes them one batch at a time, whatever their number."""
+    @property
+    def step(self) -> Callable[[str], None]:
+        return self._waves.step
+
+    @step.setter
+    def step(self, step: Callable[[str], None]) -> None:
+        self._waves.step = step
+
+    def add(
+        self,
+        files: Iterable[Incoming],
+        progress: Progress = silent,
+        total: int = 0,
+        *,
+        together: bool = False,
+        told: Callable[[Sequence[dict[str, Any]]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Publish files; the JSON of `reprise ingest`. Takes them one batch at a time, whatever their number.
+
+        Args:
+            together: all of them become visible in one epoch, at the end; a name may then come once.
+            told: told the rows of a batch as soon as it is published; nobody is of a release.
+        """
         started = time.perf_counter()
         rows: list[dict[str, Any]] = []
+        release = Release(self._waves, self._epochs) if together else None
 
         def report(stage: str) -> None:
             progress(stage, len(rows), max(total, len(rows)))
 
-        for batch in _batches(files):
-            rows += self._add_batch(batch, report)
-            report("published")
+        with ExitStack() as stack:
+            if release is not None:
+                stack.enter_context(release.held())
+            for batch in self._batches(files):
+                self._add_batch(batch, report, release)
+                became = [item.row or row(item.file, "published") for item in batch]
+                rows += became
+                if told is not None and release is None:
+                    told(became)
+                report("staged" if together else "published")
+            if release is not None:
+                report("publishing")
+                release.flip(rows)
         return {
             "documents": rows,
             "seconds": round(time.perf_counter() - started, 3),
             "epoch": self._epochs.committed(),
         }
 
-    def restore(self, document: Document, version: Version, content: bytes) -> dict[str, Any]:
-        """Publish an older version's bytes again, as a new version."""
+    @property
+    def layout(self) -> str:
+        """What documents are cut by now: the embedder that serves may be another than a moment ago."""
+        return layout_of(chunker_for(self._embedder, self._settings), self._embedder)
+
+    def again(self, document: Document, version: Version, content: bytes, cause: str) -> dict[str, Any]:
+        """Publish the bytes of a version of a document again: to `restore` an old one, or to `rechunk` the live one."""
         file = Incoming(
             path=read_as(document.name, version.media_type, content),
             name=document.name,
@@ -112,284 +150,170 @@ class Ingest:
             workspace=document.workspace,
             content=content,
         )
-        return self._add_batch([file], lambda _stage: None)[0] | {"path": document.name}
+        item = Item(file, of=document.id, cause=cause)
+        _guard(item, self._prepare)
+        self._add_batch([item], lambda _stage: None)
+        return (item.row or row(file, "published")) | {"path": document.name}
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _batches(self, files: Iterable[Incoming]) -> Iterator[list[Item]]:
+        """Files in order, read ahead, as many at a time as share a flip."""
+        in_hand: Counter[tuple[str, str]] = Counter()
+
+        def items() -> Iterator[Item]:
+            for file in files:
+                item = Item(file)
+                item.continues = in_hand[item.key] > 0
+                in_hand[item.key] += 1
+                yield item
+
+        ahead = read_ahead(
+            items(),
+            lambda item: _guard(item, self._prepare),
+            lambda item: len(item.file.content),
+            threads=self._readers,
+            most=_BATCH_FILES,
+            most_weight=_BATCH_BYTES,
+        )
+        batch: list[Item] = []
+        size, enough = 0, _FIRST_FILES  # small batches first: embedding begins early, and so does seeing something
+        for item in ahead:
+            batch.append(item)
+            size += len(item.file.content)
+            if len(batch) >= enough or size >= _BATCH_BYTES:
+                yield batch
+                in_hand -= Counter(item.key for item in batch)
+                batch, size, enough = [], 0, min(2 * enough, _BATCH_FILES)
+        if batch:
+            yield batch
+
+    def _prepare(self, item: Item) -> None:
+        """Everything that needs no lock: hash, unchanged check, parse, chunk, bytes on disk."""
+        file = item.file
+        item.blob = digest(file.content)
+        if item.cause != "rechunk" and not item.continues:
+            item.row = self._unchanged(file, item.blob) or self._moved(file, item.blob)
+        if item.row is None:
+            item.layout = self.layout
+            item.parsed, drafts = self._read(file.content, file.path)
+            item.drafts = tuple(drafts)
+            self._waves.store(item)
+
+    def _read_here(self, content: bytes, name: str) -> tuple[Parsed, Sequence[ChunkDraft]]:
+        parsed = parse(content, name, Limits.of(self._settings))
+        return parsed, chunker_for(self._embedder, self._settings).chunk(parsed)
+
+    def _unchanged(self, file: Incoming, blob: str) -> dict[str, Any] | None:
+        with self._db.read() as session:
+            asked = {"workspace": file.workspace, "name": file.name, "blob": blob}
+            found = session.execute(_SAME_BYTES, asked).first()
+        if found is None:
+            return None
+        document, source, number, chunks = found
+        check_source(file, source)
+        return row(file, "unchanged", document, number, kept=chunks)
+
+    def _moved(self, file: Incoming, blob: str) -> dict[str, Any] | None:
+        """A file that only has another name than when it came in last."""
+        if file.root is None:
+            return None
+        with self._db.read() as session:  # most files are new: asking first spares them a transaction
+            if not session.scalar(
+                select(Version.number).where(Version.sha256 == blob, Version.state == "live").limit(1)
+            ):
+                return None
+        with self._db.write() as session:
+            document = self._moves.follow(session, file, blob)
+            live = live_version(session, document.id) if document else None
+            if document is None or live is None:
+                return None
+            found = row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
+            return found | {"notes": ["moved or renamed: the document keeps its history"]}
 
     # --- a batch ---------------------------------------------------------------------------------
 
-    def _add_batch(self, files: Sequence[Incoming], progress: Callable[[str], None]) -> list[dict[str, Any]]:
-        items = [_Item(file) for file in files]
-        progress("parsing")
-        taken: set[tuple[str, str]] = set()
-        for item in items:
-            item.continues = item.key in taken
-            taken.add(item.key)
-            self._guard(item, self._prepare)
-        for wave in _waves([item for item in items if item.row is None]):
-            with self._turn(wave):
-                progress("embedding")
-                self._publish_wave(wave, progress)
+    def _add_batch(
+        self, items: Sequence[Item], progress: Callable[[str], None], release: Release | None = None
+    ) -> None:
+        waiting = [item for item in items if item.row is None]
+        try:
+            require_room(self._settings.home, self._settings.min_free_mb)
+        except DiskFull as error:
+            for item in waiting:
+                item.row = failure_row(item.file, error)
+            waiting = []
+        if release is not None:
+            release.stage(waiting, progress)
+        else:
+            for wave in waves(waiting):
+                with self._turn(wave):
+                    self._publish_wave(wave, progress)
         for item in items:
             if item.row is not None and item.row["status"] in ("refused", "failed"):
-                self._drop_unused(item)
-        return [item.row for item in items if item.row is not None]
+                self._waves.drop_unused(item)
+            item.parsed, item.drafts = None, ()
 
     @contextmanager
-    def _turn(self, items: Sequence[_Item]) -> Iterator[None]:
+    def _turn(self, items: Sequence[Item]) -> Iterator[None]:
         """Publishes of one document run one after another here; between processes the flip lock decides."""
         with ExitStack() as stack:
             for number in sorted({hash(item.key) % len(self._turns) for item in items}):
                 stack.enter_context(self._turns[number])
             yield
 
-    def _prepare(self, item: _Item) -> None:
-        """Everything that needs no lock: hash, unchanged check, blob, parse, chunk."""
-        file = item.file
-        require_room(self._settings.home, self._settings.min_free_mb)
-        item.blob = digest(file.content)
-        unchanged = None if item.continues else self._unchanged(file, item.blob)
-        if unchanged is not None:
-            item.row = unchanged
-            return
-        item.parsed = parse(file.content, file.path, max_bytes=self._settings.max_upload_mb * 2**20)
-        item.drafts = tuple(self._chunker.chunk(item.parsed))
-
-    def _unchanged(self, file: Incoming, blob: str) -> dict[str, Any] | None:
-        with self._db.read() as session:
-            document = named(session, file.workspace, file.name)
-            live = live_version(session, document.id) if document else None
-            if document is None or live is None or live.sha256 != blob:
-                return None
-            check_source(document, file.source, file.explicit)
-            return _row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
-
-    def _publish_wave(self, items: Sequence[_Item], progress: Callable[[str], None]) -> None:
+    def _publish_wave(self, items: Sequence[Item], progress: Callable[[str], None]) -> None:
         """Publish items of different documents in one flip; one by one when that one is lost to a race."""
-        live = [item for item in items if self._guard(item, self._stage) and item.row is None]
         try:
-            self._show(live, progress)
+            live = self._waves.stage(items)
+        except RepriseError as error:
+            for item in items:
+                item.row = failure_row(item.file, error)
+            return
+        try:
+            self._waves.show(live, progress)
         except (RepriseError, Cancelled) as error:
             for item in live:
-                self._forget(item)
+                self._waves.forget(item)
             if isinstance(error, Cancelled):
                 raise
             if len(live) == 1 and not isinstance(error, TryAgain):
-                live[0].row = _failure(live[0].file, error)
+                live[0].row = failure_row(live[0].file, error)
                 return
             for item in live:
-                self._guard(item, self._publish_alone)
+                _guard(item, self._publish_alone)
             return
         except BaseException:
             for item in live:
-                self._forget(item)
+                self._waves.forget(item)
             raise
         for item in live:
-            self._report(item)
+            self._waves.report(item)
 
-    def _publish_alone(self, item: _Item, attempts: int = 5) -> None:
-        for attempt in range(attempts):
-            self._stage(item)
-            if item.row is not None:
+    def _publish_alone(self, item: Item) -> None:
+        for attempt in range(_ATTEMPTS):
+            if not self._waves.stage([item]):
                 return
             try:
-                self._show([item], lambda _stage: None)
+                self._waves.show([item], lambda _stage: None)
             except TryAgain:
-                self._forget(item)
-                if attempt == attempts - 1:
+                self._waves.forget(item)
+                if attempt == _ATTEMPTS - 1:
                     raise
                 continue
             except BaseException:
-                self._forget(item)
+                self._waves.forget(item)
                 raise
-            self._report(item)
+            self._waves.report(item)
             return
 
-    def _stage(self, item: _Item) -> None:
-        """Step 1."""
-        file, parsed = item.file, item.parsed
-        assert parsed is not None
-        self.step("before stage")
-        text = parsed.text.encode()
-        self._blobs.put(file.content)
-        text_key = self._blobs.put(text)
-        with self._db.write() as session:
-            alone(session, "library")
-            document = named(session, file.workspace, file.name)
-            if document is None:
-                document = Document(
-                    id=fresh("doc"),
-                    workspace=file.workspace,
-                    name=file.name,
-                    title=parsed.title,
-                    source=file.source,
-                    state="live",
-                    created=now_ms(),
-                    updated=now_ms(),
-                    receipt=None,
-                )
-                session.add(document)
-                session.flush()
-            check_source(document, file.source, file.explicit)
-            live = live_version(session, document.id)
-            if live is not None and live.sha256 == item.blob:
-                item.row = _row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
-                return
-            item.staged = self._publish.stage(
-                session,
-                document,
-                parsed,
-                item.drafts,
-                blob=item.blob,
-                text_key=text_key,
-                size=len(file.content),
-                chunker=self._chunker.fingerprint,
-                valid_from=file.at,
-            )
-            # Again, now that a row names them: a delete of their last other user may have run since the first put.
-            self._blobs.put(file.content)
-            self._blobs.put(text)
-        self.step("staged")
 
-    def _show(self, items: Sequence[_Item], progress: Callable[[str], None]) -> None:
-        """Steps 2 to 5."""
-        changes = [item.staged.change for item in items if item.staged]
-        with self._epochs.keeping(changes):
-            self._insert(items)
-            progress("publishing")
-            if changes:
-                self._epochs.flip(changes)
-
-    def _insert(self, items: Sequence[_Item]) -> None:
-        """Step 2: embed what is new in all of them together, insert document by document."""
-        fresh_ones = [(item, i) for item in items if item.staged for i in item.staged.diff.new]
-        changes = [item.staged.change for item in items if item.staged]
-
-        def alive(_done: int) -> None:
-            for change in changes:
-                self._epochs.renew(change)
-
-        vectors = self._embedder.embed_documents([item.drafts[i].embedded_text for item, i in fresh_ones], alive)
-        points: dict[str, list[Any]] = {}
-        for (item, i), vector in zip(fresh_ones, vectors, strict=True):
-            assert item.staged is not None
-            point = unborn(
-                item.staged.diff.points[i],
-                vector.tolist(),
-                item.drafts[i].embedded_text,
-                item.staged.valid_from,
-                kind="chunk",
-                ws=item.file.workspace,
-                doc=item.staged.document,
-            )
-            points.setdefault(item.staged.document, []).append(point)
-        for some in points.values():
-            self._index.insert(some)
-            self.step("inserted")
-
-    # --- outcomes --------------------------------------------------------------------------------
-
-    def _guard(self, item: _Item, work: Callable[[_Item], None]) -> bool:
-        """Run a step of one file; what goes wrong becomes its row. False if it did."""
-        try:
-            work(item)
-        except RepriseError as error:
-            item.row = _failure(item.file, error)
-        except Exception as error:
-            log.exception("ingesting %r failed", item.file.path)
-            item.row = _failure(item.file, RepriseError(f"{type(error).__name__}: {error}", code="internal"))
-        else:
-            return True
-        return False
-
-    def _forget(self, item: _Item) -> None:
-        if item.staged is None:
-            return
-        diff = item.staged.diff
-        try:
-            self._epochs.abandon(item.staged.change, [diff.points[i] for i in diff.new])
-        except RepriseError:  # a full disk, say; it is swept when its lease has expired
-            log.exception("sweeping what is left of %r", item.file.path)
-        item.staged = None
-
-    def _report(self, item: _Item) -> None:
-        staged = item.staged
-        assert staged is not None
-        diff = staged.diff
-        item.row = _row(
-            item.file,
-            "published",
-            staged.document,
-            staged.version,
-            new=len(diff.new),
-            kept=len(staged.drafts) - len(diff.new),
-            retired=len(diff.retired),
-        )
-
-    def _drop_unused(self, item: _Item) -> None:
-        """A file that did not become a version leaves no bytes behind, unless a job has yet to read them."""
-        keys = {item.blob, digest(item.parsed.text) if item.parsed else ""} - {""}
-        with suppress(DiskFull), self._db.write() as session:  # a write: nobody stages a version of them meanwhile
-            alone(session, "library")
-            for key in keys:
-                if not needed(session, key):
-                    self._blobs.delete(key)
-
-
-def _row(
-    file: Incoming,
-    status: Status,
-    document: str | None,
-    version: int | None,
-    *,
-    new: int = 0,
-    kept: int = 0,
-    retired: int = 0,
-) -> dict[str, Any]:
-    return {
-        "path": file.path,
-        "name": file.name,
-        "document": document,
-        "version": version,
-        "status": status,
-        "chunks_total": new + kept,
-        "chunks_new": new,
-        "chunks_kept": kept,
-        "chunks_retired": retired,
-        "error": None,
-    }
-
-
-def _failure(file: Incoming, error: RepriseError) -> dict[str, Any]:
-    status: Status = "refused" if error.status < 500 else "failed"
-    return _row(file, status, None, None) | {"error": error.as_json()}
-
-
-def failure(path: str, error: RepriseError) -> dict[str, Any]:
-    """The row of a file that could not even be read."""
-    return _failure(Incoming(path=path, name=path, source=path, workspace="", content=b""), error)
-
-
-def _batches(files: Iterable[Incoming]) -> Iterable[list[Incoming]]:
-    batch: list[Incoming] = []
-    size = 0
-    for file in files:
-        batch.append(file)
-        size += len(file.content)
-        if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _waves(items: Sequence[_Item]) -> Iterable[list[_Item]]:
-    """Items of one document must not share a flip: the later one's diff is against the earlier one."""
-    rest = list(items)
-    while rest:
-        seen: set[tuple[str, str]] = set()
-        wave: list[_Item] = []
-        later: list[_Item] = []
-        for item in rest:
-            (later if item.key in seen else wave).append(item)
-            seen.add(item.key)
-        yield wave
-        rest = later
+def _guard(item: Item, work: Callable[[Item], None]) -> None:
+    """Run a step of one file; what goes wrong becomes its row."""
+    try:
+        work(item)
+    except RepriseError as error:
+        item.row = failure_row(item.file, error)
+    except Exception as error:
+        log.exception("ingesting %r failed", item.file.path)
+        item.row = failure_row(item.file, RepriseError(f"{type(error).__name__}: {error}", code="internal"))

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from ingest.incoming import Incoming
 from ingest.tables import Chunk, Document, Position, Version
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import Conflict, TryAgain, UserError
@@ -43,6 +44,8 @@ class Diff:
     """Ordinals whose points are new."""
     retired: tuple[str, ...]
     """Points of the live version that the new one does not show."""
+    digests: tuple[str, ...]
+    """Of each chunk's embedded text, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,6 @@ class Staged:
     document: str
     version: int
     diff: Diff
-    drafts: tuple[ChunkDraft, ...]
     valid_from: int
 
 
@@ -77,16 +79,19 @@ def difference(
     standing: dict[str, deque[str]] = defaultdict(deque)
     for point, fingerprint in live:
         standing[fingerprint].append(point)
+    digests = tuple(chunk_digest(draft) for draft in drafts)
     points, new = [], []
-    for draft in drafts:
-        same = standing[chunk_digest(draft)]
+    for draft, fingerprint in zip(drafts, digests, strict=True):
+        same = standing[fingerprint]
         if same:
             points.append(same.popleft())
         else:
             points.append(derived("chunk", document, version, chunker, attempt, draft.ordinal))
             new.append(draft.ordinal)
     kept = set(points)
-    return Diff(points=tuple(points), new=tuple(new), retired=tuple(p for p, _ in live if p not in kept))
+    return Diff(
+        points=tuple(points), new=tuple(new), retired=tuple(p for p, _ in live if p not in kept), digests=digests
+    )
 
 
 class PublishHandler:
@@ -104,19 +109,21 @@ class PublishHandler:
         document: Document,
         parsed: Parsed,
         drafts: Sequence[ChunkDraft],
+        live: Version | None,
         *,
         blob: str,
-        text_key: str,
         size: int,
         chunker: str,
         valid_from: int | None,
+        cause: str,
     ) -> Staged:
         """Step 1: number the version, write its rows as staged, record the change. In the caller's transaction.
+
+        What it refuses, it refuses before it has written anything.
 
         Raises:
             UserError: `valid_from` is before the live version's: versions of a document arrive in order of their dates.
         """
-        live = live_version(session, document.id)
         starts = valid_from if valid_from is not None else now_ms()
         if live is not None and starts <= live.valid_from:
             if valid_from is not None:
@@ -127,8 +134,8 @@ class PublishHandler:
                     code="out_of_order",
                 )
             starts = live.valid_from + 1  # a live version dated in the future, or two publishes in one millisecond
-        numbers = select(Version.number).where(Version.document == document.id).order_by(Version.number.desc()).limit(1)
-        number = (session.scalars(numbers).first() or 0) + 1
+        last = session.scalar(select(func.max(Version.number)).where(Version.document == document.id))
+        number = (last or 0) + 1
         diff = difference(live_chunks(session, live), drafts, document.id, number, chunker, fresh("try"))
         session.add(
             Version(
@@ -136,7 +143,7 @@ class PublishHandler:
                 number=number,
                 state="staged",
                 sha256=blob,
-                text_key=text_key,
+                text_key=digest(parsed.text),
                 media_type=parsed.media_type,
                 bytes=size,
                 pages=[{"page": p.page, "start": p.start, "end": p.end} for p in parsed.pages],
@@ -149,26 +156,32 @@ class PublishHandler:
                 chunks_kept=len(drafts) - len(diff.new),
                 chunks_retired=len(diff.retired),
                 created=now_ms(),
+                cause=cause,
+                notes=list(parsed.notes),
             )
         )
         session.flush()
-        session.add_all(
-            Chunk(point=diff.points[i], document=document.id, version=number, digest=chunk_digest(drafts[i]))
+        chunks = [
+            {"point": diff.points[i], "document": document.id, "version": number, "digest": diff.digests[i]}
             for i in diff.new
-        )
-        session.add_all(
-            Position(
-                document=document.id,
-                version=number,
-                ordinal=draft.ordinal,
-                point=point,
-                start=draft.start,
-                end=draft.end,
-                page=draft.page,
-                heading=draft.heading,
-            )
+        ]
+        if chunks:
+            session.execute(insert(Chunk), chunks)
+        positions = [
+            {
+                "document": document.id,
+                "version": number,
+                "ordinal": draft.ordinal,
+                "point": point,
+                "start": draft.start,
+                "end": draft.end,
+                "page": draft.page,
+                "heading": draft.heading,
+            }
             for draft, point in zip(drafts, diff.points, strict=True)
-        )
+        ]
+        if positions:
+            session.execute(insert(Position), positions)
         body: dict[str, Any] = {
             "version": number,
             "base": live.number if live else None,
@@ -182,7 +195,6 @@ class PublishHandler:
             document=document.id,
             version=number,
             diff=diff,
-            drafts=tuple(drafts),
             valid_from=starts,
         )
 
@@ -206,16 +218,14 @@ class PublishHandler:
         return Plan(births=tuple(change.points), deaths=tuple(deaths), notes={"dependents": notes})
 
     def commit(self, session: Session, change: Change, epoch: int, at: int) -> None:
-        key = {"document": change.subject}
-        session.execute(
-            update(Version)
-            .where(Version.document == key["document"], Version.state == "live")
-            .values(state="superseded", died=epoch, valid_until=change.body["from"])
-        )
-        version = session.get_one(Version, (change.subject, change.body["version"]))
-        version.state, version.born = "live", epoch
-        document = session.get_one(Document, change.subject)
-        document.title, document.updated = change.body["title"], at
+        of_document = Version.document == change.subject
+        if change.body["base"] is not None:
+            superseded = {"state": "superseded", "died": epoch, "valid_until": change.body["from"]}
+            session.execute(update(Version).where(of_document, Version.state == "live").values(superseded))
+        ours = (of_document, Version.number == change.body["version"])
+        session.execute(update(Version).where(*ours).values(state="live", born=epoch))
+        titled = {"title": change.body["title"], "updated": at}
+        session.execute(update(Document).where(Document.id == change.subject).values(titled))
         for dependent, notes in zip(self._dependents, change.plan["notes"]["dependents"], strict=True):
             dependent.commit(session, epoch, notes)
 
@@ -235,15 +245,16 @@ def named(session: Session, workspace: str, name: str) -> Document | None:
     return session.scalars(found).first()
 
 
-def check_source(document: Document, source: str, explicit: bool) -> None:
-    """Raises:
-    Conflict: the name is taken by a document from elsewhere, and nobody said that this continues it.
+def check_source(file: Incoming, source: str) -> None:
+    """`source` is where the document of the file's name came from.
+
+    Raises:
+        Conflict: from elsewhere, and nobody said that this file continues it.
     """
-    if document.source != source and not explicit:
+    if source != file.source and not file.explicit:
         raise Conflict(
-            f"{document.name!r} is already the name of a document from {document.source!r}, and this is {source!r}",
-            hint=f"to make it that document's next version give --as {document.name!r}; "
-            "to keep both give it another name",
+            f"{file.name!r} is already the name of a document from {source!r}, and this is {file.source!r}",
+            hint=f"to make it that document's next version give --as {file.name!r}; to keep both give it another name",
             code="name_taken",
         )
 

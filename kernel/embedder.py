@@ -1,20 +1,30 @@
 """The embedder: any sentence-transformers model, and by default all-MiniLM-L6-v2 from a package, with no download.
 
-Document embedding runs in bfloat16 where the CPU has matrix tiles for it, or has it and a short probe measures it
-faster (the cosine to float32 is .9998, so the fingerprint does not name the precision); queries stay in float32.
+Documents are embedded by the engine and in the precision that `kernel.precision` chooses (the cosine to float32 is
+.9998, so the fingerprint does not name it); queries stay in float32.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from kernel.errors import Failed, UserError
-from kernel.ids import digest
+from kernel.precision import (
+    BATCH_TOKENS,
+    Encode,
+    Precision,
+    fastest,
+    has_bfloat16,
+    has_matrix_tiles,
+    has_openvino,
+    openvino_encoder,
+    torch_encoder,
+)
 from kernel.settings import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
@@ -23,8 +33,8 @@ if TYPE_CHECKING:
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors: the weights published as sentence-transformers/all-MiniLM-L6-v2."""
 
-Precision = Literal["auto", "float32", "bfloat16"]
-_BATCH, _SLICE = 32, 128
+_SLICE_TOKENS = 32_000
+"""Tokens after which a long call lets others have the model, and tells how far it is."""
 
 
 def model_path(name: str) -> str:
@@ -53,8 +63,11 @@ def model_path(name: str) -> str:
 class SentenceTransformerEmbedder:
     """The `Embedder` port. Loads on first use; `load()` does it early, in the background. Safe from several threads."""
 
-    def __init__(self, name: str = DEFAULT_EMBEDDER, precision: Precision = "auto") -> None:
-        self.name, self._asked = name, precision
+    def __init__(self, name: str = DEFAULT_EMBEDDER, precision: Precision = "auto", memory: Path | None = None) -> None:
+        """`memory` is a file that remembers which precision was measured fastest."""
+        self.name, self._asked, self._memory = name, precision, memory
+        self.precision: str | None = None
+        """What documents are embedded in, once that is known."""
         self._loading = threading.RLock()
         # A model's tokenizer is not safe from several threads, so each model has its lock. With bfloat16 documents and
         # queries are two models, and a question never waits for a document.
@@ -63,7 +76,7 @@ class SentenceTransformerEmbedder:
     def load(self) -> None:
         """Load and warm up, so that the first question does not wait."""
         self.embed_queries(["warm up"])
-        _ = self._document_model
+        _ = self._documents
 
     @cached_property
     def path(self) -> str:
@@ -81,33 +94,33 @@ class SentenceTransformerEmbedder:
     def fingerprint(self) -> str:
         if self.name == DEFAULT_EMBEDDER:
             return f"{self.name}:{PACKAGED_SHA256[:16]}:384:mean:normalized"
-        import numpy as np
-
-        # A model without a known file is recognised by what it does to a fixed text.
-        probe = np.round(self.embed_documents(["The quick brown fox jumps over the lazy dog."])[0], 3) + 0.0
-        return f"{self.name}:{digest(probe.tobytes())[:16]}:{self.dimension}:normalized"
+        return f"{self.name}:{_weights_digest(self._model)[:16]}:{self.dimension}:normalized"
 
     def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
         import numpy as np
 
         out = np.empty((len(texts), self.dimension), dtype=np.float32)
-        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length waste no padding
-        model = self._document_model
-        lock = self._query_lock if model is self._model else self._document_lock
-        for start in range(0, len(texts), _SLICE):
-            some = by_length[start : start + _SLICE]
+        if not texts:
+            return out
+        encode, lock = self._documents
+        sizes = [min(n, self.max_tokens) + 2 for n in self.count_tokens(texts)]
+        done = since = 0
+        for some in _batches(sizes):
             with lock:
-                out[some] = _encode(model, [texts[i] for i in some])
-            if progress is not None:
-                progress(min(start + _SLICE, len(texts)))
-            if start + _SLICE < len(texts):
-                time.sleep(0.0005)  # a lock let go and taken at once starves who waits for it
+                out[some] = encode([texts[i] for i in some])
+            done += len(some)
+            since += sum(sizes[i] for i in some)
+            if progress is not None and (since >= _SLICE_TOKENS or done == len(texts)):
+                progress(done)
+                since = 0
+            if done < len(texts):
+                time.sleep(0.0002)  # a lock let go and taken at once starves who waits for it
         return out
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
-        model = self._model
+        encode = torch_encoder(self._model)
         with self._query_lock:
-            return _encode(model, list(texts))
+            return encode(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         if not texts:
@@ -144,17 +157,25 @@ class SentenceTransformerEmbedder:
             return self._load()
 
     @cached_property
-    def _document_model(self) -> Any:
+    def _documents(self) -> tuple[Encode, threading.Lock]:
+        """How documents are embedded, and the lock of that model."""
         with self._loading:
-            if self._asked == "float32" or (self._asked == "auto" and not _has_bfloat16()):
-                return self._model
-            import torch
+            full = torch_encoder(self._model)
+            candidates: dict[str, Encode] = {}
+            if self._asked == "bfloat16" or (self._asked == "auto" and has_bfloat16()):
+                import torch
 
-            half = self._load().to(torch.bfloat16)
-            # A processor with matrix tiles is several times faster so; elsewhere it depends, and is measured.
-            if self._asked == "auto" and not has_matrix_tiles() and not _faster(half, self._model):
-                return self._model
-            return half
+                candidates["bfloat16"] = torch_encoder(self._load().to(torch.bfloat16))
+            # A processor with matrix tiles is several times faster in bfloat16; elsewhere it depends.
+            if self._asked == "float32" or (self._asked == "auto" and not has_matrix_tiles()):
+                candidates["float32"] = full
+            if self._asked == "openvino" or (self._asked == "auto" and has_openvino()):
+                candidates["openvino"] = openvino_encoder(self._load())
+            chosen = next(iter(candidates))
+            if len(candidates) > 1:
+                chosen = fastest(candidates, self._memory, self.name)
+            self.precision = chosen
+            return candidates[chosen], self._query_lock if chosen == "float32" else self._document_lock
 
     def _load(self) -> Any:
         from sentence_transformers import SentenceTransformer
@@ -173,44 +194,27 @@ class SentenceTransformerEmbedder:
         return model.eval()
 
 
-def _encode(model: Any, texts: list[str]) -> np.ndarray:
-    import torch
-
-    with torch.inference_mode():
-        vectors = model.encode(
-            texts,
-            batch_size=_BATCH,
-            convert_to_tensor=True,
-            normalize_embeddings=True,
-            show_progress_bar=False,
-        )
-        vectors = torch.nn.functional.normalize(vectors.float(), dim=-1)  # bfloat16 rows are only nearly unit
-    return vectors.numpy()
+def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Indices in batches of like length, which waste no padding, of at most `BATCH_TOKENS` tokens each."""
+    batch: list[int] = []
+    for i in sorted(range(len(sizes)), key=sizes.__getitem__):
+        if batch and (len(batch) + 1) * sizes[i] > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
 
 
-def _faster(half: Any, full: Any) -> bool:
-    """Best of four alternating passes over a typical batch, so that a busy moment hits both alike."""
-    texts = ["a policy applies to all employees who travel for work and ask for their costs back " * 6] * 8
-    best = {id(half): float("inf"), id(full): float("inf")}
-    for _ in range(4):
-        for model in (half, full):
-            started = time.perf_counter()
-            _encode(model, texts)
-            best[id(model)] = min(best[id(model)], time.perf_counter() - started)
-    return best[id(half)] < 0.9 * best[id(full)]
+def _weights_digest(model: Any) -> str:
+    """Of all parameters and buffers by name: the same model on every machine, whatever computes with it."""
+    import hashlib
 
-
-def has_matrix_tiles() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware tiles (AMX)."""
-    import torch
-
-    return bool(torch.cpu.get_capabilities().get("amx_tile"))
-
-
-def _has_bfloat16() -> bool:
-    import torch
-
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

@@ -6,14 +6,15 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
-from kernel import embedder as module
 from kernel.embedder import SentenceTransformerEmbedder, model_path
 from kernel.errors import Failed, UserError
 from kernel.ports import Embedder
+from kernel.precision import fastest, has_bfloat16, has_openvino
 from kernel.settings import DEFAULT_EMBEDDER
 from tests.house import WordEmbedder, minilm
 
@@ -125,11 +126,45 @@ def test_a_tampered_packaged_model_is_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def test_half_precision_points_where_full_precision_does() -> None:
-    if not module._has_bfloat16():
+    if not has_bfloat16():
         pytest.skip("this processor has no bfloat16")
     half = SentenceTransformerEmbedder(precision="bfloat16").embed_documents(TEXTS)
     full = minilm().embed_documents(TEXTS)
     assert (half * full).sum(axis=1).min() > 0.999
+
+
+def test_openvino_points_where_pytorch_does(tiny_folder: Path) -> None:
+    if not has_openvino():
+        pytest.skip("the extra `openvino` is not installed")
+    for name in (DEFAULT_EMBEDDER, str(tiny_folder)):
+        compiled = SentenceTransformerEmbedder(name, "openvino")
+        full = SentenceTransformerEmbedder(name, "float32")
+        texts = [text for text in TEXTS if text]
+        assert (compiled.embed_documents(texts) * full.embed_documents(texts)).sum(axis=1).min() > 0.999
+        assert compiled.fingerprint == full.fingerprint
+
+
+def test_the_fastest_engine_is_measured_once_and_remembered(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def encoder(name: str, seconds: float) -> Callable[..., np.ndarray]:
+        def encode(texts: object) -> np.ndarray:
+            calls.append(name)
+            Event().wait(seconds)
+            return np.zeros((0, 1), dtype=np.float32)
+
+        return encode
+
+    candidates = {"slow": encoder("slow", 0.02), "quick": encoder("quick", 0.0)}
+    memory = tmp_path / "precision.json"
+    assert fastest(candidates, memory, "a model") == "quick"
+    assert {"slow", "quick"} == set(calls)
+    calls.clear()
+    assert fastest(candidates, memory, "a model") == "quick"
+    assert not calls, "it was measured again"
+    memory.write_text("not JSON")
+    assert fastest(candidates, memory, "a model") == "quick"
+    assert calls, "a damaged memory must not stop it from measuring"
 
 
 # --- any other ----------------------------------------------------------------------------------------
