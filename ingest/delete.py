@@ -10,23 +10,26 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from qdrant_client import models
-from sqlalchemy import Text, cast, delete, func, select, update
+from sqlalchemy import Text, cast, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ingest.library import Library, find, needed
 from ingest.publish import Dependent, live_chunks, live_version
-from ingest.tables import Chunk, Document, Position, Version
+from ingest.retention import forget_chunks
+from ingest.tables import Chunk, Document, Embedding, Position, Sketch, Version, WatchItem
 from kernel.audit import record
-from kernel.database import Database, alone
+from kernel.database import Database, affected, alone
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import TryAgain
 from kernel.index.schema import keyword
+from kernel.items import unfinished
 from kernel.ports import Blobs, VectorIndex
-from kernel.tables import Change, Job
+from kernel.tables import Change, Job, JobItem
 
 UNREACHABLE = [
     "backups and exports made earlier",
     "copies that left through answers, downloads or the HTTP API",
+    "uploads of it that are still under way",
 ]
 
 
@@ -127,7 +130,7 @@ class DeleteHandler:
             points = list(session.scalars(chunks))
             versions = list(session.scalars(select(Version).where(Version.document == document)))
             receipt: dict[str, Any] = dict((session.get(Document, document) or Document()).receipt or {})
-        texts = {v.text_key for v in versions}
+        texts = {v.text_key for v in versions} - {""}
         found: dict[str, Any] = {
             "points": len(points),
             "blobs": 0,
@@ -139,12 +142,14 @@ class DeleteHandler:
             for name, what in eraser.erase(document, points).items():
                 found[name] = found.get(name, type(what)()) + what
         self._index.delete(points)
-        keys = sorted(texts | {v.sha256 for v in versions})
+        kept_until_now = [v for v in versions if v.state != "expired" or v.text_key]
+        keys = sorted(texts | {v.sha256 for v in kept_until_now})
         with self._db.write() as session:
             alone(session, "library")
             _redact_jobs(session, document)
+            found |= _forget_sources(session, document)
             session.execute(delete(Position).where(Position.document == document))
-            session.execute(delete(Chunk).where(Chunk.document == document))
+            found["cache_entries"] += forget_chunks(session, points) + _forget_orphans(session)
             session.execute(delete(Version).where(Version.document == document))
             session.execute(delete(Change).where(Change.subject == document, Change.state == "done"))
             for key in keys:
@@ -169,8 +174,9 @@ class DeleteHandler:
 
     def _collect(self) -> None:
         with self._db.read() as session:
-            named = {key for keys in session.execute(select(Version.sha256, Version.text_key)) for key in keys}
-            jobs = " ".join(session.scalars(select(cast(Job.args, Text)).where(Job.state != "done")))
+            kept = select(Version.sha256, Version.text_key).where(Version.state != "expired")
+            named = {key for keys in session.execute(kept) for key in keys}
+            jobs = " ".join(session.scalars(select(cast(Job.args, Text)).where(or_(Job.state != "done", unfinished()))))
         for key in list(self._blobs.keys()):
             if key not in named and key not in jobs:
                 self._blobs.delete(key)
@@ -181,9 +187,27 @@ class DeleteHandler:
         with self._db.read() as session:
             rows = sum(
                 session.scalar(select(func.count()).select_from(table).where(table.document == document)) or 0
-                for table in (Chunk, Position, Version)
+                for table in (Chunk, Position, Version, Sketch, WatchItem)
             )
         return points + rows
+
+
+def _forget_sources(session: Session, document: str) -> dict[str, int]:
+    """What remembers where the document came from, and what it is like. In the caller's transaction; how many of each.
+
+    A watch keeps knowing that it saw the file: with its digest and without a document it is one that a person deleted,
+    and comes back when it changes.
+    """
+    watched = update(WatchItem).where(WatchItem.document == document).values(document=None)
+    return {
+        "sketches": affected(session, delete(Sketch).where(Sketch.document == document)),
+        "watch_items": affected(session, watched),
+    }
+
+
+def _forget_orphans(session: Session) -> int:
+    """Cached vectors of texts that no chunk has: a publish of the document that failed left them."""
+    return affected(session, delete(Embedding).where(Embedding.digest.not_in(select(Chunk.digest))))
 
 
 def _redact_jobs(session: Session, document: str) -> None:
@@ -192,6 +216,8 @@ def _redact_jobs(session: Session, document: str) -> None:
     words = {found.name, found.source, found.title} - {""} if found else set()
     for job in session.scalars(select(Job).where(cast(Job.result, Text).contains(document))):
         job.args, job.result = _without(job.args, words), _without(job.result, words)
+    for item in session.scalars(select(JobItem).where(cast(JobItem.outcome, Text).contains(document))):
+        item.outcome = _without(item.outcome, words)
 
 
 def _without(value: Any, words: set[str]) -> Any:

@@ -1,49 +1,33 @@
-"""Reading the library: documents, versions, texts, positions. It changes nothing."""
+"""Reading the library: documents, versions and their texts. It changes nothing.
+
+What happened is in `ingest.changes`, what differs in `ingest.compare`, what counts when in `ingest.place`; the class
+here opens the database and the blobs for them.
+"""
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
-from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Text, and_, cast, func, or_, select
+from sqlalchemy import Text, cast, func, or_, select
 from sqlalchemy.orm import Session
 
+from ingest import changes, compare
 from ingest.parse.detect import detect
+from ingest.parse.texts import suffix_for
+from ingest.place import PUBLISHED, Placed, counting, pending, place, state
 from ingest.tables import Document, Position, Version
 from kernel.database import Database
 from kernel.errors import Conflict, NotFound
-from kernel.ids import iso
+from kernel.ids import iso, now_ms
+from kernel.items import unfinished
 from kernel.jobs import ACTIVE
 from kernel.ports import Blobs
 from kernel.tables import Job
 from kernel.types import When
 
-_TEXTS = {
-    "text/markdown": ("markdown", ".md"),
-    "text/html": ("html", ".html"),
-    "text/plain": ("plain", ".txt"),
-}
-"""Kinds of text that only a name tells apart."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """Where a chunk stands in the version that is visible."""
-
-    point: str
-    document: str
-    name: str
-    title: str
-    version: int
-    start: int
-    end: int
-    page: int | None
-    heading: str
-    text: str
+__all__ = ["Library", "Placed", "find", "needed", "read_as"]
 
 
 class Library:
@@ -65,18 +49,19 @@ class Library:
             return find(session, doc, workspace)
 
     def documents(self, workspace: str | None = None) -> list[dict[str, Any]]:
-        """Live documents in order of name."""
+        """Live documents in order of name. `live_version` is the one that counts now; None before the first does."""
         with self._db.read() as session:
             live = select(Document).where(Document.state == "live").order_by(Document.workspace, Document.name)
             if workspace is not None:
                 live = live.where(Document.workspace == workspace)
-            rows = []
+            rows, now = [], now_ms()
             for document in session.scalars(live):
                 versions = list(session.scalars(select(Version).where(Version.document == document.id)))
-                published = [v for v in versions if v.state != "staged"]
-                current = next((v for v in published if v.state == "live"), None)
+                published = [v for v in versions if v.state in PUBLISHED]
                 if not published:
                     continue  # its first version is still being published
+                counts = counting(published, now)
+                shown = counts or max(published, key=lambda v: v.number)  # none counts yet: what is going to
                 rows.append(
                     {
                         "document": document.id,
@@ -84,11 +69,12 @@ class Library:
                         "workspace": document.workspace,
                         "title": document.title,
                         "source": document.source,
-                        "live_version": current.number if current else None,
+                        "live_version": counts.number if counts else None,
+                        "pending": any(pending(v, counts) for v in published),
                         "versions": len(published),
-                        "chunks": current.chunks_new + current.chunks_kept if current else 0,
-                        "bytes": current.bytes if current else 0,
-                        "media_type": current.media_type if current else "",
+                        "chunks": shown.chunks_new + shown.chunks_kept,
+                        "bytes": shown.bytes,
+                        "media_type": shown.media_type,
                         "updated": iso(document.updated),
                     }
                 )
@@ -106,55 +92,46 @@ class Library:
     def history(self, doc: str) -> list[dict[str, Any]]:
         """All published versions, newest first."""
         with self._db.read() as session:
-            document = find(session, doc)
-            rows = session.scalars(
-                select(Version)
-                .where(Version.document == document.id, Version.state != "staged")
-                .order_by(Version.number.desc())
-            )
-            return [
-                {
-                    "version": v.number,
-                    "epoch": v.born,
-                    "at": iso(v.valid_from),
-                    "state": v.state,
-                    "sha256": v.sha256,
-                    "chunks_new": v.chunks_new,
-                    "chunks_kept": v.chunks_kept,
-                    "chunks_retired": v.chunks_retired,
-                }
-                for v in rows
-            ]
+            return changes.history(session, find(session, doc).id)
 
     def version(self, doc: str, number: int | None = None) -> tuple[Document, Version]:
-        """A document and one of its published versions; the live one when none is named.
+        """A document and one of its published versions; the one that counts now when none is named.
 
         Raises:
-            NotFound: no such document or version.
+            NotFound: no such document or version; an expired one says when and by which rule it went.
         """
         with self._db.read() as session:
             document = find(session, doc)
-            wanted = select(Version).where(Version.document == document.id, Version.state != "staged")
-            wanted = wanted.where(Version.number == number) if number else wanted.where(Version.state == "live")
-            version = session.scalars(wanted).first()
-            if version is None:
+            mine = select(Version).where(Version.document == document.id, Version.state != "staged")
+            versions = list(session.scalars(mine.order_by(Version.number)))
+            if number is None:
+                found = counting(versions, now_ms())
+                if found is None:
+                    raise _nothing_counts(document, versions)
+            else:
+                found = next((v for v in versions if v.number == number), None)
+            if found is None:
                 raise NotFound(
-                    f"{document.name!r} has no version {number}"
-                    if number
-                    else f"{document.name!r} has no live version",
+                    f"{document.name!r} has no version {number}",
                     hint=f"`reprise history {document.name}` lists its versions",
                 )
-            return document, version
+            if found.state not in PUBLISHED:
+                raise _tombstone(session, document, found.number)
+            return document, found
 
     def text(self, doc: str, number: int | None = None) -> dict[str, Any]:
         """The text that offsets of a version refer to, and its pages."""
         document, version = self.version(doc, number)
+        with self._db.read() as session:
+            others = session.scalars(select(Version).where(Version.document == document.id, Version.state != "staged"))
+            counts = counting(others, now_ms())
         return {
             "document": document.id,
             "name": document.name,
             "title": document.title,
             "version": version.number,
-            "state": version.state,
+            "state": state(version, counts),
+            "pending": pending(version, counts),
             "text": self.text_of(version.text_key),
             "pages": version.pages,
         }
@@ -183,101 +160,48 @@ class Library:
             return sum(self._texts.pop(key, None) is not None for key in keys)
 
     def diff(self, doc: str, a: int, b: int) -> dict[str, list[Any]]:
-        """What changed between two versions, by chunk: added, removed, and changed ones paired by likeness."""
+        """What changed between two versions, by passage and in it by word; the JSON of `reprise diff`."""
         with self._db.read() as session:
             document = find(session, doc)
-        before, after = self._chunk_texts(document.id, a), self._chunk_texts(document.id, b)
-        added: list[str] = []
-        removed: list[str] = []
-        changed: list[dict[str, str]] = []
-        for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
-            if tag == "equal":
-                continue
-            gone, come = list(before[i1:i2]), list(after[j1:j2])
-            for old in list(gone):
-                alike = difflib.get_close_matches(old, come, n=1, cutoff=0.5)
-                if alike:
-                    changed.append({"before": old, "after": alike[0]})
-                    gone.remove(old)
-                    come.remove(alike[0])
-            removed += gone
-            added += come
-        return {"added": added, "removed": removed, "changed": changed}
+        return compare.compare(self._passages(document.id, a), self._passages(document.id, b))
 
-    def changes(self, since: int) -> list[dict[str, Any]]:
-        """What was published or deleted after epoch `since`, oldest first."""
+    def changes(self, since: int = 0, after: int | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """What happened after epoch `since`, or after the row `after`, oldest first; see `ingest.changes.feed`."""
         with self._db.read() as session:
-            rows: list[dict[str, Any]] = []
-            born = select(Version, Document).join(Document, Document.id == Version.document)
-            published = Version.state != "staged"
-            first = select(Version.document, func.min(Version.number)).where(published).group_by(Version.document)
-            firsts = {(document, number) for document, number in session.execute(first)}
-            for version, document in session.execute(born.where(Version.born > since, published)):
-                what = "added" if (version.document, version.number) in firsts else "changed"
-                rows.append(_change(version.born, version.created, document, version.number, what))
-            for document in session.scalars(select(Document).where(Document.state.in_(("deleting", "deleted")))):
-                receipt = document.receipt or {}
-                if receipt.get("epoch", 0) > since:
-                    rows.append(_change(receipt["epoch"], receipt["at"], document, None, "deleted"))
-        return sorted(rows, key=lambda row: (row["epoch"], row["document"]))
+            return changes.feed(session, since, after, limit)
 
     def place(self, points: list[str], when: When) -> dict[str, Placed]:
         """Resolve points to the versions of theirs that are visible at `when`; those that are not are left out."""
         if not points:
             return {}
         with self._db.read() as session:
-            rows = session.execute(
-                select(Position, Version, Document)
-                .join(Version, and_(Version.document == Position.document, Version.number == Position.version))
-                .join(Document, Document.id == Position.document)
-                .where(
-                    Position.point.in_(points),
-                    Document.state == "live",
-                    Version.born <= when.epoch,
-                    Version.valid_from <= when.at,
-                    or_(Version.died > when.epoch, Version.valid_until > when.at),
-                )
-                .order_by(Version.number)
-            ).all()
-        found: dict[str, Placed] = {}
-        for position, version, document in rows:
-            with suppress(NotFound):  # a delete took the text since the rows were read
-                found[position.point] = Placed(
-                    point=position.point,
-                    document=document.id,
-                    name=document.name,
-                    title=document.title,
-                    version=version.number,
-                    start=position.start,
-                    end=position.end,
-                    page=position.page,
-                    heading=position.heading,
-                    text=self.text_of(version.text_key)[position.start : position.end],
-                )
-        return found
+            return place(session, points, when, self.text_of)
 
     def counts(self) -> dict[str, int]:
-        """Documents, versions and visible chunks, for the status pages."""
+        """Documents, versions and chunks of the newest ones, for the status pages."""
         with self._db.read() as session:
-            live = Version.state == "live"
-            return {
-                "documents": session.scalar(select(func.count()).select_from(Document).where(Document.state == "live"))
-                or 0,
-                "versions": session.scalar(select(func.count()).select_from(Version).where(Version.state != "staged"))
-                or 0,
-                "chunks": session.scalar(select(func.sum(Version.chunks_new + Version.chunks_kept)).where(live)) or 0,
-            }
+            documents = select(func.count()).select_from(Document).where(Document.state == "live")
+            versions = select(func.count()).select_from(Version).where(Version.state.in_(PUBLISHED))
+            chunks = select(func.sum(Version.chunks_new + Version.chunks_kept)).where(Version.state == "live")
+            counted = {"documents": documents, "versions": versions, "chunks": chunks}
+            return {name: session.scalar(wanted) or 0 for name, wanted in counted.items()}
 
-    def _chunk_texts(self, document: str, number: int) -> list[str]:
+    def _passages(self, document: str, number: int) -> list[compare.Shown]:
         _, version = self.version(document, number)
         text = self.text_of(version.text_key)
         with self._db.read() as session:
             spans = session.execute(
-                select(Position.start, Position.end)
+                select(Position.start, Position.end, Position.heading)
                 .where(Position.document == document, Position.version == number)
                 .order_by(Position.ordinal)
             )
-            return [text[start:end] for start, end in spans]
+            passages, last = [], 0
+            for start, end, heading in spans:
+                # Where passages overlap, what both show is told with both: it is no great part.
+                space = text[last:start] if last <= start else "\n"
+                passages.append(compare.Shown(text=text[start:end], heading=heading, space=space))
+                last = end
+            return passages
 
 
 def find(session: Session, doc: str, workspace: str | None = None) -> Document:
@@ -303,23 +227,37 @@ def find(session: Session, doc: str, workspace: str | None = None) -> Document:
 
 def read_as(name: str, media_type: str, content: bytes) -> str:
     """A file name under which `content` is read as `media_type`: a person may have given it any name."""
-    kind, suffix = _TEXTS.get(media_type, ("", ""))
-    return name + suffix if kind and detect(content, name) != kind else name
+    found = suffix_for(media_type)
+    return name + found[1] if found and detect(content, name) != found[0] else name
 
 
 def needed(session: Session, blob: str) -> bool:
-    """True while a version is made of the blob, or an accepted job has yet to read it."""
-    versions = select(Version.number).where(or_(Version.sha256 == blob, Version.text_key == blob))
-    jobs = select(Job.id).where(Job.state.in_(ACTIVE), cast(Job.args, Text).contains(blob))
+    """True while a version that is kept is made of the blob, or a job has yet to read it, be it in a retry."""
+    made = or_(Version.sha256 == blob, Version.text_key == blob)
+    versions = select(Version.number).where(made, Version.state != "expired")
+    jobs = select(Job.id).where(or_(Job.state.in_(ACTIVE), unfinished()), cast(Job.args, Text).contains(blob))
     return any(session.execute(named.limit(1)).first() is not None for named in (versions, jobs))
 
 
-def _change(epoch: int, at: int, document: Document, version: int | None, what: str) -> dict[str, Any]:
-    return {
-        "epoch": epoch,
-        "at": iso(at),
-        "document": document.id,
-        "name": document.name,
-        "version": version,
-        "what": what,
-    }
+def _nothing_counts(document: Document, versions: list[Version]) -> NotFound:
+    ahead = [v for v in versions if v.state in PUBLISHED]
+    if not ahead:
+        return NotFound(f"{document.name!r} has no live version", hint="it is still being published; try again")
+    first = ahead[0]
+    return NotFound(
+        f"{document.name!r} has no version that counts yet: its version {first.number} does from "
+        f"{iso(first.valid_from)}",
+        hint=f"name the version to see it before its time: `--version {first.number}`",
+        code="pending",
+    )
+
+
+def _tombstone(session: Session, document: Document, number: int) -> NotFound:
+    """What a citation of an expired version opens."""
+    entry = changes.expiries(session, document.id).get(number)
+    by = f" on {iso(entry.at)} by the rule {entry.detail['policy']!r}" if entry else ""
+    return NotFound(
+        f"version {number} of {document.name!r} expired{by}",
+        hint="its text is gone for good; `reprise history DOC` shows which versions are kept",
+        code="expired",
+    )

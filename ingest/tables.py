@@ -70,7 +70,7 @@ class Chunk(Base):
     document: Mapped[str] = mapped_column(ForeignKey("documents.id"), index=True)
     version: Mapped[int]
     """The version that bore it."""
-    digest: Mapped[str]
+    digest: Mapped[str] = mapped_column(index=True)
     """Of its embedded text: equal digests are equal chunks."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, Integer, MetaData, Text, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, MetaData, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -82,16 +82,17 @@ class Job(Base):
     """The ledger of jobs: the truth about them, whatever the broker did."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_key_state", "key", "state"),)
     id: Mapped[str] = mapped_column(primary_key=True)
     serial: Mapped[int] = mapped_column(index=True)
     kind: Mapped[str]
-    key: Mapped[str | None]
+    keys: Mapped[list[Any]] = mapped_column(server_default="[]")
     queue: Mapped[str]
     args: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(index=True)
     attempt: Mapped[int]
     attempts: Mapped[int]
+    excused: Mapped[int] = mapped_column(server_default="0")
+    """Attempts that do not count: they ended in order, or their death told which item is to blame."""
     cancel: Mapped[int]
     progress: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -99,9 +100,40 @@ class Job(Base):
     enqueued_by: Mapped[str]
     worker: Mapped[str | None]
     heartbeat: Mapped[int | None]
+    delivered: Mapped[int] = mapped_column(server_default="0")
+    """When a sweep last handed it to the broker again."""
     created: Mapped[int]
     started: Mapped[int | None]
     finished: Mapped[int | None]
+
+
+class JobKey(Base):
+    """A key of a job that is queued or running: its place in the line of that key. Ended jobs stand in no line."""
+
+    __tablename__ = "job_keys"
+    __table_args__ = (Index("ix_job_keys_key_serial", "key", "serial"),)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    serial: Mapped[int]
+
+
+class JobItem(Base):
+    """One of the things a job works through: whether it is in work, what became of it, how often a worker died on it.
+
+    A job that ended and left nothing for a retry has none.
+    """
+
+    __tablename__ = "job_items"
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True)
+    work: Mapped[int]
+    """0: not in work. 1: in work with others. 2: in work alone."""
+    deaths: Mapped[int]
+    alone: Mapped[int]
+    """Deaths when nothing else was in work."""
+    again: Mapped[int]
+    """1: a retry of the job takes it up."""
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Lease(Base):

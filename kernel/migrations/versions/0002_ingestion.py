@@ -56,6 +56,27 @@ def upgrade() -> None:
     sa.Column('created', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_watches'))
     )
+    op.create_table('job_items',
+    sa.Column('job', sa.Text(), nullable=False),
+    sa.Column('item', sa.Text(), nullable=False),
+    sa.Column('work', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('deaths', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('alone', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('again', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('outcome', sa.JSON(none_as_null=True), nullable=True),
+    sa.ForeignKeyConstraint(['job'], ['jobs.id'], name=op.f('fk_job_items_job')),
+    sa.PrimaryKeyConstraint('job', 'item', name=op.f('pk_job_items'))
+    )
+    op.create_table('job_keys',
+    sa.Column('job', sa.Text(), nullable=False),
+    sa.Column('key', sa.Text(), nullable=False),
+    sa.Column('serial', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.ForeignKeyConstraint(['job'], ['jobs.id'], name=op.f('fk_job_keys_job')),
+    sa.PrimaryKeyConstraint('job', 'key', name=op.f('pk_job_keys'))
+    )
+    with op.batch_alter_table('job_keys', schema=None) as batch_op:
+        batch_op.create_index('ix_job_keys_key_serial', ['key', 'serial'], unique=False)
+
     op.create_table('watch_items',
     sa.Column('watch', sa.Text(), nullable=False),
     sa.Column('item', sa.Text(), nullable=False),
@@ -69,6 +90,16 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['watch'], ['watches.id'], name=op.f('fk_watch_items_watch')),
     sa.PrimaryKeyConstraint('watch', 'item', name=op.f('pk_watch_items'))
     )
+    with op.batch_alter_table('chunks', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_chunks_digest'), ['digest'], unique=False)
+
+    with op.batch_alter_table('jobs', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('keys', sa.JSON(), server_default='[]', nullable=False))
+        batch_op.add_column(sa.Column('excused', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), server_default='0', nullable=False))
+        batch_op.add_column(sa.Column('delivered', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), server_default='0', nullable=False))
+        batch_op.drop_index(batch_op.f('ix_jobs_key_state'))
+        batch_op.drop_column('key')
+
     with op.batch_alter_table('versions', schema=None) as batch_op:
         batch_op.add_column(sa.Column('cause', sa.Text(), server_default='ingest', nullable=False))
         batch_op.add_column(sa.Column('notes', sa.JSON(), server_default='[]', nullable=False))
