@@ -7,11 +7,12 @@ goes when it is an hour old and somebody opens the folder: nobody writes one blo
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,28 +34,29 @@ class FileBlobs:
                     aside.unlink()
 
     def put(self, content: bytes) -> str:
-        key = digest(content)
-        path = self._path(key)
-        if path.exists():
-            return key
-        aside = path.with_name(f".{key}.{secrets.token_hex(4)}")
-        try:
-            path.parent.mkdir(exist_ok=True)
+        def write(aside: Path) -> None:
             with aside.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            aside.replace(path)
-            _sync(path.parent)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise DiskFull(
-                    f"no room for {len(content):,} bytes in {str(self._folder)!r}",
-                    hint="free some space and try again; nothing was changed",
-                ) from error
-            raise
-        return key
+
+        return self._add(digest(content), len(content), write)
+
+    def put_file(self, path: Path) -> str:
+        with path.open("rb") as file:
+            key, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+            os.fsync(file.fileno())
+
+        def link(aside: Path) -> None:
+            try:
+                os.link(path, aside)
+            except OSError:  # another volume, or one without links: a copy
+                with path.open("rb") as source, aside.open("wb") as file:
+                    shutil.copyfileobj(source, file, 2**20)
+                    file.flush()
+                    os.fsync(file.fileno())
+
+        return self._add(key, size, link)
 
     def get(self, key: str) -> bytes:
         try:
@@ -76,6 +78,27 @@ class FileBlobs:
         for path in self._folder.glob("??/*"):
             if not path.name.startswith("."):
                 yield path.parent.name + path.name
+
+    def _add(self, key: str, size: int, write: Callable[[Path], None]) -> str:
+        """Have `write` make the file of a blob aside, and put it in its place. Nothing to do for one that is there."""
+        path = self._path(key)
+        if path.exists():
+            return key
+        aside = path.with_name(f".{key}.{secrets.token_hex(4)}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write(aside)
+            aside.replace(path)
+            _sync(path.parent)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise DiskFull(
+                    f"no room for {size:,} bytes in {str(self._folder)!r}",
+                    hint="free some space and try again; nothing was changed",
+                ) from error
+            raise
+        return key
 
     def _path(self, key: str) -> Path:
         if len(key) != 64 or not set(key) <= set("0123456789abcdef"):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from qdrant_client import models
 
@@ -57,6 +59,13 @@ class Blobs(Protocol):
 
     def put(self, content: bytes) -> str:
         """Store and return the key. Storing the same bytes again changes nothing. Atomic.
+
+        Raises:
+            DiskFull: there is no room; nothing was stored.
+        """
+
+    def put_file(self, path: Path) -> str:
+        """As `put`, of the bytes of a file that nobody changes any more, whatever its size. The file stays: remove it.
 
         Raises:
             DiskFull: there is no room; nothing was stored.

@@ -92,3 +92,26 @@ def test_what_a_killed_process_left_half_written_is_no_blob_and_goes_in_time(tmp
     assert list(blobs.keys()) == [key]
     assert list(FileBlobs(tmp_path).keys()) == [key]
     assert (old.exists(), new.exists()) == (False, True)  # the new one may still be being written
+
+
+def test_a_file_becomes_a_blob_and_stays_where_it_is(blobs: Blobs, tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    for content in (b"", b"walrus", bytes(range(256)) * 9000):
+        path.write_bytes(content)
+        key = blobs.put_file(path)
+        assert key == hashlib.sha256(content).hexdigest() == blobs.put_file(path) == blobs.put(content)
+        assert blobs.get(key) == path.read_bytes() == content
+        path.unlink()
+        assert blobs.get(key) == content
+
+
+def test_a_file_on_another_volume_becomes_a_blob_too(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(*_given: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr("os.link", elsewhere)
+    path = tmp_path / "upload"
+    path.write_bytes(b"walrus")
+    assert blobs.get(blobs.put_file(path)) == b"walrus"

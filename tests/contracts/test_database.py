@@ -176,7 +176,7 @@ def test_a_lease_has_one_owner_however_many_ask(db: Database) -> None:
 def test_the_order_of_acceptance_has_no_ties(db: Database) -> None:
     ledger = Ledger(db, "me", 30, 3)
     ledger.register("work", lambda _running: {})
-    at_once(lambda _: [ledger.enqueue("work", {}, key="k") for _ in range(3)])
+    at_once(lambda _: [ledger.enqueue("work", {}, keys=["k"]) for _ in range(3)])
     with db.read() as session:
         serials = sorted(session.scalars(select(Job.serial)))
     assert serials == list(range(1, 3 * WORKERS + 1))

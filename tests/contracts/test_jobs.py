@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import ctypes
+import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
 from celery import Celery
-from sqlalchemy import update
+from sqlalchemy import func, insert, select, update
 
 from kernel.celery_app import QUEUES, RUN, beat_scheduler, deliver, make_app
 from kernel.database import Database
-from kernel.errors import NotFound, Refused, TryAgain
+from kernel.errors import Conflict, NotFound, Refused, TryAgain
 from kernel.jobs import Ledger, Running, Work
 from kernel.settings import load
-from kernel.tables import Job
+from kernel.tables import Job, JobItem, JobKey
 
 
 class Died(BaseException):
     """What a worker's end looks like from inside: its code stops, and nobody writes anything down."""
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'reprise.db'}")
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.cluster)])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'reprise.db'}" if sqlite else request.getfixturevalue("fresh_postgres")()
+    opened = Database(url)
     yield opened
     opened.close()
 
@@ -42,8 +48,8 @@ class Desk:
         self.ledger.register("work", self._work, "ingest")
         self.ledger.deliver = lambda job, _queue: self.delivered.append(job)
 
-    def enqueue(self, key: str | None = None, **args: Any) -> str:
-        return self.ledger.enqueue("work", args, key=key)
+    def enqueue(self, *keys: str, **args: Any) -> str:
+        return self.ledger.enqueue("work", args, keys=keys)
 
     def run(self, job: str) -> dict[str, Any]:
         self.ledger.run(job)
@@ -59,7 +65,7 @@ class Desk:
 
     def silence(self, job: str) -> None:
         with self.db.write() as session:
-            session.execute(update(Job).where(Job.id == job).values(heartbeat=0, created=0))
+            session.execute(update(Job).where(Job.id == job).values(heartbeat=0, created=0, delivered=0))
 
     def _work(self, running: Running) -> dict[str, Any]:
         self.ran.append(running.id)
@@ -92,7 +98,8 @@ def test_an_accepted_job_is_in_the_ledger_whatever_the_broker_does(desk: Desk) -
 def test_a_job_runs_to_its_result(desk: Desk) -> None:
     def work(running: Running) -> dict[str, Any]:
         running.progress("reading", 1, 2)
-        assert desk.ledger.get(running.id)["progress"] == {"stage": "reading", "done": 1, "total": 2}
+        progress = desk.ledger.get(running.id)["progress"]
+        assert (progress["stage"], progress["done"], progress["total"]) == ("reading", 1, 2)
         return {"n": running.args["n"] + running.attempt}
 
     desk.work = work
@@ -349,12 +356,15 @@ def test_only_those_whose_turn_has_come_are_delivered_again(desk: Desk) -> None:
     for job in (*jobs, alone):
         desk.silence(job)
     assert desk.ledger.sweep() == [first, alone]
+    assert desk.ledger.sweep() == []  # they are on their way
 
     def work(_running: Running) -> None:
+        desk.silence(alone)
         assert desk.ledger.sweep() == [alone]
 
     desk.work = work
     assert desk.run(first)["state"] == "done"
+    desk.silence(alone)
     assert desk.ledger.sweep() == [second, alone]
 
 
@@ -458,7 +468,7 @@ def test_a_real_worker_runs_each_job_once_and_keeps_the_order_of_its_key(desk: D
         running[key] -= 1
 
     desk.work = work
-    jobs = [desk.ledger.enqueue("work", {"k": str(i % 2)}, key=str(i % 2)) for i in range(12)]
+    jobs = [desk.ledger.enqueue("work", {"k": str(i % 2)}, keys=[str(i % 2)]) for i in range(12)]
     for job in jobs:
         app.send_task(RUN, args=[job], queue="train")  # the broker delivers twice
     assert over.wait(60)
@@ -498,3 +508,364 @@ def test_only_the_beat_that_may_ticks(tmp_path: Path) -> None:
         scheduler.tick()
         assert len(sent) == int(may)
     app.close()
+
+
+# --- keys ---------------------------------------------------------------------------------------------
+
+
+def test_a_job_waits_for_each_of_its_keys(desk: Desk) -> None:
+    a, b, both, c = desk.enqueue("a"), desk.enqueue("b"), desk.enqueue("a", "b"), desk.enqueue("c")
+    for job in (both, c):
+        desk.run(job)
+    assert desk.ran == [c]
+    desk.delivered.clear()
+    desk.run(a)
+    desk.run(both)
+    assert (desk.ran, desk.delivered) == ([c, a], [])  # its other turn has not come
+    desk.run(b)
+    assert desk.delivered == [both]
+    assert desk.run(both)["state"] == "done"
+
+
+def test_one_end_lets_several_go_on_at_once(desk: Desk) -> None:
+    large = desk.enqueue(*(f"document {n}" for n in range(40)))
+    small = [desk.enqueue(f"document {n}") for n in range(40)]
+    second = desk.enqueue("document 3")
+    desk.delivered.clear()
+    desk.run(large)
+    assert desk.delivered == small
+    desk.run(second)
+    assert desk.ran == [large]
+
+
+def test_a_small_job_does_not_wait_behind_a_large_one_of_other_documents(desk: Desk) -> None:
+    def while_it_runs(_running: Running) -> None:
+        desk.work = lambda _running: None
+        assert desk.run(small)["state"] == "done"
+        assert desk.run(same)["state"] == "queued"
+
+    large = desk.enqueue(*(f"document {n}" for n in range(1000)))
+    small, same = desk.enqueue("another document"), desk.enqueue("document 500")
+    desk.work = while_it_runs
+    desk.run(large)
+    assert desk.run(same)["state"] == "done"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_with_any_keys_every_job_runs_and_those_that_share_one_run_apart_in_order(db: Database, seed: int) -> None:
+    """No set of keys makes two jobs wait for each other, and none is overtaken by a younger one of its keys."""
+    dice = random.Random(seed)
+    ledger = Ledger(db, "me", 30, 3)
+    names = [f"k{n}" for n in range(7)]
+    keys: dict[str, set[str]] = {}
+    queue: Queue[str | None] = Queue()
+    busy, guard, over = Counter[str](), threading.Lock(), threading.Event()
+    ran: list[str] = []
+    failed: list[str] = []
+
+    def work(running: Running) -> dict[str, Any]:
+        mine = keys[running.id]
+        with guard:
+            if any(busy[key] for key in mine):
+                failed.append(running.id)
+            busy.update(mine)
+        running.progress("working")
+        with guard:
+            busy.subtract(mine)
+            ran.append(running.id)
+            if len(ran) == len(keys):
+                over.set()
+        return {}
+
+    def worker() -> None:
+        while (job := queue.get()) is not None:
+            ledger.run(job)
+
+    ledger.register("work", work)
+    accepted = [ledger.enqueue("work", {}, keys=dice.sample(names, dice.choice([0, 1, 1, 2, 3, 7]))) for _ in range(40)]
+    with db.read() as session:
+        keys |= {row.id: set(row.keys) for row in session.execute(select(Job.id, Job.keys))}
+    ledger.deliver = lambda job, _queue: queue.put(job)
+    for job in dice.sample(accepted, len(accepted)):  # a broker keeps no order
+        queue.put(job)
+    threads = [threading.Thread(target=worker) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert over.wait(60)
+    for _ in threads:
+        queue.put(None)
+    for thread in threads:
+        thread.join(60)
+    assert not failed
+    assert Counter(ran) == Counter(accepted)
+    for key in names:
+        line = [job for job in accepted if key in keys[job]]
+        assert [job for job in ran if key in keys[job]] == line
+    with db.read() as session:
+        assert session.query(JobKey).count() == 0  # ended jobs stand in no line
+
+
+def test_claims_stay_quick_behind_a_long_queue(db: Database) -> None:
+    desk = Desk(db)
+    with db.write() as session:
+        of = session.execute(select(func.max(Job.serial))).scalar() or 0
+        rows = [{"id": f"job-{n}", "serial": of + n, "keys": ["hot", f"d{n}"]} for n in range(1, 4001)]
+        blank = {"kind": "work", "queue": "ingest", "args": {}, "progress": {}, "enqueued_by": "person", "delivered": 0}
+        blank |= {"state": "queued", "attempt": 0, "attempts": 3, "excused": 0, "cancel": 0, "created": 0}
+        session.execute(insert(Job), [blank | row for row in rows])
+        lines = [{"job": r["id"], "key": key, "serial": r["serial"]} for r in rows for key in r["keys"]]
+        session.execute(insert(JobKey), lines)
+    started = time.perf_counter()
+    for _ in range(5):
+        other = desk.enqueue("another")
+        assert desk.run(other)["state"] == "done"
+        assert desk.run("job-4000")["state"] == "queued"
+    assert time.perf_counter() - started < 5  # a claim that looked at each would take minutes
+    started = time.perf_counter()
+    assert desk.ledger.sweep() == ["job-1"]
+    assert time.perf_counter() - started < 5
+
+
+# --- progress -----------------------------------------------------------------------------------------
+
+
+def test_progress_says_how_fast_and_until_when(desk: Desk) -> None:
+    def work(running: Running) -> None:
+        running.progress("embedding", 0, 4)
+        threading.Event().wait(0.6)  # a rate needs time to pass
+        running.mark(["2"], "handbook.pdf")
+        running.progress("embedding", 2, 4)
+        told = desk.ledger.get(running.id)["progress"]
+        assert told["item"] == "handbook.pdf"
+        assert 0 < told["rate"] < 4
+        assert told["eta_seconds"] == pytest.approx(2 / told["rate"], abs=0.2)
+        assert told["started"].endswith("Z")
+
+    desk.work = work
+    done = desk.run(desk.enqueue())["progress"]
+    assert (done["done"], done["total"], done["eta_seconds"], done["item"]) == (4, 4, 0.0, None)
+
+
+def test_a_job_is_never_at_its_end_before_it_is(desk: Desk) -> None:
+    def work(running: Running) -> None:
+        running.progress("publishing", 4, 4)
+        told = desk.ledger.get(running.id)["progress"]
+        assert told["done"] < told["total"]
+
+    desk.work = work
+    assert desk.run(desk.enqueue())["progress"]["done"] == 4
+
+
+def test_a_look_at_what_runs_is_small_and_tells_what_changed(desk: Desk) -> None:
+    job = desk.enqueue(text="x" * 100_000)
+    before = desk.ledger.glance(job)
+    assert desk.ledger.glance() == before
+    assert len(str(before)) < 1000
+    desk.work = lambda running: running.progress("reading", 1, 2)
+    desk.run(job)
+    assert desk.ledger.glance(job) != before
+    assert desk.ledger.glance() == {}
+
+
+# --- what a worker dies on ----------------------------------------------------------------------------
+
+
+class Files:
+    """Work that goes through items as an ingest does: the innocent together, suspects one at a time."""
+
+    def __init__(self, desk: Desk, deadly: set[str], number: int = 6) -> None:
+        self.deadly, self.items = deadly, [str(n) for n in range(number)]
+        desk.work = self.work
+        desk.ledger.register("work", desk._work, "ingest", lambda outcomes: {"did": sorted(outcomes)})
+
+    def work(self, running: Running) -> dict[str, Any]:
+        became = dict(running.outcomes)
+        blamed = {s.item for s in running.suspects if s.to_blame}
+        running.settle({item: {"ok": False} for item in blamed}, again=blamed)
+        left = [item for item in self.items if item not in became and item not in blamed]
+        suspects = [s.item for s in running.suspects if s.item in left]
+        calm = [item for item in left if item not in suspects]
+        for batch in (calm, *([item] for item in suspects)):
+            if batch:
+                running.mark(batch)
+                if self.deadly & set(batch):
+                    raise Died
+                running.settle({item: {"ok": True} for item in batch})
+        blamed |= {item for item, row in became.items() if not row["ok"]}
+        return {"ok": sorted(set(self.items) - blamed), "blamed": sorted(blamed)}
+
+
+def until_ended(desk: Desk, job: str) -> dict[str, Any]:
+    for _ in range(50):
+        try:
+            state = desk.run(job)["state"]
+        except Died:
+            desk.silence(job)
+            desk.ledger.sweep()
+            state = desk.ledger.get(job)["state"]
+        if state not in ("queued", "running"):
+            break
+    return desk.ledger.get(job)
+
+
+def test_what_kills_its_worker_is_found_and_the_rest_gets_done(desk: Desk) -> None:
+    Files(desk, {"3"})
+    job = until_ended(desk, desk.enqueue())
+    assert (job["state"], job["attempt"]) == ("done", 3)
+    assert job["result"] | {"did": []} == {"ok": ["0", "1", "2", "4", "5"], "blamed": ["3"], "did": []}
+
+
+def test_attempts_that_find_something_out_do_not_count(desk: Desk) -> None:
+    Files(desk, {"1", "2", "4", "5"})
+    job = until_ended(desk, desk.enqueue())
+    assert (job["state"], job["result"]["blamed"]) == ("done", ["1", "2", "4", "5"])
+    assert job["attempt"] == 6  # more than three
+
+
+def test_deaths_are_bounded_whatever_they_tell(desk: Desk) -> None:
+    Files(desk, {str(n) for n in range(40)}, number=40)
+    job = until_ended(desk, desk.enqueue())
+    assert (job["state"], job["error"]["code"], job["attempt"]) == ("failed", "worker_died", 30)
+
+
+def test_a_job_that_is_not_through_says_what_it_did(desk: Desk) -> None:
+    def work(running: Running) -> None:
+        running.settle({"a": {}, "b": {}})
+        assert desk.ledger.get(running.id)["result"] == {"did": ["a", "b"]}  # as it goes
+        desk.ledger.cancel(running.id)
+        running.progress("next")
+
+    Files(desk, set())
+    desk.work = work
+    job = desk.run(desk.enqueue())
+    assert (job["state"], job["result"]) == ("cancelled", {"did": ["a", "b"]})
+
+
+def test_a_retry_takes_up_only_what_did_not_get_done(desk: Desk) -> None:
+    files = Files(desk, {"3"})
+    job = desk.enqueue()
+    until_ended(desk, job)
+    files.deadly.clear()
+    seen: list[tuple[str, ...]] = []
+
+    def work(running: Running) -> dict[str, Any]:
+        seen.append(tuple(sorted(running.outcomes)))
+        assert [s.item for s in running.suspects] == ["3"]  # goes alone, and is not to blame before it is tried
+        assert not running.suspects[0].to_blame
+        return files.work(running)
+
+    desk.work = work
+    assert desk.ledger.retry(job)["state"] == "queued"
+    assert until_ended(desk, job)["result"]["blamed"] == []
+    assert seen == [("0", "1", "2", "4", "5")]
+    with desk.db.read() as session:
+        assert session.query(JobItem).count() == 0
+    assert desk.ledger.retry(job)["state"] == "done"  # nothing is left to do
+
+
+def test_deaths_of_a_worker_with_several_jobs_in_hand_blame_none_of_them_alone(desk: Desk) -> None:
+    Files(desk, set())
+    innocent, guilty = desk.enqueue(), desk.enqueue()
+
+    def both(running: Running) -> None:
+        running.mark([f"of {running.id}"])
+        if running.id == innocent:
+            with pytest.raises(Died):
+                desk.ledger.run(guilty)
+        raise Died
+
+    for _ in range(2):
+        desk.work = both
+        with pytest.raises(Died):
+            desk.ledger.run(innocent)
+        for job in (innocent, guilty):
+            desk.silence(job)
+        desk.ledger.sweep()
+    seen: dict[str, bool] = {}
+    desk.work = lambda running: seen.update({s.item: s.to_blame for s in running.suspects})
+    desk.run(innocent)
+    desk.run(guilty)
+    assert seen == {f"of {innocent}": False, f"of {guilty}": False}
+
+
+def test_a_stop_in_order_hands_jobs_back_and_blames_nothing(db: Database) -> None:
+    desk, other = Desk(db), Desk(db, "other")
+    Files(desk, set())
+    Files(other, set())
+
+    def work(running: Running) -> None:
+        running.mark(["a"])
+        desk.ledger.hand_back()
+        assert desk.ledger.get(running.id)["state"] == "queued"
+        running.progress("too late")
+
+    desk.work = work
+    job = desk.enqueue()
+    desk.run(job)
+    desk.run(job)
+    assert desk.ran == [job]  # it claims nothing any more
+    seen: list[int] = []
+    other.work = lambda running: seen.append(len(running.suspects))
+    assert other.run(job)["state"] == "done"
+    assert seen == [0]
+
+
+def test_an_ended_job_can_be_removed_with_what_was_kept_of_it(desk: Desk) -> None:
+    Files(desk, {"3"})
+    job = desk.enqueue("k")
+    with pytest.raises(Conflict):
+        desk.ledger.remove(job)
+    until_ended(desk, job)
+    assert desk.ledger.remove(job)["job"] == job
+    with pytest.raises(NotFound):
+        desk.ledger.get(job)
+    with desk.db.read() as session:
+        assert session.query(JobItem).count() == session.query(JobKey).count() == 0
+
+
+# --- starved is not dead ------------------------------------------------------------------------------
+
+
+def test_a_step_that_lets_no_other_thread_run_does_not_lose_the_job(db: Database) -> None:
+    """As a native library that holds the interpreter's lock for longer than the lease; onyx#12507."""
+    desk = Desk(db, lease_seconds=0.3)
+    stop, swept = threading.Event(), threading.Event()
+    usleep = ctypes.PyDLL(None).usleep  # the lock is held while it sleeps
+
+    def sweeper() -> None:
+        while not stop.is_set():
+            desk.ledger.sweep()
+            swept.set()
+
+    def work(running: Running) -> dict[str, Any]:
+        swept.wait(30)
+        usleep(1_000_000)
+        for _ in range(20):
+            swept.clear()
+            swept.wait(30)
+        running.progress("alive")
+        return {"attempt": running.attempt}
+
+    desk.work = work
+    thread = threading.Thread(target=sweeper)
+    thread.start()
+    job = desk.run(desk.enqueue())
+    stop.set()
+    thread.join(30)
+    assert (job["state"], job["result"]) == ("done", {"attempt": 1})
+
+
+def test_a_busy_step_keeps_its_lease_in_the_eyes_of_others(db: Database) -> None:
+    """The heart beats in a thread of its own: work that reports nothing and computes all the time lives."""
+    desk, other = Desk(db, lease_seconds=1), Desk(db, "other", lease_seconds=1)
+
+    def work(running: Running) -> dict[str, Any]:
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            sum(range(10_000))
+            if int(time.monotonic() * 10) % 5 == 0:
+                assert other.ledger.sweep() == []
+        return {"attempt": running.attempt}
+
+    desk.work = work
+    assert desk.run(desk.enqueue())["result"] == {"attempt": 1}

@@ -86,16 +86,21 @@ class Connection:
                 code="node_unreachable",
             ) from error
         if response.is_error:
-            try:
-                body = response.json().get("error")
-            except (ValueError, AttributeError):
-                body = None
-            raise as_error(response.status_code, body or {"message": response.text[:300]})
+            raise as_error(response.status_code, body_of(response))
         return response
 
 
 def given(**query: Any) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}
+
+
+def body_of(response: httpx.Response) -> dict[str, Any]:
+    """What a node said was wrong; the beginning of its answer where that is not ours."""
+    try:
+        body = response.json().get("error")
+    except (ValueError, AttributeError):
+        body = None
+    return body or {"message": response.text[:300]}
 
 
 def as_error(status: int, body: dict[str, Any]) -> RepriseError:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 from kernel.types import Progress, silent
-from ui.over_http.connection import Connection, as_error, given
+from ui.over_http.connection import as_error, given
+from ui.over_http.sending import LARGE_BYTES, Sending
 
 _UPLOAD_FILES, _UPLOAD_BYTES = 64, 32 * 2**20
 
 
-class Documents(Connection):
+class Documents(Sending):
     def enqueue_ingest(self, files: Iterable[Any]) -> dict[str, Any]:
         """Upload files (objects with the fields of `ingest.add.Incoming`); the job."""
         batch = list(files)
         first = batch[0]
+        if len(batch) == 1 and len(first.content) > LARGE_BYTES:
+            job: dict[str, Any] = self.job(self._send_in_pieces(first))
+            return job
         form: dict[str, Any] = {"workspace": first.workspace, "source": [f.source for f in batch]}
         form["name"] = [f.name for f in batch]  # a multipart file name cannot say a quotation mark
+        form["root"] = [f.root or "" for f in batch]
         if first.explicit:
             form["as"] = first.name
         if first.at is not None:
@@ -43,8 +48,7 @@ class Documents(Connection):
             if job["state"] != "done":
                 raise as_error(500, job["error"] or {"message": f"the job was {job['state']}", "hint": "try again"})
             published = job["result"]["documents"]
-            for row, file in zip(published, batch, strict=True):
-                row["path"] = file.path  # as the person named it; the node knows only what it was sent
+            _as_named(published, batch)
             rows += published
             epoch = job["result"]["epoch"]
             progress("published", len(rows), total)
@@ -64,6 +68,9 @@ class Documents(Connection):
     def text(self, doc: str, version: int | None = None) -> dict[str, Any]:
         return self._get(f"/v1/documents/{quote(doc)}/text", version=version)
 
+    def section(self, doc: str, start: int, version: int | None = None) -> dict[str, Any]:
+        return self._get(f"/v1/documents/{quote(doc)}/section", start=start, version=version)
+
     def original(self, doc: str, version: int | None = None) -> bytes:
         return self._send("GET", f"/v1/documents/{quote(doc)}/original", params=given(version=version)).content
 
@@ -73,8 +80,19 @@ class Documents(Connection):
     def delete(self, doc: str) -> dict[str, Any]:
         return self._call("DELETE", f"/v1/documents/{quote(doc)}")
 
-    def changes(self, since: int) -> list[dict[str, Any]]:
-        return self._get("/v1/changes", since=since)
+    def changes(self, since: int = 0, *, after: int | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        return self._get("/v1/changes", since=since, after=after, limit=limit)
+
+
+def _as_named(rows: list[dict[str, Any]], batch: Sequence[Any]) -> None:
+    """Give rows the path that the person named; the node knows only what it was sent. An archive has several rows."""
+    if len(rows) == len(batch):
+        paths = [file.path for file in batch]
+    else:
+        by_name = {file.name: file.path for file in batch}
+        paths = [by_name.get(row["name"], row["path"]) for row in rows]
+    for row, path in zip(rows, paths, strict=True):
+        row["path"] = path
 
 
 def _onward(progress: Progress, before: int, total: int, stage: str, done: int, _of: int) -> None:
@@ -91,10 +109,14 @@ def _uploads(files: Iterable[Any]) -> Iterator[list[Any]]:
     size = 0
     for file in files:
         full = len(batch) >= _UPLOAD_FILES or size + len(file.content) > _UPLOAD_BYTES
-        if batch and (full or file.explicit or batch[-1].explicit):
+        if batch and (full or _alone(file) or _alone(batch[-1])):
             yield batch
             batch, size = [], 0
         batch.append(file)
         size += len(file.content)
     if batch:
         yield batch
+
+
+def _alone(file: Any) -> bool:
+    return file.explicit or len(file.content) > LARGE_BYTES

@@ -18,6 +18,9 @@ class Upkeep(Connection):
     def retry_job(self, job: str) -> dict[str, Any]:
         return self._call("POST", f"/v1/jobs/{quote(job)}/retry")
 
+    def remove_job(self, job: str) -> dict[str, Any]:
+        return self._call("DELETE", f"/v1/jobs/{quote(job)}")
+
     def evaluate(self, suite: str, k: int = 10, workspace: str | None = None) -> dict[str, Any]:
         return self._call("POST", "/v1/eval", json={"suite": suite, "k": k, "workspace": workspace})
 
