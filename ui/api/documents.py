@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
 from pydantic import BaseModel
+from starlette.formparsers import MultiPartParser
 
-from ingest.add import Incoming
-from ingest.names import safe_name
+from ingest.incoming import Incoming
+from ingest.names import plain_path, safe_name
 from kernel.errors import FileRefused, UserError
 from kernel.ids import parse_time
-from ui.api.access import Epoch, Node, Number
+from ui.api.access import Epoch, Node, Number, Offset
 
 router = APIRouter(prefix="/v1", tags=["documents"])
+MultiPartParser.spool_max_size = 2**16
+"""How much of each file of an upload is in memory while it arrives; a request has a thousand files at most."""
 
 
 class Restore(BaseModel):
@@ -29,13 +33,15 @@ def upload(
     at: Annotated[str | None, Form(description="ISO 8601 time from which the version counts")] = None,
     source: Annotated[list[str] | None, Form(description="where each file came from; default `upload`")] = None,
     name: Annotated[list[str] | None, Form(description="each document's name; default: its file's name")] = None,
+    root: Annotated[list[str] | None, Form(description="the folder of the node in which each file was found")] = None,
+    together: Annotated[bool, Form(description="all files become visible in one epoch")] = False,
 ) -> dict[str, Any]:
     """Accept files. The answer is a job; its `result` is the JSON of `reprise ingest`."""
     limit = node.settings.max_upload_mb
     if as_name is not None and len(files) != 1:
         raise UserError("`as` names one document", hint="send one file with `as`")
     valid_from = parse_time(at) if at else None
-    incoming = []
+    names = []
     for i, file in enumerate(files):
         told = name[i] if name and i < len(name) else file.filename or ""
         known = safe_name(as_name if as_name is not None else told)
@@ -45,26 +51,23 @@ def upload(
                 hint="split it, or raise REPRISE_MAX_UPLOAD_MB",
                 code="too_large",
             )
-        incoming.append(
-            Incoming(
-                path=_plain_path(file.filename or "") or known,
+        names.append(known)
+
+    def read() -> Iterator[Incoming]:  # one at a time: they may be many, and large
+        for i, (file, known) in enumerate(zip(files, names, strict=True)):
+            yield Incoming(
+                path=plain_path(file.filename or "") or known,
                 name=known,
                 source=source[i] if source and i < len(source) else "upload",
                 workspace=workspace or node.settings.workspace,
                 content=file.file.read(),
                 at=valid_from,
                 explicit=as_name is not None,
+                root=(root[i] or None) if root and i < len(root) else None,
             )
-        )
-    return node.enqueue_ingest(incoming)
+            file.file.close()
 
-
-def _plain_path(told: str) -> str | None:
-    """The file's own name, if it is one: what tells Markdown from HTML when `as` names the document."""
-    try:
-        return safe_name(told)
-    except UserError:
-        return None
+    return node.enqueue_ingest(read(), together=together)
 
 
 @router.get("/documents")
@@ -83,6 +86,12 @@ def history(node: Node, doc: str) -> list[dict[str, Any]]:
 def text(node: Node, doc: str, version: Number | None = None) -> dict[str, Any]:
     """The text that offsets refer to."""
     return node.text(doc, version)
+
+
+@router.get("/documents/{doc:path}/section")
+def section(node: Node, doc: str, start: Offset, version: Number | None = None) -> dict[str, Any]:
+    """The whole section around a hit or a citation that starts at character `start`."""
+    return node.section(doc, start, version)
 
 
 @router.get("/documents/{doc:path}/original")
@@ -117,6 +126,8 @@ def delete(node: Node, doc: str) -> dict[str, Any]:
 
 
 @router.get("/changes")
-def changes(node: Node, since: Epoch = 0) -> list[dict[str, Any]]:
-    """What was published or deleted after an epoch."""
-    return node.changes(since)
+def changes(
+    node: Node, since: Epoch = 0, after: Epoch | None = None, limit: Number | None = None
+) -> list[dict[str, Any]]:
+    """What happened after an epoch or, as `after`, after a row's `seq`: to read on, give the last `seq` you saw."""
+    return node.changes(since, after=after, limit=limit)

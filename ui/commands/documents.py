@@ -30,10 +30,14 @@ def register(app: typer.Typer) -> None:
         at: Annotated[
             str | None, typer.Option("--at", help="ISO time from which the version counts (default: now).")
         ] = None,
+        together: Annotated[
+            bool, typer.Option("--together", help="A release: all files become visible at once, in one epoch.")
+        ] = False,
     ) -> None:
         """Publish files as documents, or as new versions of documents."""
         from ingest import sources
-        from ingest.add import failure
+        from ingest.incoming import failure
+        from ingest.parse.limits import Limits
         from kernel.ids import parse_time
 
         sources.check(paths, as_name)
@@ -44,9 +48,9 @@ def register(app: typer.Typer) -> None:
             as_name=as_name,
             at=parse_time(at) if at else None,
             refused=refused,
-            max_bytes=door.settings.max_upload_mb * 2**20,
+            limits=Limits.of(door.settings),
         )
-        result = door.platform.ingest(files, door.progress())
+        result = door.platform.ingest(files, door.progress(), together=together)
         result["documents"] += [failure(path, error) for path, error in refused]
         door.out(result, _people)
         if any(row["status"] in ("refused", "failed") for row in result["documents"]):
@@ -64,7 +68,7 @@ def register(app: typer.Typer) -> None:
     @command(app)
     def history(door: Door, doc: Doc) -> None:
         """A document's versions, newest first."""
-        columns = ["version", "state", "at", "epoch", "chunks_new", "chunks_kept", "chunks_retired"]
+        columns = ["version", "state", "pending", "at", "cause", "epoch", "chunks_new", "chunks_kept", "chunks_retired"]
         door.out(door.platform.history(doc), lambda rows: table(rows, columns, "No versions."))
 
     @command(app)
@@ -76,10 +80,20 @@ def register(app: typer.Typer) -> None:
     def text(
         door: Door,
         doc: Doc,
-        version: Annotated[int | None, typer.Option(help="A version (default: the live one).")] = None,
+        version: Annotated[int | None, typer.Option(help="A version (default: the one that counts now).")] = None,
     ) -> None:
         """The text that offsets and citations refer to."""
         door.out(door.platform.text(doc, version), lambda found: say(found["text"]))
+
+    @command(app)
+    def section(
+        door: Door,
+        doc: Doc,
+        start: Annotated[int, typer.Argument(help="A character of the text: the `start` of a hit or a citation.")],
+        version: Annotated[int | None, typer.Option(help="A version (default: the one that counts now).")] = None,
+    ) -> None:
+        """The whole section around a hit or a citation."""
+        door.out(door.platform.section(doc, start, version), lambda found: say(found["text"]))
 
     @command(app)
     def restore(door: Door, doc: Doc, version: int) -> None:
@@ -95,10 +109,37 @@ def register(app: typer.Typer) -> None:
         door.out(door.platform.delete(doc), _people_receipt)
 
     @command(app)
-    def changes(door: Door, since: Annotated[int, typer.Option(help="Only what came after this epoch.")] = 0) -> None:
-        """What was published or deleted, oldest first."""
-        columns = ["epoch", "at", "what", "name", "version", "document"]
-        door.out(door.platform.changes(since), lambda rows: table(rows, columns, "No changes."))
+    def changes(
+        door: Door,
+        since: Annotated[int, typer.Option(help="Only what came after this epoch.")] = 0,
+        after: Annotated[int | None, typer.Option(help="Only what came after the row with this `seq`.")] = None,
+        limit: Annotated[int | None, typer.Option(help="About so many rows (default: all).")] = None,
+        follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens, until interrupted.")] = False,
+    ) -> None:
+        """What happened to documents, oldest first."""
+        columns = ["seq", "epoch", "at", "what", "cause", "name", "version", "document"]
+        if follow:
+            _follow(door, since, after)
+            return
+        rows = door.platform.changes(since, after=after, limit=limit)
+        door.out(rows, lambda rows: table(rows, columns, "No changes."))
+
+
+def _follow(door: Door, since: int, after: int | None, every: float = 1.0) -> None:
+    """One line for each thing, JSON under `--json`, until somebody interrupts it."""
+    import json
+    import time
+
+    while True:
+        for row in door.platform.changes(since, after=after):
+            after = row["seq"]
+            version = f"  version {row['version']}" if row["version"] else ""
+            say(
+                json.dumps(row, ensure_ascii=False)
+                if door.as_json
+                else f"{row['at']}  {row['what']}  {row['name']}{version}"
+            )
+        time.sleep(every)
 
 
 def _people(result: dict[str, Any]) -> None:
@@ -116,7 +157,10 @@ def _people(result: dict[str, Any]) -> None:
 
 def _people_diff(found: dict[str, Any]) -> None:
     for pair in found["changed"]:
-        say(f"~ {pair['before']}\n  became\n  {pair['after']}\n")
+        old, new = pair["headings"]
+        say(f"~ {old} → {new}" if old != new else f"~ {new}".rstrip())
+        _say_words(pair["words"])
+        say("")
     for name, sign in (("removed", "-"), ("added", "+")):
         for passage in found[name]:
             say(f"{sign} {passage}\n")
@@ -124,9 +168,36 @@ def _people_diff(found: dict[str, Any]) -> None:
         say("The passages are the same.")
 
 
+def _say_words(words: list[list[str]]) -> None:
+    """A passage with what went and what came in it: in colours on a terminal, else as [-went-]{+came+}."""
+    import sys
+
+    if not sys.stdout.isatty():
+        marks = {"=": "{}", "-": "[-{}-]", "+": "{{+{}+}}"}
+        say("".join(marks[op].format(text) for op, text in words))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    styles = {"=": "", "-": "red strike", "+": "green"}
+    Console(highlight=False, markup=False).print(Text.assemble(*((text, styles[op]) for op, text in words)))
+
+
+_RECEIPT = (
+    "points",
+    "blobs",
+    "examples",
+    "cache_entries",
+    "turns_redacted",
+    "training_rows_redacted",
+    "sketches",
+    "watch_items",
+)
+
+
 def _people_receipt(receipt: dict[str, Any]) -> None:
     say(f"Deleted {receipt['document']}. Left of it in the index and the database: {receipt['remaining']}.")
-    for name in ("points", "blobs", "examples", "cache_entries", "turns_redacted", "training_rows_redacted"):
+    for name in _RECEIPT:
         say(f"  {name.replace('_', ' ')}: {receipt.get(name, 0)}")
     trained = receipt["adapters_trained_on_it"]
     say(f"  adapters trained on it: {', '.join(trained) if trained else 'none'}")

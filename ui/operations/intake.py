@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ingest.archive import expand
 from ingest.incoming import Incoming, failure, row
+from ingest.parse.limits import Limits
 from ingest.publish import live_version, named
 from kernel.errors import Failed, RepriseError, UserError
 from kernel.ids import derived, digest
@@ -26,19 +28,20 @@ _File = tuple[str, Incoming]
 
 
 class Intake(Seat):
-    def enqueue_ingest(self, files: Iterable[Incoming]) -> dict[str, Any]:
+    def enqueue_ingest(self, files: Iterable[Incoming], *, together: bool = False) -> dict[str, Any]:
         """Accept files for a job: their bytes are safe, and the job in the ledger, when this returns.
 
-        One file at a time is in memory, if `files` reads them so.
+        One file at a time is in memory, if `files` reads them so. `together`: they become visible in one epoch.
         """
-        return self.job(self._accept([ticket(file) | {"blob": self.w.blobs.put(file.content)} for file in files]))
+        tickets = [ticket(file) | {"blob": self.w.blobs.put(file.content)} for file in files]
+        return self.job(self._accept(tickets, together=together))
 
-    def _accept(self, tickets: Sequence[dict[str, Any]]) -> str:
+    def _accept(self, tickets: Sequence[dict[str, Any]], *, together: bool = False) -> str:
         """Enqueue files whose bytes are blobs. Their job waits for those before it that concern the same documents."""
         if not tickets:
             raise UserError("no file was sent", hint="send at least one, as multipart field `files`")
         keys = [derived("ingest", of["workspace"], of["name"]) for of in tickets]  # no names: keys outlive documents
-        return self.w.ledger.enqueue("ingest", {"files": list(tickets)}, keys=keys)
+        return self.w.ledger.enqueue("ingest", {"files": list(tickets), "together": together}, keys=keys)
 
     def _ingest_job(self, running: Running) -> dict[str, Any]:
         return _Attempt(self.w, running).run()
@@ -62,6 +65,7 @@ class _Attempt:
         self._w, self._running = wired, running
         self._tickets: list[dict[str, Any]] = running.args["files"]
         self._rows = dict(running.outcomes)
+        self._limits, self._together = Limits.of(wired.settings), bool(running.args.get("together"))
         self._suspects = {suspect.item: suspect for suspect in running.suspects}
 
     def run(self) -> dict[str, Any]:
@@ -69,7 +73,7 @@ class _Attempt:
         for item, suspect in self._suspects.items():
             if suspect.to_blame:
                 self._set_aside(item, suspect.deaths)
-        self._publish(self._beyond_doubt())
+        self._publish(self._left() if self._together else self._beyond_doubt())
         for file in self._left():  # one at a time, so that the next death tells which
             with self._running.by_itself():
                 self._publish([file])
@@ -100,7 +104,16 @@ class _Attempt:
             except RepriseError as error:
                 self._settle({item: failure(of["path"], error) | {"name": of["name"]}})
             else:
-                yield item, Incoming(content=content, **fields)
+                yield from self._opened(item, Incoming(content=content, **fields))
+
+    def _opened(self, item: str, file: Incoming) -> Iterator[_File]:
+        """A file, or the files of an archive: each has a row of its own, and so has what is wrong with one."""
+        refused: list[tuple[str, RepriseError]] = []
+        for inner in expand(file, self._limits, refused):
+            part = item if inner is file else f"{item}/{inner.name}"
+            if part not in self._rows:
+                yield part, inner
+        self._settle({f"{item}/{path}": failure(path, error) for path, error in refused})
 
     def _publish(self, files: Iterable[_File]) -> None:
         """Publish files in order; each is marked before it is given out, and settled when its row is known."""
@@ -123,7 +136,9 @@ class _Attempt:
             running.progress(stage, before + done, total)
 
         try:
-            self._w.ingest.add(given(), progress, total, told=told)
+            became = self._w.ingest.add(given(), progress, total, told=told, together=self._together)
+            if self._together:
+                told(became["documents"])
         except Cancelled:  # a flip of what was in hand may have come first
             published = {item: self._published_by_us(file) for item, file in hand}
             self._settle({item: became for item, became in published.items() if became is not None})

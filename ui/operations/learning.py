@@ -55,7 +55,7 @@ class Learning(Seat):
 
     def enqueue_retrain(self, by: str = "person", **options: Any) -> dict[str, Any]:
         run = self.request_run(**options)
-        return self.job(self.w.ledger.enqueue("retrain", {"run": run}, key="retrain", by=by)) | {"run": run}
+        return self.job(self.w.ledger.enqueue("retrain", {"run": run}, keys=["retrain"], by=by)) | {"run": run}
 
     def request_run(
         self,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ingest.library import needed
 from kernel import audit
+from kernel.database import alone
 from ui import doctor, transfer
 from ui.operations.seat import Seat
 
@@ -19,6 +21,16 @@ class Upkeep(Seat):
 
     def retry_job(self, job: str) -> dict[str, Any]:
         return self.w.ledger.retry(job)
+
+    def remove_job(self, job: str) -> dict[str, Any]:
+        """Take a job that ended out of the ledger, and the bytes that were kept for its retry; the job as it was."""
+        removed = self.w.ledger.remove(job)
+        with self.w.db.write() as session:
+            alone(session, "library")  # nobody stages a version of them meanwhile
+            for file in removed["args"].get("files", []):
+                if not needed(session, file["blob"]):
+                    self.w.blobs.delete(file["blob"])
+        return removed
 
     def audit(self) -> dict[str, Any]:
         with self.w.db.read() as session:
@@ -39,7 +51,7 @@ class Upkeep(Seat):
             "examples": self.w.memory.counts(),
             "points": self.w.index.count(),
             "champion": self.w.live.champion(),
-            "embedder": self.settings.embedder,
+            "embedder": self.w.embedder.name,
             "generator": self.settings.generator,
             "profile": "embedded" if self.settings.embedded else "cluster",
             "trouble": self.w.live.trouble,

@@ -9,24 +9,29 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
+from kernel.errors import UserError
 from kernel.types import Progress, silent
 from ui.over_http.connection import as_error, given
 from ui.over_http.sending import LARGE_BYTES, Sending
 
 _UPLOAD_FILES, _UPLOAD_BYTES = 64, 32 * 2**20
+MOST_TOGETHER = 1000
+"""Files that a multipart request may hold."""
 
 
 class Documents(Sending):
-    def enqueue_ingest(self, files: Iterable[Any]) -> dict[str, Any]:
+    def enqueue_ingest(self, files: Iterable[Any], *, together: bool = False) -> dict[str, Any]:
         """Upload files (objects with the fields of `ingest.add.Incoming`); the job."""
         batch = list(files)
         first = batch[0]
-        if len(batch) == 1 and len(first.content) > LARGE_BYTES:
+        if len(batch) == 1 and len(first.content) > LARGE_BYTES and not together:
             job: dict[str, Any] = self.job(self._send_in_pieces(first))
             return job
         form: dict[str, Any] = {"workspace": first.workspace, "source": [f.source for f in batch]}
         form["name"] = [f.name for f in batch]  # a multipart file name cannot say a quotation mark
         form["root"] = [f.root or "" for f in batch]
+        if together:
+            form["together"] = "true"
         if first.explicit:
             form["as"] = first.name
         if first.at is not None:
@@ -37,14 +42,20 @@ class Documents(Sending):
         parts = [("files", (_file_name(f), f.content, "application/octet-stream")) for f in batch]
         return self._call("POST", "/v1/documents", data=form, files=parts)
 
-    def ingest(self, files: Iterable[Any], progress: Progress = silent, total: int = 0) -> dict[str, Any]:
-        """Upload files in batches and wait for their jobs; the JSON of `reprise ingest`."""
+    def ingest(
+        self, files: Iterable[Any], progress: Progress = silent, total: int = 0, *, together: bool = False
+    ) -> dict[str, Any]:
+        """Upload files in batches and wait for their jobs; the JSON of `reprise ingest`.
+
+        `together` sends all of them in one request, since they are one job: 1,000 files at most.
+        """
         started = time.perf_counter()
         rows: list[dict[str, Any]] = []
         epoch = None
-        for batch in _uploads(files):
+        for batch in _whole(files) if together else _uploads(files):
             done = len(rows)
-            job = self.wait_job(self.enqueue_ingest(batch)["job"], partial(_onward, progress, done, total))
+            accepted = self.enqueue_ingest(batch, together=together)
+            job = self.wait_job(accepted["job"], partial(_onward, progress, done, total))
             if job["state"] != "done":
                 raise as_error(500, job["error"] or {"message": f"the job was {job['state']}", "hint": "try again"})
             published = job["result"]["documents"]
@@ -101,6 +112,18 @@ def _onward(progress: Progress, before: int, total: int, stage: str, done: int, 
 
 def _file_name(file: Any) -> str:
     return PurePath(file.path).name.encode("utf-8", "replace").decode() or str(file.name)
+
+
+def _whole(files: Iterable[Any]) -> Iterator[list[Any]]:
+    """All files in one request, if there are any."""
+    batch = list(files)
+    if len(batch) > MOST_TOGETHER:
+        raise UserError(
+            f"{len(batch):,} files are too many for one release sent to a node, which takes {MOST_TOGETHER:,}",
+            hint="send them as one archive: curl -F files=@release.zip -F together=true URL/v1/documents",
+        )
+    if batch:
+        yield batch
 
 
 def _uploads(files: Iterable[Any]) -> Iterator[list[Any]]:
