@@ -85,10 +85,11 @@ class Evaluator:
             for start in range(0, len(ours), _BATCH):
                 batch = ours[start : start + _BATCH]
                 texts = [q.question for q in batch]
-                vectors = self._live.encode_with(adapter, texts)
-                for into, fused in ((scores.dense, False), (scores.served, True)):
-                    ranked = self._search.rank(texts, np.asarray(vectors), 3 * K, scope, fused=fused)
-                    into.update({q.example: _ndcg(q, passages) for q, passages in zip(batch, ranked, strict=True)})
+                with self._epochs.one_index():
+                    vectors = self._live.encode_with(adapter, texts)
+                    for into, fused in ((scores.dense, False), (scores.served, True)):
+                        ranked = self._search.rank(texts, np.asarray(vectors), 3 * K, scope, fused=fused)
+                        into.update({q.example: _ndcg(q, passages) for q, passages in zip(batch, ranked, strict=True)})
         return scores
 
 

@@ -11,13 +11,15 @@ from sqlalchemy import select
 
 from finetune.registry import Registry
 from kernel.database import Database
+from rehearsal.ground import standing_only_on
 from rehearsal.tables import Ground, MixRow
 
 RUNS = "runs"
 
 
 class RunEraser:
-    """`ingest.delete.Eraser`: takes a document's words out of run folders, and names the adapters that saw them."""
+    """`ingest.delete.Eraser` and `ingest.retention.Expirer`: takes a document's words out of run folders, and names the
+    adapters that saw them."""
 
     def __init__(self, db: Database, registry: Registry, home: Path) -> None:
         self._db, self._registry, self._home = db, registry, home
@@ -25,9 +27,19 @@ class RunEraser:
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         with self._db.read() as session:
             examples = set(session.scalars(select(Ground.example).where(Ground.document == document)))
-            runs = sorted(set(session.scalars(select(MixRow.run).where(MixRow.example.in_(examples)))))
-        redacted = sum(_redact(self._home / RUNS / run / "train.jsonl", examples) for run in runs)
+        runs, redacted = self._take_out(examples)
         return {"adapters_trained_on_it": self._registry.trained_on(runs), "training_rows_redacted": redacted}
+
+    def expire(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        with self._db.read() as session:
+            examples = set(standing_only_on(session, document, points))
+        return {"training_rows_redacted": self._take_out(examples)[1]}
+
+    def _take_out(self, examples: set[str]) -> tuple[list[str], int]:
+        """The runs whose mix held one of them, and how many of their training rows went."""
+        with self._db.read() as session:
+            runs = sorted(set(session.scalars(select(MixRow.run).where(MixRow.example.in_(examples)))))
+        return runs, sum(_redact(self._home / RUNS / run / "train.jsonl", examples) for run in runs)
 
 
 def _redact(file: Path, examples: set[str]) -> int:

@@ -88,11 +88,13 @@ class Registry:
             return _found(session, name).path
 
     def lineage(self, kind: str) -> list[str]:
-        """Runs of the champion and its ancestors, newest first."""
+        """Runs of the champion and its ancestors, newest first. One that fits another embedder than serves is none."""
         runs: list[str] = []
         with self._db.read() as session:
             pointer = session.get(Pointer, kind)
             name = pointer.champion if pointer else None
+            if kind == RETRIEVER:
+                name = self._live.fitting()
             while name is not None:
                 adapter = session.get(Adapter, name)
                 if adapter is None:

@@ -30,12 +30,12 @@ from finetune.runs import Runs, read_json, write_json
 from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
-from kernel.embedder import SentenceTransformerEmbedder
 from kernel.epochs import Epochs
 from kernel.errors import RepriseError, UserError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.ports import VectorIndex
+from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.mix import Mix, Mixer, Row
 from rehearsal.tables import Example, MixRow
@@ -54,7 +54,7 @@ class Retrainer:
         db: Database,
         index: VectorIndex,
         epochs: Epochs,
-        embedder: SentenceTransformerEmbedder,
+        embedder: LocalEmbedder,
         mixer: Mixer,
         evaluator: Evaluator,
         registry: Registry,
@@ -184,7 +184,7 @@ class Retrainer:
                 .values(
                     state="drawn",
                     epoch=mix.epoch,
-                    parent=self._live.champion(),
+                    parent=self._live.fitting(),
                     adapter=f"{row.kind}-{run[4:]}",
                 )
             )
@@ -198,10 +198,11 @@ class Retrainer:
                 parent = str(self._home / self._registry.path(row.parent)) if row.parent else None
                 recipe = RetrieverRecipe(seed=row.options["seed"])
                 shuffle = random.Random(row.options["seed"]) if row.options["control"] == "shuffled" else None
-                materialise(
-                    self._db, self._index, mix, folder,
-                    recipe=recipe, base=self._embedder.path, parent=row.parent, parent_path=parent, shuffle=shuffle,
-                )  # fmt: skip
+                with self._epochs.one_index():  # the base and the vectors of its documents belong together
+                    materialise(
+                        self._db, self._index, mix, folder,
+                        recipe=recipe, base=self._embedder.path, parent=row.parent, parent_path=parent, shuffle=shuffle,
+                    )  # fmt: skip
             train(folder, progress)
         seconds = time.perf_counter() - started
         metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.rows)}
@@ -263,7 +264,8 @@ class Retrainer:
         lineage = self._registry.lineage(RETRIEVER)
         with self._db.read() as session:
             practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))
-        mix = self._mixer.draw(policy=policy, rho=rho, seed=seed, workspace=workspace, practised=practised)
+        with self._epochs.one_index():
+            mix = self._mixer.draw(policy=policy, rho=rho, seed=seed, workspace=workspace, practised=practised)
         if not mix.new and not empty_ok:
             raise UserError(
                 "there is nothing new to train on",

@@ -28,3 +28,11 @@ def safe_name(name: str) -> str:
             code="bad_name",
         )
     return clean
+
+
+def plain_path(told: str) -> str | None:
+    """A file's own name, if it is one: what tells Markdown from HTML when `as` names the document."""
+    try:
+        return safe_name(told)
+    except UserError:
+        return None

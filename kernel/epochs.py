@@ -10,6 +10,7 @@
 Who excludes whom: staging excludes nobody. The partial unique index on `flips.state` lets one flip at a time through,
 in all processes; everything that decides from the current state (`Handler.settle`) runs while that row is held. Readers
 take no lock: they read the committed epoch and filter by it.
+Whoever replaces the index holds the same lock (`still`) while it copies what came last and commits the replacement.
 
 This module knows points, epochs and leases; what a change means is its handler's business.
 """
@@ -24,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -32,9 +33,13 @@ from kernel.database import Database, affected
 from kernel.errors import Failed, TryAgain
 from kernel.ids import fresh, now_ms
 from kernel.ports import VectorIndex
-from kernel.tables import Change, Clock, Flip
+from kernel.serving import EMBEDDER, Held, Serving, record_of
+from kernel.tables import Change, Clock, Fact, Flip
 
 log = logging.getLogger(__name__)
+
+_COLLECTION = "collection"
+"""In a change's body: the index that had its points inserted."""
 
 Step = Callable[[str], None]
 """Called between the steps of a flip with the step's name; tests kill the process there."""
@@ -87,8 +92,10 @@ class Epochs:
         owner: str,
         lease_seconds: float = 30,
         step: Step | None = None,
+        serving: Serving | None = None,
     ):
-        self._db, self._index, self.owner = db, index, owner
+        """`serving` is given where `index` may be replaced while this process runs (`Serving.index`)."""
+        self._db, self._index, self.owner, self._serving = db, index, owner, serving
         self._lease_ms = int(lease_seconds * 1000)
         self._handlers: dict[str, Handler] = {}
         self._turn = threading.Lock()
@@ -101,14 +108,33 @@ class Epochs:
         self._handlers[handler.kind] = handler
 
     def committed(self) -> int:
-        """The epoch readers use now."""
+        """The epoch readers use now. The index that serves from here on has everything up to it."""
+        serves = select(Clock.epoch, Fact.value).outerjoin(Fact, Fact.key == EMBEDDER)
         with self._db.read() as session:
-            return session.execute(select(Clock.epoch)).scalar_one()
+            epoch, record = session.execute(serves).one()
+        if self._serving is not None:
+            self._serving.follow(record or {})
+        return int(epoch)
+
+    @contextmanager
+    def one_index(self) -> Iterator[Held]:
+        """Let this thread use one index and its embedder, whatever is switched meanwhile.
+
+        From the embedding of a text to the end of what its vector is for. A reader asks, once it has the committed
+        epoch, whether what it holds has `moved`; a writer learns that at its flip (TryAgain), and starts over outside.
+        """
+        if self._serving is None:
+            yield Held(None, None)
+            return
+        with self._serving.held() as pair:
+            yield Held(self._serving, pair)
 
     # --- step 1 ----------------------------------------------------------------------------------
 
     def stage(self, session: Session, kind: str, subject: str, points: Sequence[str], body: dict[str, Any]) -> str:
         """Record, in the caller's transaction, a change and the points it is going to insert."""
+        if self._serving is not None:
+            body = body | {_COLLECTION: self._serving.pair().collection}
         change = Change(
             id=fresh("chg"),
             kind=kind,
@@ -140,27 +166,16 @@ class Epochs:
 
     @contextmanager
     def keeping(self, change_ids: Sequence[str]) -> Iterator[None]:
-        """Renew the leases of staged changes for as long as their owner embeds, inserts and waits for its flip."""
-        over = threading.Event()
+        """Renew the leases of staged changes for as long as their owner embeds, inserts and waits for its flip.
 
-        def renew() -> None:
-            ours = (Change.id.in_(change_ids), Change.state == "staged", Change.owner == self.owner)
-            while not over.wait(self._lease_ms / 4000):
-                try:
-                    with self._db.write() as session:
-                        until = now_ms() + self._lease_ms
-                        if not affected(session, update(Change).where(*ours).values(lease_until=until)):
-                            return  # flipped, or swept: their owner learns of that at its flip
-                except Exception:
-                    log.exception("renewing the leases of %s", change_ids)
+        This thread uses one index meanwhile.
+        """
 
-        thread = threading.Thread(target=renew, name="leases", daemon=True)
-        thread.start()
-        try:
+        def ours() -> Sequence[ColumnElement[bool]]:  # asked each time: a release stages more as it goes
+            return (Change.id.in_(change_ids), Change.state == "staged", Change.owner == self.owner)
+
+        with self._renewing(Change, ours), self.one_index():
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def abandon(self, change_id: str, points: Sequence[str] = ()) -> None:
         """Sweep a change of ours that failed before its flip. Does nothing when a flip has taken it.
@@ -195,6 +210,36 @@ class Epochs:
                 self._let_go(epoch)
                 raise
             return epoch
+
+    @contextmanager
+    def still(self, timeout: float = 600) -> Iterator[int]:
+        """Hold the flip lock: nothing is born and nothing dies meanwhile. Yields the epoch that `advance` may commit.
+
+        If this process dies, whoever finds the lock expired commits that epoch, in which then nothing happened.
+
+        Raises:
+            TryAgain: the lock was not to be had in time.
+        """
+        with self._turn:
+            epoch = self._take((), timeout)
+            ours = (Flip.epoch == epoch, Flip.state == "flipping", Flip.owner == self.owner)
+            try:
+                with self._renewing(Flip, lambda: ours):
+                    yield epoch
+            finally:
+                with self._db.write() as session:
+                    session.execute(delete(Flip).where(*ours))  # nothing, once it was advanced
+
+    def advance(self, session: Session, epoch: int) -> None:
+        """Commit the epoch that `still` gave, in the caller's transaction: what that writes is true from it on.
+
+        Raises:
+            TryAgain: the lock was lost; others may have flipped meanwhile.
+        """
+        ours = (Flip.epoch == epoch, Flip.state == "flipping", Flip.owner == self.owner)
+        held = affected(session, update(Flip).where(*ours).values(state="done"))
+        if not held or not affected(session, update(Clock).where(Clock.epoch == epoch - 1).values(epoch=epoch)):
+            raise TryAgain("the flip lock was lost", hint="this process was silent too long; try again", code="busy")
 
     def recover(self, *, orphaned: bool = False) -> dict[str, int]:
         """Roll expired flips forward and sweep expired stages. `orphaned` says that all other owners are dead."""
@@ -233,6 +278,8 @@ class Epochs:
             except TryAgain:
                 for change_id in change_ids:
                     self.abandon(change_id)
+                if self._serving is not None:
+                    self._serving.refresh()
                 raise
             if busy.lease_until <= now_ms() and self._adopt(busy.epoch):
                 self._finish(busy.epoch)
@@ -244,10 +291,13 @@ class Epochs:
     def _claim(self, session: Session, change_ids: Sequence[str]) -> int:
         now = now_ms()
         epoch = session.execute(select(Clock.epoch)).scalar_one() + 1
+        serves = record_of(session).get("collection")
         for change_id in change_ids:
             change = session.get(Change, change_id, with_for_update=True)
             if change is None or change.state != "staged":
                 raise TryAgain(f"change {change_id!r} is not staged any more", hint="try again")
+            if serves is not None and change.body.get(_COLLECTION, serves) != serves:
+                raise TryAgain("another index serves since this was staged", hint="try again", code="switched")
             plan = self._handlers[change.kind].settle(session, change, epoch)
             change.plan = {
                 "births": list(plan.births),
@@ -281,12 +331,13 @@ class Epochs:
         """Steps 4 and 5, repeatable: whoever comes second finds the same writes done."""
         with self._db.read() as session:
             changes = list(session.scalars(select(Change).where(Change.epoch == epoch, Change.state == "flipping")))
-        for change in changes:
-            self._index.set_payload({"born": epoch}, change.plan["births"])
-            self.step("born")
-            for death in change.plan["deaths"]:
-                self._index.set_payload({"died": epoch, "until": death["until"]}, death["points"])
-                self.step("died")
+        with self._newest():
+            for change in changes:
+                self._index.set_payload({"born": epoch}, change.plan["births"])
+                self.step("born")
+                for death in change.plan["deaths"]:
+                    self._index.set_payload({"died": epoch, "until": death["until"]}, death["points"])
+                    self.step("died")
         self.step("applied")
         with self._db.write() as session:
             moved = affected(session, update(Clock).where(Clock.epoch == epoch - 1).values(epoch=epoch))
@@ -301,6 +352,40 @@ class Epochs:
             if flip is not None:
                 flip.state = "done"
         self.step("committed")
+
+    @contextmanager
+    def _renewing(
+        self, table: type[Change] | type[Flip], ours: Callable[[], Sequence[ColumnElement[bool]]]
+    ) -> Iterator[None]:
+        """Renew the leases of those rows that are ours for as long as the block runs."""
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(self._lease_ms / 4000):
+                try:
+                    with self._db.write() as session:
+                        until = now_ms() + self._lease_ms
+                        session.execute(update(table).where(*ours()).values(lease_until=until))
+                except Exception:
+                    log.exception("renewing leases")
+
+        thread = threading.Thread(target=renew, name="leases", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    @contextmanager
+    def _newest(self) -> Iterator[None]:
+        """What a flip writes goes to the index that SQL names: it cannot change while the flip lock is held."""
+        if self._serving is None:
+            yield
+            return
+        self._serving.refresh()
+        with self._serving.held(newest=True):
+            yield
 
     def _sweep(self, change_id: str) -> None:
         with self._db.read() as session:

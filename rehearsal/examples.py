@@ -80,19 +80,20 @@ class Examples:
         if not new:
             return []
         for attempt in range(5):
-            ids, change, points = self._stage(new, replace)
-            if change is None:
-                return ids
-            try:
-                with self._epochs.keeping([change]):
-                    self._index.insert(points)
-                    self._epochs.step("inserted")
-                    self._epochs.flip([change])
-                return ids
-            except BaseException as error:
-                self._epochs.abandon(change, [str(p.id) for p in points])
-                if attempt == 4 or not isinstance(error, TryAgain):
-                    raise
+            with self._epochs.one_index():  # from the vectors to the flip
+                ids, change, points = self._stage(new, replace)
+                if change is None:
+                    return ids
+                try:
+                    with self._epochs.keeping([change]):
+                        self._index.insert(points)
+                        self._epochs.step("inserted")
+                        self._epochs.flip([change])
+                    return ids
+                except BaseException as error:
+                    self._epochs.abandon(change, [str(p.id) for p in points])
+                    if attempt == 4 or not isinstance(error, TryAgain):
+                        raise
         raise AssertionError("unreachable")
 
     def _stage(self, new: Sequence[NewExample], replace: bool) -> tuple[list[str | None], str | None, list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from ingest.library import Library, find
 from ingest.publish import live_version
 from ingest.tables import Position, Version
 from kernel.errors import UserError
+from rehearsal.tables import Example, Ground
 
 WHOLE_DOCUMENT_CHUNKS = 3
 
@@ -57,6 +59,22 @@ def reground(session: Session, text: str, document: str, version: int, quote: st
         return None
     start = text.index(quote)
     return _holder(_positions(session, document, version), start, start + len(quote))
+
+
+def standing_only_on(session: Session, document: str, points: Sequence[str]) -> dict[str, str]:
+    """Examples all of whose quotes stand on these chunks of the document, with their points in the index.
+
+    One that is approved never does while the chunks of the newest version are not among them.
+    """
+    gone = set(points)
+    ours = select(Ground.example).where(Ground.document == document)
+    grounds = select(Example.id, Example.point, Ground.point).join(Ground, Ground.example == Example.id)
+    standing: dict[str, bool] = {}
+    found: dict[str, str] = {}
+    for example, point, chunk in session.execute(grounds.where(Example.id.in_(ours))):
+        found[example] = point
+        standing[example] = standing.get(example, False) or chunk not in gone
+    return {example: point for example, point in found.items() if not standing[example]}
 
 
 def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:

@@ -16,10 +16,11 @@ from kernel.errors import NotFound, RepriseError, UserError
 from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.examples import Examples, NewExample
-from rehearsal.ground import Quote, ground
+from rehearsal.ground import Quote, ground, standing_only_on
 from rehearsal.tables import Example, Ground
 from retrieval.search import Scope, Search
-from retrieval.tables import Turn
+from retrieval.tables import Feedback, Turn
+from retrieval.turns import REDACTED
 
 _BATCH = 256
 _TEXTS = ("question", "answer", "preferred", "rejected", "slice", "licence", "document", "quote")
@@ -28,7 +29,7 @@ SUPPORTED_CORRECTION = 0.5
 
 
 class Memory:
-    """The examples of a platform, as its doors see them. Also an `ingest.delete.Eraser`."""
+    """The examples of a platform, as its doors see them. Also an `Eraser` and an `Expirer` of `ingest`."""
 
     def __init__(self, db: Database, index: VectorIndex, library: Library, examples: Examples, search: Search) -> None:
         self._db, self._index, self._library, self._examples, self._search = (
@@ -140,30 +141,44 @@ class Memory:
             rows = session.execute(select(Example.status, func.count()).group_by(Example.status))
             return {status: n for status, n in rows if status != "staged"}
 
-    # --- ingest.delete.Eraser --------------------------------------------------------------------
+    # --- ingest.delete.Eraser, ingest.retention.Expirer ---------------------------------------------
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         """Examples grounded in the document go whole: their words may be its words."""
         with self._db.read() as session:
             on_it = select(Example).join(Ground, Ground.example == Example.id).where(Ground.document == document)
             found = {e.id: e.point for e in session.scalars(on_it)}
-        self._index.delete(list(found.values()))
+        return {"examples": self._redact(found, "source deleted")}
+
+    def expire(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        """Examples that stand on these chunks alone go whole. They had retired when their source was superseded."""
+        with self._db.read() as session:
+            found = standing_only_on(session, document, points)
+        return {"examples": self._redact(found, "source expired")}
+
+    def _redact(self, examples: dict[str, str], reason: str) -> int:
+        """Take examples (with their points) away, and the corrections that people gave them their words with."""
+        self._index.delete(list(examples.values()))
         with self._db.write() as session:
-            session.execute(delete(Ground).where(Ground.example.in_(found)))
+            ours = Example.id.in_(examples)
+            words = {w for pair in session.execute(select(Example.answer, Example.preferred).where(ours)) for w in pair}
+            corrected = Feedback.correction.in_(words - {None})
+            session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
+            session.execute(delete(Ground).where(Ground.example.in_(examples)))
             session.execute(
                 update(Example)
-                .where(Example.id.in_(found))
+                .where(ours)
                 .values(
-                    question="[deleted]",
+                    question=REDACTED,
                     question_key="",
                     answer=None,
                     preferred=None,
                     rejected=None,
                     status="retired",
-                    reason="source deleted",
+                    reason=reason,
                 )
             )
-        return {"examples": len(found)}
+        return len(examples)
 
     # --- helpers of import and feedback ----------------------------------------------------------
 

@@ -80,13 +80,22 @@ class Search:
         if not 1 <= k <= MAX_K:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_K}")
         started = time.perf_counter()
-        vectors, adapter = self._live.encode([query])
-        embedded = time.perf_counter()
-        when = scope.when or self.when()
-        passages, missing = self._fused(query, vectors[0], k, scope, when)
-        if missing and scope.when is None:  # a purge ran between the index's answer and the rows: look once more
-            when = self.when()
-            passages, _ = self._fused(query, vectors[0], k, scope, when)
+        while True:
+            with self._epochs.one_index() as held:
+                vectors, adapter = self._live.encode([query])
+                embedded = time.perf_counter()
+                when = scope.when or self.when()
+                if held.moved:  # another index serves, and this one lacks what came since
+                    continue
+                passages, missing = self._fused(query, vectors[0], k, scope, when)
+                if (
+                    missing and scope.when is None
+                ):  # a purge ran between the index's answer and the rows
+                    when = self.when()
+                    if held.moved:
+                        continue
+                    passages, _ = self._fused(query, vectors[0], k, scope, when)
+                break
         ended = time.perf_counter()
         ms = {"embed": embedded - started, "search": ended - embedded, "total": ended - started}
         return Found(

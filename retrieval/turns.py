@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm.attributes import flag_modified
 
 from kernel.database import Database
@@ -88,7 +88,7 @@ class Turns:
     # --- ingest.delete.Eraser --------------------------------------------------------------------
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
-        """Redact the quotes, and the answers that were made of them."""
+        """Redact the quotes, the answers that were made of them, and what people said they should have been."""
         with self._db.write() as session:
             turns = list(
                 session.scalars(select(Turn).join(Cited, Cited.turn == Turn.id).where(Cited.document == document))
@@ -99,5 +99,7 @@ class Turns:
                         citation.update(quote=REDACTED, name=REDACTED, title=REDACTED, heading="", start=0, end=0)
                 turn.shown["answer"] = " ".join([REDACTED, *_MARK.findall(turn.shown["answer"])])
                 flag_modified(turn, "shown")
+            corrected = Feedback.turn.in_([turn.id for turn in turns]) & Feedback.correction.is_not(None)
+            session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Cited).where(Cited.document == document))
         return {"turns_redacted": len(turns)}

@@ -105,7 +105,7 @@ def doors() -> Iterator[None]:
         for name in os.environ:
             if name.startswith("REPRISE_") and name != "REPRISE_EVAL_DATA":
                 patch.delenv(name)
-        patch.setattr(ui.wiring, "SentenceTransformerEmbedder", lambda _name, _precision: minilm())
+        patch.setattr(ui.wiring, "SentenceTransformerEmbedder", lambda *_given: minilm())
         yield
 
 

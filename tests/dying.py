@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,12 @@ class End:
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
     signal.pause()  # never returns; no statement of ours runs after the kill
+
+
+def image(home: Path, to: Path) -> Path:
+    """What a kill at this very instant would leave of a home: every file as it is, holes left holes; `to`."""
+    subprocess.run(["cp", "-r", "--sparse=always", home, to], check=True)
+    return to
 
 
 def example(house: House, document: str, question: str, quote: str) -> NewExample:
@@ -153,6 +160,24 @@ def _watch(house: House, document: str, file: Path, seen: threading.Event) -> No
         os.write(descriptor, json.dumps({"epoch": when.epoch, "whole": whole}).encode() + b"\n")
         os.fsync(descriptor)
         seen.set()
+
+
+def expire_and_die(folder: Path, end: End) -> None:
+    """Two versions and an example for each fate; then the first expires, and the process dies in it."""
+    edge._BATCH = 1
+    armed = threading.Event()
+    count = _Count(end, armed)
+    for owner, name in ((edge.EdgeIndex, "_update"), (FileBlobs, "put"), (FileBlobs, "delete")):
+        setattr(owner, name, count.before(getattr(owner, name)))
+    house = House(folder / "home", step=count.step)
+    event.listen(house.db.engine, "commit", count.write)
+    prepare(house)
+    house.put(NAME, TEXTS[2])
+    house.keeper.set("default", versions=1)
+    armed.set()
+    house.keeper.apply()
+    (folder / "survived").write_text(str(count.writes))
+    kill()
 
 
 def publish_and_die_as_wired(home: Path, step: str) -> None:

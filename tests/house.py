@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 from qdrant_client import models
 
-from ingest.add import Incoming, Ingest
+from ingest.add import Ingest
 from ingest.delete import DeleteHandler
+from ingest.incoming import Incoming
 from ingest.library import Library, Placed
+from ingest.near import Near
 from ingest.publish import PublishHandler
+from ingest.retention import Keeper
 from ingest.tables import Chunk, Document, Position, Version
 from kernel.blobs import FileBlobs
 from kernel.database import Database
@@ -117,6 +120,10 @@ class House:
         self.delete = DeleteHandler(
             self.db, self.blobs, self.index, self.epochs, self.library, [fate], [self.turns, self.memory]
         )
+        self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [self.memory])
+        if step is not None:
+            self.keeper.step = step
+        self.near = Near(self.db, self.library)
 
     def __enter__(self) -> House:
         return self
@@ -137,6 +144,7 @@ class House:
         """What a start does for what a crash left, in a process that has the home to itself."""
         self.epochs.recover(orphaned=True)
         self.delete.finish_interrupted(orphaned=True)
+        self.keeper.finish_interrupted()
 
     # --- doing ------------------------------------------------------------------------------------
 

@@ -21,9 +21,8 @@ log = logging.getLogger(__name__)
 
 def serve_api(settings: Settings, announce: Any) -> None:
     """HTTP API of a cluster; any number of them."""
-    import uvicorn
-
     from ui.api.app import make_app as make_api
+    from ui.api.server import Server
 
     _check(settings)
     check_exposure(settings)
@@ -43,7 +42,7 @@ def serve_api(settings: Settings, announce: Any) -> None:
     threading.Thread(target=load, name="load-models", daemon=True).start()
     announce(f"http://{settings.api_host}:{settings.api_port}", None)
     try:
-        uvicorn.run(api, host=settings.api_host, port=settings.api_port, log_level="warning")
+        Server(api, host=settings.api_host, port=settings.api_port).run()
     finally:
         wired.close()
 

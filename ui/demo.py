@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest import sources
-from ingest.add import Incoming
+from ingest.incoming import Incoming
 from kernel.errors import Refused
 from kernel.settings import load
 from ui.platform import Platform

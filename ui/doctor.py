@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kernel import audit
 from kernel.errors import RepriseError
 from kernel.index.schema import keyword
+from ui.pairing import advice
 
 if TYPE_CHECKING:
     from ui.wiring import Wired
@@ -58,7 +59,8 @@ def _index(w: Wired) -> tuple[bool, str, str]:
 
 
 def _embedder(w: Wired) -> tuple[bool, str, str]:
-    return True, w.embedder.fingerprint, ""
+    told = advice(w.settings, w.replacer.serves())
+    return told is None, w.embedder.fingerprint, told or ""
 
 
 def _adapter(w: Wired) -> tuple[bool, str, str]:

@@ -75,12 +75,14 @@ class Door:
             return lambda _stage, _done, _total: None
         from rich.console import Console
 
-        status = Console(stderr=True).status("starting")
+        from kernel.pace import Pace, people
+
+        status, pace = Console(stderr=True).status("starting"), Pace()
         status.start()
         self._still = status.stop
 
         def report(stage: str, done: int, total: int) -> None:
-            status.update(f"{stage} {done}/{total}" if total else stage)
+            status.update(people(pace.tell(stage, done, total)))
 
         return report
 

@@ -22,6 +22,7 @@ from typing import Any
 from celery import Celery
 
 from ingest import sources
+from ingest.events import Events
 from kernel.celery_app import QUEUES, beat_scheduler, deliver, make_app
 from kernel.errors import UserError
 from kernel.leases import acquire
@@ -46,7 +47,7 @@ WEB_FLAGS = (
 
 
 class Workers:
-    """Celery worker threads and beat inside this process, on the in-process broker."""
+    """Celery worker threads, beat, and an ear for folder events inside this process, on the in-process broker."""
 
     def __init__(self, platform: Platform) -> None:
         settings, ledger = platform.settings, platform.w.ledger
@@ -55,6 +56,9 @@ class Workers:
         ledger.deliver = deliver(self.app)
         self._worker: Any = None
         self._beat: Any = None
+        watches = platform.w.watches
+        self.events = Events(watches.folders, platform.hint_look, settings.home)
+        watches.changed = self.events.refresh
 
     def start(self) -> None:
         from celery.beat import EmbeddedService
@@ -74,8 +78,10 @@ class Workers:
         may_beat = partial(acquire, wired.db, BEAT, wired.owner, max(wired.settings.lease_seconds, 3 * tick))
         self._beat = EmbeddedService(self.app, max_interval=1, thread=True, scheduler_cls=beat_scheduler(may_beat))
         self._beat.start()
+        self.events.start()
 
     def stop(self) -> None:
+        self.events.stop()
         if self._beat is not None:
             self._beat.stop()
         if self._worker is not None:
@@ -108,6 +114,7 @@ class Node:
         return self._loaded.is_set()
 
     def close(self) -> None:
+        self.wired.ledger.hand_back()
         self.workers.stop()
         self.wired.close()
         self.lock.release()
@@ -133,9 +140,8 @@ class Node:
 
 def serve(settings: Settings, *, web: bool, guide: bool, announce: Any) -> None:
     """Run a node, and the web app beside it, until interrupted. Calls `announce(api, web)` when both answer."""
-    import uvicorn
-
     from ui.api.app import make_app as make_api
+    from ui.api.server import Server
 
     check_exposure(settings)
     api_socket = _bind(settings.api_host, settings.api_port)
@@ -148,9 +154,7 @@ def serve(settings: Settings, *, web: bool, guide: bool, announce: Any) -> None:
     try:
         api = make_api(node.platform)
         api.state.ready = lambda: node.ready
-        # Handlers log their own errors; uvicorn's access log would only repeat every poll of the web app.
-        config = uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=3)
-        server = uvicorn.Server(config)
+        server = Server(api, timeout_graceful_shutdown=3)
         api_url = _url(settings.api_host, api_socket)
         web_url = None
         if web:
@@ -213,7 +217,8 @@ def stop_process(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
 
 def _bind(host: str, port: int) -> socket.socket:
     """A listening-to-be socket, bound before anything heavy starts, so that a taken port is said at once."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # The protocol is named because asyncio sets TCP_NODELAY only then; without it every answer waits 40 ms for an ACK.
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

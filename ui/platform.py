@@ -13,21 +13,28 @@ from typing import Any
 
 from ui import evalsuite
 from ui.operations.documents import Documents
+from ui.operations.index import Index
+from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
 from ui.operations.questions import GUIDE, MAX_PASSAGES, Questions
 from ui.operations.upkeep import Upkeep
+from ui.operations.versions import Versions
+from ui.operations.watches import Watches
 from ui.wiring import Wired
 
 __all__ = ["GUIDE", "KINDS", "MAX_PASSAGES", "STATUSES", "Platform", "dumps", "wait_for"]
 
 
-class Platform(Documents, Questions, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
         self.w = wired
-        wired.ledger.register("ingest", self._ingest_job, "ingest")
+        wired.ledger.register("ingest", self._ingest_job, "ingest", so_far)
+        wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
+        self._register_index()
+        self._register_watches()
 
     def evaluate(self, suite: str, k: int = 10, workspace: str | None = None) -> dict[str, Any]:
         return evalsuite.evaluate(self, suite, k, workspace)
@@ -36,7 +43,15 @@ class Platform(Documents, Questions, Learning, Upkeep):
         """Beat's tick: start what is due, find what died."""
         jobs = self.w.schedules.fire(self._fire)
         recovered = self.w.epochs.recover()
-        return {"scheduled": [job for job in jobs if job], "swept": self.w.ledger.sweep(), **recovered}
+        return {
+            "scheduled": [job for job in jobs if job],
+            "looks": self._fire_looks(),
+            "swept": self.w.ledger.sweep(),
+            "uploads_expired": self.w.uploads.sweep(),
+            **recovered,
+            **self._tend(),
+            **self._tend_index(),
+        }
 
 
 def wait_for(ask: Any, seconds: float, every: float = 0.1) -> Any:

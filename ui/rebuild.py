@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from qdrant_client import models
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
 
 from ingest.library import Library
-from ingest.tables import Chunk, Position, Version
+from ingest.tables import Position, Version
 from kernel.blobs import FileBlobs
 from kernel.database import Database
 from kernel.index.edge import EdgeIndex
+from kernel.index.replace import REPLACEMENT
 from kernel.index.schema import DENSE, SPARSE, sparse_document
-from kernel.tables import Clock
+from kernel.serving import EMBEDDER, record_of
+from kernel.tables import Clock, Fact
 from kernel.types import OPEN, ChunkDraft
 from rehearsal.tables import Example
 
@@ -41,9 +43,19 @@ def fill(folder: Path, dimension: int) -> None:
                     index.insert(batch)
                     batch = []
         index.insert(batch)
+        _serve(db)
     finally:
         index.close()
         db.close()
+
+
+def _serve(db: Database) -> None:
+    """Name the new index as the one that serves; it is the only one there is now."""
+    with db.write() as session:
+        served = record_of(session)
+        if "collection" in served:
+            session.merge(Fact(key=EMBEDDER, value=served | {"collection": "index", "previous": []}))
+        session.execute(delete(Fact).where(Fact.key == REPLACEMENT))
 
 
 def _point(saved: dict[str, Any], texts: dict[str, str], epoch: int) -> models.PointStruct | None:
@@ -60,10 +72,14 @@ def _point(saved: dict[str, Any], texts: dict[str, str], epoch: int) -> models.P
 def _texts(db: Database, library: Library) -> Iterator[tuple[str, str]]:
     """(point, embedded text) of every chunk and example that rows know."""
     with db.read() as session:
+        # In the oldest version that is kept: the one that bore a chunk may have expired.
+        kept = (Version.document == Position.document) & (Version.number == Position.version)
+        oldest = select(Position.point, func.min(Position.version).label("version")).join(Version, kept)
+        shown = oldest.where(Version.state != "expired").group_by(Position.point).subquery()
         chunks = (
             select(Position, Version.text_key)
-            .join(Chunk, (Chunk.point == Position.point) & (Chunk.version == Position.version))
-            .join(Version, (Version.document == Position.document) & (Version.number == Position.version))
+            .join(shown, (shown.c.point == Position.point) & (shown.c.version == Position.version))
+            .join(Version, kept)
             .order_by(Position.document, Position.version, Position.ordinal)
         )
         for position, key in session.execute(chunks):

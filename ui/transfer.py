@@ -45,9 +45,7 @@ def backup(wired: Wired, file: Path) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(dir=wired.home) as folder:
             work = Path(folder)
-            _copy_database(wired.home / "reprise.db", work / "reprise.db")
-            _copy_points(wired, work / "points.jsonl")
-            card = _card(wired)
+            card = _copy(wired, work)
             (work / _CARD).write_text(json.dumps(card))
             with tarfile.open(aside, "w:gz", compresslevel=1) as tar:
                 for name in (_CARD, "reprise.db", "points.jsonl"):
@@ -108,6 +106,17 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
         "bytes": file.stat().st_size,
         **{k: card[k] for k in ("epoch", "documents", "adapters")},
     }
+
+
+def _copy(wired: Wired, work: Path) -> dict[str, Any]:
+    """Database and points of one index, which may be replaced meanwhile; the backup's card."""
+    while True:
+        with wired.epochs.one_index():
+            _copy_database(wired.home / "reprise.db", work / "reprise.db")
+            if wired.replacer.serves()["collection"] != wired.serving.pair().collection:
+                continue
+            _copy_points(wired, work / "points.jsonl")
+            return _card(wired)
 
 
 def _card(wired: Wired) -> dict[str, Any]:

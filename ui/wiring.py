@@ -17,18 +17,21 @@ from finetune.schedule import Schedules
 from ingest.add import Ingest
 from ingest.delete import DeleteHandler, Eraser
 from ingest.library import Library
+from ingest.near import Near
 from ingest.publish import PublishHandler
+from ingest.reading import Reading
+from ingest.rechunk import Rechunker
+from ingest.retention import Keeper
+from ingest.uploads import Uploads
+from ingest.watch import Watches
 from kernel.blobs import FileBlobs
 from kernel.database import Database
 from kernel.embedder import SentenceTransformerEmbedder
 from kernel.epochs import Epochs
-from kernel.errors import IndexMismatch
-from kernel.index.edge import EdgeIndex
-from kernel.index.server import ServerIndex
+from kernel.index.physical import Collections
+from kernel.index.replace import Replacer
 from kernel.jobs import Ledger
-from kernel.ports import VectorIndex
 from kernel.settings import Settings
-from kernel.tables import Fact
 from rehearsal.examples import ExampleFate, Examples
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
@@ -37,6 +40,8 @@ from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
 from retrieval.search import Search
 from retrieval.turns import Turns
+from ui.pairing import Pairing
+from ui.texts import texts_of
 
 
 class Wired:
@@ -49,11 +54,21 @@ class Wired:
         self.owner = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         self.db = Database(settings.sql_url)
         self.blobs = FileBlobs(self.home / "blobs")
-        self.embedder = SentenceTransformerEmbedder(settings.embedder, settings.precision)
-        self.index = _open_index(settings, self.home, self.embedder)
-        _check_fingerprint(self.db, self.embedder)
-        self.epochs = Epochs(self.db, self.index, self.owner, settings.lease_seconds, step)
+        self.collections = Collections(settings, self.home)
+        self.pairing = Pairing(settings, self.db, self.collections, self._make_embedder)
+        self.serving = self.pairing.serving()
+        self.index, self.embedder = self.serving.index, self.serving.embedder
+        self.epochs = Epochs(self.db, self.index, self.owner, settings.lease_seconds, step, self.serving)
         self.library = Library(self.db, self.blobs)
+        self.replacer = Replacer(
+            self.db,
+            self.serving,
+            self.epochs,
+            self.collections,
+            texts_of(self.db, self.library),
+            grace_ms=0 if settings.embedded else int(settings.lease_seconds * 1000),
+            step=step,
+        )
         fate = ExampleFate(self.library)
         self.publish = PublishHandler(self.epochs, [fate])
         self.live = LiveRetriever(self.db, self.embedder, self.home)
@@ -63,11 +78,28 @@ class Wired:
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
-        erasers: list[Eraser] = [self.turns, RunEraser(self.db, self.registry, self.home), self.memory]
+        runs = RunEraser(self.db, self.registry, self.home)
+        erasers: list[Eraser] = [self.turns, runs, self.memory]
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
-        self.ingest = Ingest(self.db, self.blobs, self.index, self.embedder, self.epochs, self.publish, settings)
+        self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory])
+        self.near = Near(self.db, self.library)
+        readers = max(1, min(4, (os.cpu_count() or 2) // 2))
+        self.reading = Reading(self.embedder, settings, readers)
+        self.ingest = Ingest(
+            self.db,
+            self.blobs,
+            self.index,
+            self.embedder,
+            self.epochs,
+            self.publish,
+            settings,
+            read=self.reading.read,
+            readers=readers,
+        )
+        self.rechunker = Rechunker(self.db, self.library, self.ingest)
         if step is not None:
             self.ingest.step = step
+        self.watches = Watches(self.db, self.ingest, self.delete, settings, self.owner)
         names = {"extractive", settings.generator}
         self.answerer = Answerer(
             self.search,
@@ -95,6 +127,13 @@ class Wired:
             self.home,
         )
         self.schedules = Schedules(self.db, self.owner)
+        self.uploads = Uploads(
+            self.db,
+            self.blobs,
+            self.home / "uploads",
+            max_mb=settings.max_upload_mb,
+            min_free_mb=settings.min_free_mb,
+        )
         self.ledger = Ledger(self.db, self.owner, settings.lease_seconds, settings.job_attempts)
 
     def recover(self) -> None:
@@ -102,29 +141,17 @@ class Wired:
         alone = self.settings.embedded  # a home has one process; in a cluster others are at work meanwhile
         self.epochs.recover(orphaned=alone)
         self.delete.finish_interrupted(orphaned=alone)
+        self.keeper.finish_interrupted()
+        self.replacer.tidy()
         self.runs.clean_up()
 
     def close(self) -> None:
+        self.reading.close()
         self.index.close()
         self.db.close()
 
-
-def _open_index(settings: Settings, home: Path, embedder: SentenceTransformerEmbedder) -> VectorIndex:
-    if settings.qdrant_url is None:
-        return EdgeIndex(home / "index", embedder.dimension)
-    return ServerIndex.connect(settings.qdrant_url, settings.qdrant_api_key, settings.collection, embedder.dimension)
-
-
-def _check_fingerprint(db: Database, embedder: SentenceTransformerEmbedder) -> None:
-    with db.write() as session:
-        fact = session.get(Fact, "embedder")
-        if fact is None:
-            session.add(Fact(key="embedder", value={"fingerprint": embedder.fingerprint}))
-        elif fact.value["fingerprint"] != embedder.fingerprint:
-            raise IndexMismatch(
-                f"the index was made by {fact.value['fingerprint']!r}, and the settings name {embedder.fingerprint!r}",
-                hint="set REPRISE_EMBEDDER back, or use a new --home and ingest there",
-            )
+    def _make_embedder(self, name: str) -> SentenceTransformerEmbedder:
+        return SentenceTransformerEmbedder(name, self.settings.precision, self.home / "precision.json")
 
 
 def guide_folder() -> Path:

@@ -2,14 +2,17 @@
 
 This module alone knows Edge's types; it translates `qdrant_client.models` and refuses what it cannot express (a filter
 that cannot be expressed must never widen). Facts that shaped it: a shard's folder opens in one process only; `optimize`
-holds Python's global lock for its whole run, so `maintain` is for start, stop and maintenance; writes may come from
-several threads.
+holds Python's global lock for its whole run, so `maintain` is for a process that does nothing else
+(`kernel.index.compact`); writes may come from several threads.
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +30,11 @@ class EdgeIndex:
     """The `VectorIndex` port on a folder."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        existed = (folder / "edge_config.json").exists()
-        folder.mkdir(parents=True, exist_ok=True)
+        self._closed = False
         try:
-            self._shard = edge.EdgeShard.load(str(folder)) if existed else _create(folder, dimension)
+            if not exists(folder):
+                _create(folder, dimension)
+            self._shard = edge.EdgeShard.load(str(folder))
         except Exception as error:
             raise Failed(
                 f"the index in {str(folder)!r} cannot be opened: {error}",
@@ -97,8 +101,10 @@ class EdgeIndex:
         self._shard.optimize()
 
     def close(self) -> None:
-        self._shard.flush()
-        self._shard.close()
+        if not self._closed:
+            self._closed = True
+            self._shard.flush()
+            self._shard.close()
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         try:
@@ -113,17 +119,35 @@ class EdgeIndex:
             raise Failed(f"the index refused a write: {error}", code="index_write") from error
 
 
-def _create(folder: Path, dimension: int) -> edge.EdgeShard:
+def exists(folder: Path) -> bool:
+    """True if there is an index in the folder; one that died while it was made is none."""
+    return (folder / "edge_config.json").exists()
+
+
+def _create(folder: Path, dimension: int) -> None:
+    """Make an empty index aside, and move it into place when it is whole."""
+    aside = folder.with_name(f"{folder.name}.making")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
     config = edge.EdgeConfig(
         vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
     )
-    shard = edge.EdgeShard.create(str(folder), config)
+    shard = edge.EdgeShard.create(str(aside), config)
     for key in KEYWORDS:
         shard.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
     for key in INTEGERS:
         shard.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Integer))
-    return shard
+    shard.flush()
+    shard.close()
+    with suppress(OSError):
+        folder.rmdir()  # an empty one may have been made for us
+    aside.rename(folder)
+    parent = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)  # a power cut must not take the folder away from under what is written into it
+    finally:
+        os.close(parent)
 
 
 # --- translation: qdrant_client.models -> qdrant_edge -------------------------------------------

@@ -54,12 +54,21 @@ COMMANDS = [
     "examples list",
     "examples retire",
     "rehearsal preview",
+    "retention show",
+    "retention set",
+    "retention apply",
+    "duplicates",
+    "watch list",
+    "watch add",
+    "watch look",
+    "watch pause",
+    "watch remove",
     "schedule list",
     "schedule add",
     "schedule remove",
     "schedule pause",
 ]
-GROUPS = ("examples", "rehearsal", "schedule")
+GROUPS = ("watch", "examples", "rehearsal", "schedule", "retention")
 ROW = {
     "path",
     "document",

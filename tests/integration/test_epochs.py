@@ -248,7 +248,7 @@ def test_what_a_dead_process_staged_is_swept_and_only_that(place: Place) -> None
 
 
 def test_one_that_lives_keeps_its_stage_however_long_it_takes(place: Place) -> None:
-    worker, sweeper = place.process("worker", lease_seconds=0.2), place.process("sweeper")
+    worker, sweeper = place.process("worker", lease_seconds=2), place.process("sweeper")
     change = place.stage(worker, "a")
 
     def lease() -> int:
@@ -257,7 +257,7 @@ def test_one_that_lives_keeps_its_stage_however_long_it_takes(place: Place) -> N
 
     with worker.keeping([change]):
         first = lease()
-        while lease() < first + 400:  # renewed past the end of the first lease
+        while lease() < first + 2500:  # renewed past the end of the first lease
             assert sweeper.recover()["swept"] == 0
         assert worker.flip([change]) == 1
 

@@ -13,7 +13,7 @@ import pytest
 from finetune.schedule import Schedules
 from finetune.tables import Schedule
 from ingest import sources
-from ingest.add import Incoming
+from ingest.incoming import Incoming
 from kernel.errors import Refused, UserError
 from kernel.settings import load
 from ui.platform import Platform

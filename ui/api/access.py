@@ -18,6 +18,8 @@ def _platform(request: Request) -> Platform:
 Node = Annotated[Platform, Depends(_platform)]
 Number = Annotated[int, Field(ge=1, lt=2**31)]
 """A version's number, or how many of something."""
+Offset = Annotated[int, Field(ge=0, lt=2**53)]
+"""A character of a text."""
 Epoch = Annotated[int, Field(ge=0, lt=2**63)]
 
 

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from kernel.errors import Conflict
+from kernel.pace import people
 from ui.door import Door, command, say, table
 
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API; 0 takes a free one (default: 8321).")]
+JobId = Annotated[str, typer.Argument(metavar="JOB")]
 WebPort = Annotated[int | None, typer.Option(help="Port of the web app; 0 takes a free one (default: 8322).")]
 
 
@@ -77,10 +80,42 @@ def register(app: typer.Typer) -> None:
         door.exit_code = 0 if found["ok"] else 1
 
     @command(app)
-    def jobs(door: Door) -> None:
-        """The ledger of jobs, newest first."""
-        columns = ["job", "kind", "state", "attempt", "enqueued_by", "created", "finished"]
-        door.out(door.platform.jobs(), lambda rows: table(rows, columns, "No jobs yet."))
+    def jobs(
+        door: Door,
+        follow: Annotated[
+            str | None, typer.Option("--follow", metavar="JOB", help="Watch one job to its end, then print it.")
+        ] = None,
+    ) -> None:
+        """The ledger of jobs, newest first, with how far each is."""
+        if follow is None:
+            door.out(door.platform.jobs(), _people_jobs)
+        else:
+            job = _followed(door, follow)
+            door.out(job, _people_job)
+            door.exit_code = 0 if job["state"] == "done" else 1
+
+    job = typer.Typer(help="One job of the ledger.", no_args_is_help=True)
+    app.add_typer(job, name="job")
+
+    @command(job)
+    def show(door: Door, job_id: JobId) -> None:
+        """How far a job is, and what became of each of its files."""
+        door.out(door.platform.job(job_id), _people_job)
+
+    @command(job)
+    def cancel(door: Door, job_id: JobId) -> None:
+        """Stop a job between two files; what is published stays."""
+        door.out(door.platform.cancel_job(job_id), _people_job)
+
+    @command(job)
+    def retry(door: Door, job_id: JobId) -> None:
+        """Queue a failed or cancelled job again, or the files of a job that failed; what is published stays."""
+        door.out(door.platform.retry_job(job_id), _people_job)
+
+    @command(job, "remove")
+    def remove_job(door: Door, job_id: JobId) -> None:
+        """Take a job that ended out of the ledger, and the files that were kept for its retry."""
+        door.out(door.platform.remove_job(job_id), lambda found: say(f"{found['job']} is no longer in the ledger."))
 
     @command(app)
     def audit(
@@ -120,6 +155,21 @@ def register(app: typer.Typer) -> None:
         door.exit_code = 0 if result["ok"] else 1
 
 
+def _followed(door: Door, job: str) -> dict[str, Any]:
+    """The job at its end.
+
+    Raises:
+        Conflict: it is under way, and nobody is there to work on it.
+    """
+    found: dict[str, Any] = door.platform.job(job)
+    if found["state"] not in ("queued", "running"):
+        return found
+    if not door.remote:
+        raise Conflict(f"job {job!r} is {found['state']}, and no node runs", hint="start one with `reprise up`")
+    ended: dict[str, Any] = door.platform.wait_job(job, door.progress())
+    return ended
+
+
 def _announce(api_url: str, web_url: str | None) -> None:
     import json
 
@@ -130,6 +180,23 @@ def _announce(api_url: str, web_url: str | None) -> None:
     ]
     lines.append("Ctrl-C stops it; everything is kept.")
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _people_jobs(rows: list[dict[str, Any]]) -> None:
+    def progress(row: dict[str, Any]) -> str:
+        return people(row["progress"]) if row["state"] == "running" else ""
+
+    columns = ["job", "kind", "state", "progress", "attempt", "enqueued_by", "created", "finished"]
+    table([row | {"progress": progress(row)} for row in rows], columns, "No jobs yet.")
+
+
+def _people_job(job: dict[str, Any]) -> None:
+    say(f"{job['job']} ({job['kind']}): {job['state']}, attempt {job['attempt']}. {people(job['progress'])}")
+    for row in (job["result"] or {}).get("documents", []):
+        told = f"  {row['error']['message']} — {row['error']['hint']}" if row["error"] else ""
+        say(f"  {row['status']:<9}  {row['path']}{told}")
+    if job["error"]:
+        say(f"  {job['error']['message']} — {job['error']['hint']}")
 
 
 def _people_audit(found: dict[str, Any]) -> None:

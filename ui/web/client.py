@@ -24,6 +24,11 @@ _ON_A_PAGE = {
     "unauthorized": "Start the web app with REPRISE_API_KEY set to the node's key.",
     "name_taken": "To make it that document's next version, turn on “Continue documents of the same name” "
     "and upload it again. To keep both, upload it under another name.",
+    "watched_already": "It is in the list of sources. To change it, remove it there first; its documents stay.",
+    "missing_path": "Give a folder on the machine where the node runs. Files on your own machine are uploaded instead.",
+    "bad_location": "Give a folder's path from / on, or an address that begins with http:// or https://.",
+    "poison": "It was left out, and the rest was published. Its bytes are kept: try again, or remove the job.",
+    "job_active": "Cancel it first.",
     "gate_refused": "Retrain, or give a reason for promoting it all the same; it is kept in the audit log.",
 }
 """What to do, where the node's own hint speaks of the command line."""
@@ -41,6 +46,7 @@ class Upload:
     at: int | None = None
     explicit: bool = False
     source: str = "upload"
+    root: str | None = None
 
 
 @st.cache_resource(show_spinner=False)
@@ -70,6 +76,17 @@ def problem(code: str, message: str, hint: str) -> str:
     """Markdown for an error: message, then what to do."""
     todo = _ON_A_PAGE.get(code) or _sentence(label(hint or _BROKEN, 600))
     return f"**{_sentence(label(message, 600))}**  \n{todo}"
+
+
+def remedy(error: dict[str, str]) -> str:
+    """What to do about an error, as plain text."""
+    return _ON_A_PAGE.get(error["code"]) or _sentence(error.get("hint") or _BROKEN)
+
+
+def trouble(error: dict[str, str]) -> str:
+    """What was wrong and what to do about it, as plain text in one line."""
+    message = _sentence(error["message"])
+    return f"{message.rstrip('.')}. {remedy(error)}"
 
 
 def workspaces(documents: list[dict[str, object]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import streamlit as st
@@ -45,6 +45,21 @@ def facts(pairs: Sequence[tuple[str, object]]) -> None:
 def tag(text: str, tone: str = "") -> str:
     """HTML of a small label; `tone` is good, bad, warn or empty."""
     return f'<span class="rp-tag {f"rp-{tone}" if tone else ""}">{escape(text)}</span>'
+
+
+def grid(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Container[int] = ()) -> None:
+    """A table whose cells are HTML, escaped already; the columns in `numbers` are set to the right.
+
+    For few rows that are to be read whole, where `table` would cut what they say.
+    """
+
+    def row(cells: Sequence[str], kind: str) -> str:
+        classes = (' class="rp-number"' if i in numbers else "" for i in range(len(cells)))
+        return "<tr>" + "".join(f"<{kind}{c}>{cell}</{kind}>" for c, cell in zip(classes, cells, strict=True)) + "</tr>"
+
+    body = "".join(row(cells, "td") for cells in rows)
+    head = row([escape(name) for name in heads], "th")
+    st.html(f'<div class="rp-grid"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>')
 
 
 def table(rows: Sequence[dict[str, Any]], **options: Any) -> Any:

@@ -89,7 +89,9 @@ def download(cited: dict[str, Any], *, key: str) -> None:
 
 
 def _tombstone(cited: dict[str, Any], error: RepriseError) -> None:
-    if error.code in ("deleted", "not_found", "expired"):
+    if error.code == "expired":
+        look.empty("This text is not there any more.", error.message + ".")
+    elif error.code in ("deleted", "not_found"):
         look.empty(
             "This text is not there any more.",
             f"The document was deleted, or its version {cited['version']} has expired.",

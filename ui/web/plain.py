@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,6 +78,50 @@ def moment(iso: str | None, *, now: datetime | None = None) -> str:
     if at.date() == today - timedelta(days=1):
         return f"yesterday {at:%H:%M}"
     return f"{at:%Y-%m-%d %H:%M}"
+
+
+def ago(iso: str | None, *, now: datetime | None = None) -> str:
+    """How long an ISO time lies back: `now`, `40 s ago`, `5 min ago`, `3 h ago`, `2 days ago`. Empty for None."""
+    if not iso:
+        return ""
+    seconds = int(((now or datetime.now(UTC)) - datetime.fromisoformat(iso)).total_seconds())
+    if seconds < 5:
+        return "now"
+    for unit, length in (("s", 60), ("min", 60), ("h", 24)):
+        if seconds < length:
+            return f"{seconds} {unit} ago"
+        seconds //= length
+    return f"{count(seconds, 'day')} ago"
+
+
+def span(seconds: int) -> str:
+    """A whole number of seconds in the largest unit that it is whole in: `90 seconds`, `10 minutes`, `1 day`."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds and seconds % length == 0:
+            return count(seconds // length, unit)
+    return count(seconds, "second")
+
+
+def took(start: str | None, end: str | None) -> str:
+    """How long something took between two ISO times; empty while one of them is not known."""
+    if not start or not end:
+        return ""
+    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def numbers(some: Sequence[int]) -> str:
+    """Whole numbers in order, neighbours as a range: `1–3, 7`."""
+    ranges: list[list[int]] = []
+    for n in sorted(set(some)):
+        if ranges and ranges[-1][1] == n - 1:
+            ranges[-1][1] = n
+        else:
+            ranges.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in ranges)
 
 
 def size(count: int) -> str:

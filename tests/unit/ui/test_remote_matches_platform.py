@@ -15,6 +15,7 @@ HERE_ONLY = {
     "settings": "each side has its own",
     "request_run": "enters a run for `retrain` and `enqueue_retrain`, which both have",
     "tick": "beat's, on the node",
+    "hint_look": "the file system's, on the node",
 }
 """Operations that make no sense from afar, and why."""
 OPERATIONS = sorted(

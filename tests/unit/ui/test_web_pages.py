@@ -43,9 +43,10 @@ def test_a_citation_is_shown_with_its_quote_cut_out_of_the_text() -> None:
 
 
 def test_an_edit_is_marked_word_by_word_and_stays_escaped() -> None:
+    from ingest.compare import words
     from ui.web.views.document import _marked
 
-    before, after = _marked("Within 30 days & <b>free</b>", "Within 60 days & <b>free</b>")
+    before, after = _marked(words("Within 30 days & <b>free</b>", "Within 60 days & <b>free</b>"))
     assert before == "Within <del>30</del> days &amp; &lt;b&gt;free&lt;/b&gt;"
     assert after == "Within <ins>60</ins> days &amp; &lt;b&gt;free&lt;/b&gt;"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from typing import Any
 
 import streamlit as st
@@ -94,7 +92,7 @@ def _versions(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
         [
             {
                 "Version": v["version"],
-                "State": v["state"],
+                "State": "to come" if v["pending"] else v["state"],
                 "Counts from (UTC)": moment(v["at"]),
                 "Epoch": v["epoch"],
                 "New": v["chunks_new"],
@@ -151,7 +149,7 @@ def _compare(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
         return
     look.small(*(f"{len(passages)} {what}" for what, passages in found.items() if passages))
     for pair in found["changed"]:
-        before, after = _marked(pair["before"], pair["after"])
+        before, after = _marked(pair["words"])
         st.html(_pair(before, after, f"version {a}", f"version {b}"))
     for text in found["removed"]:
         st.html(_pair(escape(text), "", f"version {a}", ""))
@@ -171,15 +169,12 @@ def _pair(before: str, after: str, left: str, right: str) -> str:
     return f'<div class="rp-pair">{"".join(cells)}</div>'
 
 
-def _marked(before: str, after: str) -> tuple[str, str]:
-    """Both passages as escaped HTML, with the words that differ marked."""
-    a, b = re.findall(r"\s+|[^\s]+", before), re.findall(r"\s+|[^\s]+", after)
-    old, new = [], []
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes():
-        gone, come = escape("".join(a[i1:i2])), escape("".join(b[j1:j2]))
-        old.append(gone if tag == "equal" or not gone else f"<del>{gone}</del>")
-        new.append(come if tag == "equal" or not come else f"<ins>{come}</ins>")
-    return "".join(old), "".join(new)
+def _marked(words: list[list[str]]) -> tuple[str, str]:
+    """Both passages of a changed pair as escaped HTML, with the words that differ marked."""
+    old = {"=": "{}", "-": "<del>{}</del>", "+": ""}
+    new = {"=": "{}", "-": "", "+": "<ins>{}</ins>"}
+    before, after = ("".join(side[op].format(escape(text)) for op, text in words) for side in (old, new))
+    return before, after
 
 
 # --- delete -------------------------------------------------------------------------------------
