@@ -1,7 +1,8 @@
 """Delete: a document leaves, and nothing of it stays.
 
 First a flip makes it invisible everywhere at once; then its traces are erased, which is repeatable: a delete that died
-in between is finished at the next start. The receipt lists what went, and what it cannot reach.
+in between is finished at the next start, by beat's tick, or by asking again. The receipt lists what went, and what it
+cannot reach.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from kernel.audit import record
 from kernel.database import Database, affected, alone
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import TryAgain
+from kernel.ids import now_ms
 from kernel.index.schema import keyword
 from kernel.items import unfinished
 from kernel.ports import Blobs, VectorIndex
@@ -60,11 +62,14 @@ class DeleteHandler:
         epochs.register(self)
 
     def delete(self, doc: str) -> dict[str, Any]:
-        """Delete a document by id or name; the receipt.
+        """Delete a document by id or name; the receipt. One whose erasing was interrupted is erased to the end.
 
         Raises:
             NotFound: no such document.
         """
+        halfway = self._halfway(doc)
+        if halfway is not None:
+            return self._erase(halfway)
         for attempt in range(5):
             with self._db.write() as session:
                 document = find(session, doc)
@@ -80,14 +85,15 @@ class DeleteHandler:
                     raise
         return self._erase(document.id)
 
-    def finish_interrupted(self, *, orphaned: bool = False) -> int:
-        """Erase what deletes that died after their flip left; how many there were.
+    def finish_interrupted(self, *, orphaned: bool = False, silent_ms: int = 0) -> int:
+        """Erase what deletes that died after their flip, at least `silent_ms` ago, left; how many there were.
 
         `orphaned` says that no other process works here: then blobs that nothing names go as well, which publishes that
         died before their first row left, and files that were refused in a job.
         """
         with self._db.read() as session:
-            interrupted = list(session.scalars(select(Document.id).where(Document.state == "deleting")))
+            quiet = (Document.state == "deleting", Document.updated <= now_ms() - silent_ms)
+            interrupted = list(session.scalars(select(Document.id).where(*quiet)))
         for document in interrupted:
             self._erase(document)
         if orphaned:
@@ -124,6 +130,15 @@ class DeleteHandler:
 
     # --- erasing ---------------------------------------------------------------------------------
 
+    def _halfway(self, doc: str) -> str | None:
+        """The document of that id or name which was deleted and is not erased yet, if no live one has the name."""
+        called = or_(Document.id == doc, Document.name == doc)
+        with self._db.read() as session:
+            found = session.execute(
+                select(Document.id, Document.state).where(called, Document.state.in_(("live", "deleting")))
+            ).all()
+        return found[0][0] if found and all(state == "deleting" for _, state in found) else None
+
     def _erase(self, document: str) -> dict[str, Any]:
         with self._db.read() as session:
             chunks = select(Chunk.point).where(Chunk.document == document)
@@ -157,6 +172,9 @@ class DeleteHandler:
                     self._blobs.delete(key)
                     found["blobs"] += 1  # also one that a delete which died here took before
             found["cache_entries"] += self._library.forget(sorted(texts))  # a reader may have been quicker
+            now = session.get_one(Document, document, with_for_update=True)
+            if now.state == "deleted":  # somebody else erased it meanwhile, and counted
+                receipt, found = dict(now.receipt or {}), {name: type(what)() for name, what in found.items()}
             kept = {name: receipt.get(name, type(what)()) + what for name, what in found.items()}
             session.execute(
                 update(Document)

@@ -97,7 +97,11 @@ class FileBlobs:
                     f"no room for {size:,} bytes in {str(self._folder)!r}",
                     hint="free some space and try again; nothing was changed",
                 ) from error
-            raise
+            raise Failed(
+                f"the disk could not be written in {str(self._folder)!r}: {error.strerror or error}",
+                hint="check the disk and the folder's permissions, and try again; nothing was changed",
+                code="disk_error",
+            ) from error
         return key
 
     def _path(self, key: str) -> Path:

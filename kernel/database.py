@@ -52,6 +52,7 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Raises:
         DiskFull: the disk has no room; nothing of this transaction was kept.
+        Failed: the disk failed (`disk_error`); nor was it then.
         """
         try:
             with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
@@ -61,6 +62,12 @@ class Database:
                 raise DiskFull(
                     "the disk is full, so the database could not be written",
                     hint="free some space and try again; nothing that was acknowledged is lost",
+                ) from error
+            if "disk I/O error" in str(error):
+                raise Failed(
+                    "the disk failed while the database was written",
+                    hint="check the disk and try again; nothing that was acknowledged is lost",
+                    code="disk_error",
                 ) from error
             raise
 

@@ -43,11 +43,13 @@ class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep)
         """Beat's tick: start what is due, find what died."""
         jobs = self.w.schedules.fire(self._fire)
         recovered = self.w.epochs.recover()
+        erased = self.w.delete.finish_interrupted(silent_ms=self.settings.lease_seconds * 1000)
         return {
             "scheduled": [job for job in jobs if job],
             "looks": self._fire_looks(),
             "swept": self.w.ledger.sweep(),
             "uploads_expired": self.w.uploads.sweep(),
+            "erased": erased,
             **recovered,
             **self._tend(),
             **self._tend_index(),

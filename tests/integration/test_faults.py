@@ -22,7 +22,7 @@ from kernel.blobs import FileBlobs
 from kernel.errors import RepriseError
 from tests.doors import memory_folder
 from tests.dying import NAME, TEXTS, image, prepare
-from tests.house import House
+from tests.house import House, page
 from tests.integration.test_publish_kill import SECTIONS, assert_nothing_is_left_over
 
 pytestmark = pytest.mark.integration
@@ -172,3 +172,32 @@ def test_a_write_that_fails_leaves_it_done_or_not_done_and_a_retry_succeeds(
         if not refused:
             break
     assert 5 < at < MOST_WRITES - 1
+
+
+def test_a_delete_whose_erasing_failed_is_finished_by_asking_again(
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase, failures = FileBlobs.delete, [OSError(errno.EIO, "Input/output error")] * 2
+
+    def fail(blobs: FileBlobs, key: str) -> bool:
+        if failures:
+            raise failures.pop()
+        return erase(blobs, key)
+
+    monkeypatch.setattr(FileBlobs, "delete", fail)
+    with House(quick_folder / "home") as house:
+        for name in ("by id.md", "by name.md"):
+            failures[:] = [OSError(errno.EIO, "Input/output error")]
+            document = house.put(name, page("Secret", {"Code": f"The word of {name} is heffalump."}))["document"]
+            with pytest.raises(OSError, match="Input/output"):
+                house.delete.delete(document)
+            receipt = house.delete.delete(document if name == "by id.md" else name)
+            assert receipt["document"] == document
+            assert (receipt["points"], receipt["blobs"], receipt["remaining"]) == (1, 1, 0)
+        failures[:] = [OSError(errno.EIO, "Input/output error")]
+        document = house.put("by tick.md", page("Secret", {"Code": "The word is heffalump."}))["document"]
+        with pytest.raises(OSError, match="Input/output"):
+            house.delete.delete(document)
+        assert house.delete.finish_interrupted(silent_ms=60_000) == 0, "its owner may be at it still"
+        assert house.delete.finish_interrupted() == 1
+        assert not list(house.blobs.keys())

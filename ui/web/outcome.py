@@ -27,7 +27,7 @@ def files(rows: Sequence[dict[str, Any]]) -> None:
         numbers=range(2, 7),
     )
     if len(rows) > _SHOWN:
-        look.small(f"The first {_SHOWN} of {len(rows):,}. `reprise job show` prints them all.")
+        st.caption(f"The first {_SHOWN} of {len(rows):,}. `reprise job show` prints them all.")
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:

@@ -52,7 +52,7 @@ def test_an_edit_is_marked_word_by_word_and_stays_escaped() -> None:
 
 
 def test_files_go_in_batches_and_a_named_one_goes_alone() -> None:
-    from ui.web.views.library import _batches
+    from ui.web.views.upload import batches
 
     class File:
         def __init__(self, name: str) -> None:
@@ -62,9 +62,9 @@ def test_files_go_in_batches_and_a_named_one_goes_alone() -> None:
             return b"text"
 
     many = [File(f"{i}.md") for i in range(40)]
-    assert [len(b) for b in _batches(many, "default", "", None, False)] == [32, 8]
-    assert [len(b) for b in _batches(many[:3], "default", "", None, True)] == [1, 1, 1]
-    (batch,) = _batches(many[:1], "default", "other.md", 7, False)
+    assert [len(b) for b in batches(many, "default", "", None, False)] == [32, 8]
+    assert [len(b) for b in batches(many[:3], "default", "", None, True)] == [1, 1, 1]
+    (batch,) = batches(many[:1], "default", "other.md", 7, False)
     assert (batch[0].name, batch[0].explicit, batch[0].at) == ("other.md", True, 7)
 
 
@@ -72,7 +72,8 @@ def test_the_web_app_imports_no_model() -> None:
     heavy = "{'torch', 'transformers', 'llama_index', 'qdrant_edge', 'sqlalchemy', 'celery'}"
     code = (
         "import sys, ui.web.pages, ui.web.passage, ui.web.marks\n"
-        "from ui.web.views import adapters, chat, library, rehearsal, schedule, system\n"
+        "from ui.web.views import adapters, chat, copies, index, jobs, library, rehearsal, retention\n"
+        "from ui.web.views import schedule, sources, system, upload\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)

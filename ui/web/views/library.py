@@ -1,152 +1,58 @@
-"""Library: upload documents, see what became of each file, and find a document to open."""
+"""Library: find a document to open, bring documents in, and look after sources, copies and old versions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import streamlit as st
 
 from ui.web import look
-from ui.web.client import ALL, GUIDE, Upload, node, problem, told
+from ui.web.client import ALL, node, told
 from ui.web.pages import asked
-from ui.web.plain import count, label, moment, size
-from ui.web.views import document
-from ui.web.watch import ended, published, publishing, watch
+from ui.web.plain import count, moment, size
+from ui.web.views import copies, document, retention, sources, upload
 
-FORMATS = "Markdown, plain text, HTML, PDF and DOCX"
-_JOBS, _DOC, _ROUND, _FIRST = "library.jobs", "library.document", "library.round", "library.first"
-_BATCH_FILES, _BATCH_BYTES = 32, 32 * 2**20
+DOCUMENTS, UPLOAD, SOURCES, COPIES, RETENTION = TABS = ("Documents", "Upload", "Sources", "Duplicates", "Retention")
+_DOC, _TAB, _FIRST = "library.document", "library.tab", "library.first"
 
 
 def show() -> None:
     """Draw the page."""
     wanted = asked("library")
     if wanted:
-        st.session_state[_DOC] = wanted["document"]
-        st.session_state["library.tab"] = "Documents"
-        st.session_state[document.VERSION] = (wanted["document"], wanted.get("version"))
+        _open(wanted["document"], wanted.get("version"))
     documents = node().documents()
     look.head(
         "Library",
         "Every document keeps its versions. The same name again is the next version of the same document.",
     )
     # The first tab is chosen once: it must not change under somebody's hands when a first document appears.
-    first = st.session_state.setdefault(_FIRST, "Documents" if documents else "Upload")
-    browse, upload = st.tabs(["Documents", "Upload"], default=first, key="library.tab", on_change="rerun")
-    if browse.open:
-        with browse:
-            _browse(documents)
-    if upload.open:
-        with upload:
-            _upload(documents)
+    first = st.session_state.setdefault(_FIRST, DOCUMENTS if documents else UPLOAD)
+    tabs = dict(zip(TABS, st.tabs(TABS, default=first, key=_TAB, on_change="rerun"), strict=True))
+    for name, tab in tabs.items():
+        if tab.open:
+            with tab, told():
+                _draw(name, documents)
 
 
-# --- upload -------------------------------------------------------------------------------------
+def _draw(name: str, documents: list[dict[str, Any]]) -> None:
+    if name == DOCUMENTS:
+        _browse(documents)
+    elif name == UPLOAD:
+        upload.show(documents)
+    elif name == SOURCES:
+        sources.show(documents)
+    elif name == COPIES:
+        copies.show(documents, _open)
+    else:
+        retention.show(documents)
 
 
-def _upload(documents: list[dict[str, Any]]) -> None:
-    turn = st.session_state.setdefault(_ROUND, 0)  # a new key empties the box of files after an upload
-    files = st.file_uploader(
-        f"Files: {FORMATS}",
-        accept_multiple_files=True,
-        key=f"library.files.{turn}",
-        help="You can drop several at once.",
-    )
-    names = sorted(({d["workspace"] for d in documents} | {"default"}) - {GUIDE})
-    left, middle, right = st.columns(3, vertical_alignment="bottom")
-    workspace = left.selectbox(
-        "Workspace",
-        names,
-        index=names.index("default"),
-        accept_new_options=True,
-        key="library.workspace",
-        help="The shelf they go to. Type a name to begin a new one.",
-    )
-    name = middle.text_input(
-        "Name in the library",
-        key=f"library.as.{turn}",
-        disabled=len(files or []) != 1,
-        placeholder="the file's name",
-        help="For a single file. The name of a document that exists makes the file its next version.",
-    )
-    at = right.datetime_input(
-        "Counts from (UTC)",
-        value=None,
-        key=f"library.at.{turn}",
-        help="Empty: from now. A later time needs nothing more.",
-    )
-    follow = st.checkbox(
-        "Continue documents of the same name, also if they came from elsewhere",
-        key=f"library.follow.{turn}",
-        help="Without it, a name that is taken by a document from another source is refused, so that nothing "
-        "is replaced by accident.",
-    )
-    if st.button("Publish", type="primary", icon=":material/publish:", disabled=not files, key="library.send"):
-        begins = int(at.replace(tzinfo=UTC).timestamp() * 1000) if isinstance(at, datetime) else None
-        with told(), st.spinner("Sending …"):
-            for batch in _batches(files or [], str(workspace), name.strip(), begins, follow):
-                job = node().enqueue_ingest(batch)
-                st.session_state.setdefault(_JOBS, []).insert(0, job["job"])
-            st.session_state[_ROUND] += 1
-            st.rerun()
-    _jobs()
-
-
-def _batches(files: Sequence[Any], workspace: str, name: str, at: int | None, follow: bool) -> Iterator[list[Upload]]:
-    """Uploads in requests of a bearable size; a file whose document is named goes alone."""
-    batch: list[Upload] = []
-    filled = 0
-    for file in files:
-        content = file.getvalue()
-        named = name if name and len(files) == 1 else file.name
-        explicit = follow or named != file.name
-        if batch and (explicit or len(batch) >= _BATCH_FILES or filled + len(content) > _BATCH_BYTES):
-            yield batch
-            batch, filled = [], 0
-        batch.append(Upload(path=file.name, name=named, workspace=workspace, content=content, at=at, explicit=explicit))
-        filled += len(content)
-    if batch:
-        yield batch
-
-
-def _jobs() -> None:
-    """Uploads of this session, and any other that is under way: progress, then what became of each file."""
-    mine: list[str] = st.session_state.get(_JOBS, [])
-    running = publishing()
-    watch(running, published)
-    rows: list[dict[str, Any]] = []
-    for job in (node().job(j) for j in mine if j not in running):
-        ended(job)
-        rows += (job["result"] or {}).get("documents", [])
-    if not rows:
-        return
-    look.section("What became of them")
-    for row in rows:
-        if row["error"]:
-            wrong = row["error"]
-            st.error(f"{label(row['path'])}: {problem(wrong['code'], wrong['message'], wrong.get('hint', ''))}")
-    look.table(
-        [
-            {
-                "File": r["path"],
-                "Result": r["status"],
-                "Version": r["version"],
-                "Passages": r["chunks_total"],
-                "New": r["chunks_new"],
-                "Kept": r["chunks_kept"],
-                "Retired": r["chunks_retired"],
-            }
-            for r in rows
-        ],
-        key="library.results",
-    )
-    if any(r["status"] in ("published", "unchanged") for r in rows):
-        look.small("Published documents can be asked about now.")
-
-
-# --- browse -------------------------------------------------------------------------------------
+def _open(doc: str, version: int | None = None) -> None:
+    """Show a document, at a version; called before the page is drawn."""
+    st.session_state[_DOC] = doc
+    st.session_state[_TAB] = DOCUMENTS
+    st.session_state[document.VERSION] = (doc, version)
 
 
 def _browse(documents: list[dict[str, Any]]) -> None:
@@ -190,6 +96,7 @@ def _documents(rows: list[dict[str, Any]]) -> None:
             st.session_state[_DOC] = rows[row]["document"]
 
     look.small(count(len(rows), "document"))
+    ahead = any(d["pending"] for d in rows)
     look.table(
         [
             {
@@ -197,6 +104,7 @@ def _documents(rows: list[dict[str, Any]]) -> None:
                 "Title": d["title"],
                 "Workspace": d["workspace"],
                 "Version": d["live_version"],
+                **({"To come": "yes" if d["pending"] else ""} if ahead else {}),
                 "Passages": d["chunks"],
                 "Size": size(d["bytes"]),
                 "Updated (UTC)": moment(d["updated"]),

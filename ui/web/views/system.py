@@ -8,11 +8,9 @@ from typing import Any
 import streamlit as st
 
 from ui.web import look
-from ui.web.client import node, problem, told
+from ui.web.client import node, told
 from ui.web.plain import escape, label, moment
-from ui.web.watch import ACTIVE, progress
-
-_SHOWN = 50
+from ui.web.views import index, jobs
 
 
 def show() -> None:
@@ -20,16 +18,12 @@ def show() -> None:
     look.head("System", "Look here first when something seems slow or wrong.")
     with told():
         _status(node().status())
-    jobs, checks, audit = st.tabs(["Jobs", "Checks", "Audit log"], key="system.tab", on_change="rerun")
-    if jobs.open:
-        with jobs:
-            _jobs()
-    if checks.open:
-        with checks, told():
-            _checks()
-    if audit.open:
-        with audit, told():
-            _audit()
+    draws = {"Jobs": jobs.show, "Index": index.show, "Checks": _checks, "Audit log": _audit}
+    tabs = st.tabs(list(draws), key="system.tab", on_change="rerun")
+    for tab, draw in zip(tabs, draws.values(), strict=True):
+        if tab.open:
+            with tab, told():
+                draw()
 
 
 def _status(status: dict[str, Any]) -> None:
@@ -53,60 +47,6 @@ def _status(status: dict[str, Any]) -> None:
         f"{status['points']:,} points",
         f"node {node().url}",
     )
-
-
-# --- jobs ---------------------------------------------------------------------------------------
-
-
-@st.fragment(run_every=2.0)
-def _jobs() -> None:
-    with told():
-        jobs = node().jobs(_SHOWN)
-        if not jobs:
-            look.empty("Nothing was ever queued.", "Uploads and retrains stand here while they run, and afterwards.")
-            return
-        running = [j for j in jobs if j["state"] in ACTIVE]
-        for job in running:
-            progress(job, f"**{label(job['kind']).capitalize()}**")
-            if st.button("Cancel", icon=":material/cancel:", key=f"system.cancel.{job['job']}"):
-                node().cancel_job(job["job"])
-        broken = [j for j in jobs if j["state"] in ("failed", "cancelled")]
-        if broken:
-            _broken(broken)
-        look.table(
-            [
-                {
-                    "Job": j["job"],
-                    "Kind": j["kind"],
-                    "State": j["state"],
-                    "Stage": j["progress"]["stage"],
-                    "Attempt": j["attempt"],
-                    "By": j["enqueued_by"],
-                    "Created (UTC)": moment(j["created"]),
-                    "Finished (UTC)": moment(j["finished"]),
-                    "Error": (j["error"] or {}).get("message", ""),
-                }
-                for j in jobs
-            ],
-            key="system.jobs",
-        )
-
-
-def _broken(jobs: list[dict[str, Any]]) -> None:
-    with st.expander(f"Failed or cancelled: {len(jobs)}"):
-        named = {j["job"]: j for j in jobs}
-        chosen = st.selectbox(
-            "Job",
-            list(named),
-            format_func=lambda j: f"{named[j]['kind']}  ·  {named[j]['state']}  ·  {j}",
-            key="system.broken",
-        )
-        wrong = named[chosen]["error"]
-        if wrong:
-            st.error(problem(wrong["code"], wrong["message"], wrong.get("hint", "")))
-        if st.button("Start it again", icon=":material/replay:", key="system.retry"):
-            node().retry_job(chosen)
-            st.rerun(scope="fragment")
 
 
 # --- checks and audit ---------------------------------------------------------------------------
