@@ -53,9 +53,9 @@ class Vectors:
             made = self._embedder.embed_documents([texts[i] for i in missing.values()], progress)
             if self._embedder.fingerprint != fingerprint:
                 raise TryAgain("the embedder was switched meanwhile", hint="try again", code="moved")
-            fresh = dict(zip(missing, made, strict=True))
+            fresh = {digest: vector.astype("<f4").tobytes() for digest, vector in zip(missing, made, strict=True)}
             self._keep(fresh, fingerprint)
-            known |= {digest: vector.tobytes() for digest, vector in fresh.items()}
+            known |= fresh
         for i, digest in enumerate(digests):
             out[i] = np.frombuffer(known[digest], dtype="<f4")
         return out
@@ -68,20 +68,13 @@ class Vectors:
                 found |= dict(session.execute(select(Embedding.digest, Embedding.vector).where(*ours)).all())
         return found
 
-    def _keep(self, vectors: dict[str, np.ndarray], fingerprint: str) -> None:
+    def _keep(self, vectors: dict[str, bytes], fingerprint: str) -> None:
         with self._db.write() as session:
             for some in _in_parts(sorted(vectors)):
-                _insert(
-                    session,
-                    [
-                        {
-                            "digest": digest,
-                            "embedder": fingerprint,
-                            "vector": vectors[digest].astype("<f4").tobytes(),
-                        }
-                        for digest in some
-                    ],
-                )
+                rows: list[dict[str, object]] = [
+                    {"digest": key, "embedder": fingerprint, "vector": vectors[key]} for key in some
+                ]
+                _insert(session, rows)
 
 
 def _insert(session: Session, rows: list[dict[str, object]]) -> None:

@@ -130,30 +130,34 @@ def page(urls: dict[str, str]) -> Iterator[Any]:
         browser.close()
 
 
+def go(page: Any, name: str, tab: str | None = None) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+    page.locator(".rp-head h1", has_text=name).wait_for()
+    if tab is not None:
+        page.get_by_role("tab", name=tab, exact=True).click()
+
+
+def upload(page: Any, files: dict[str, str]) -> None:
+    """Send files from the Upload tab, and wait until it is said what became of them."""
+    sent = [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in files.items()]
+    page.locator("input[type=file]").first.set_input_files(sent)
+    page.get_by_role("button", name="Publish", exact=True).last.click()
+    page.get_by_text("Published documents can be asked about now.").wait_for()
+
+
 def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) -> None:
     shots = iter(range(1, 100))
 
     def shot(name: str) -> None:
         page.screenshot(path=tmp_path / f"{next(shots):02}-{name}.png")
 
-    def go(name: str) -> None:
-        page.get_by_role("link", name=name, exact=True).click()
-        page.locator(".rp-head h1", has_text=name).wait_for()
-
     # Upload two documents and watch them being published.
-    go("Library")
-    page.locator("input[type=file]").first.set_input_files(
-        [
-            {"name": "returns.md", "mimeType": "text/markdown", "buffer": RETURNS.encode()},
-            {"name": "shipping.md", "mimeType": "text/markdown", "buffer": SHIPPING.encode()},
-        ]
-    )
-    page.get_by_role("button", name="Publish", exact=True).last.click()
-    page.get_by_text("Published documents can be asked about now.").wait_for()
+    go(page, "Library", "Upload")
+    upload(page, {"returns.md": RETURNS, "shipping.md": SHIPPING})
     shot("library")
 
     # Ask, and open the citation: the quote is marked in its text, and what looks like HTML stays text.
-    go("Chat")
+    go(page, "Chat")
     box = page.get_by_placeholder("Ask a question")
     box.fill("How long can gifts be returned?")
     box.press("Enter")
@@ -180,7 +184,7 @@ def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) ->
     shot("correction")
 
     # Import more, see them, and start a retrain from the preview of its mix.
-    go("Rehearsal")
+    go(page, "Rehearsal")
     page.get_by_role("tab", name="Import and export").click()
     page.get_by_label("… or lines pasted here").fill(examples() + "\nnot json")
     page.get_by_role("button", name="Import", exact=True).click()
@@ -206,7 +210,71 @@ def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) ->
     shot("mix")
 
     for name in ("Schedule", "System"):
-        go(name)
+        go(page, name)
         shot(name.lower())
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.leaving == []
+
+
+HOURS = """# Opening hours
+
+The shop on Market Street is open from 9 to 18 on working days. <b>Sundays</b> it is closed.
+"""
+
+
+def test_a_person_sees_what_became_of_each_file_and_an_edit_word_by_word(page: Any) -> None:
+    go(page, "Library", "Upload")
+    upload(page, {"hours.md": HOURS, "torn.pdf": "%PDF-1.4 and nothing more", "empty.txt": ""})
+    rows = page.locator(".rp-grid tbody tr")
+    assert "published" in rows.filter(has_text="hours.md").inner_text()
+    torn = rows.filter(has_text="torn.pdf").inner_text()
+    assert "refused" in torn
+    assert "damaged PDF" in torn
+    assert "is empty" in rows.filter(has_text="empty.txt").inner_text()
+
+    # The same name again is the next version; what was not edited is kept.
+    page.locator("[data-testid=stFileUploader]").wait_for()
+    sent = {"name": "hours.md", "mimeType": "text/plain", "buffer": HOURS.replace("18", "20").encode()}
+    page.locator("input[type=file]").first.set_input_files([sent])
+    page.get_by_role("button", name="Publish", exact=True).last.click()
+    rows.filter(has_text="hours.md").nth(1).wait_for()
+    assert rows.filter(has_text="hours.md").first.locator(".rp-number").first.inner_text() == "2"
+
+    # Compare shows the words, and what looks like HTML stays text.
+    go(page, "Library", "Documents")
+    box = page.get_by_role("combobox", name="Open a document")
+    box.fill("hours")
+    page.get_by_role("option", name="hours.md").click()
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.locator(".rp-pair del").wait_for()
+    assert page.locator(".rp-pair del").all_inner_texts() == ["18"]
+    assert page.locator(".rp-pair ins").all_inner_texts() == ["20"]
+    assert "<b>Sundays</b>" in page.locator(".rp-come").inner_text()
+    assert page.locator(".rp-pair b").count() == 0
+    assert page.leaving == []
+
+
+def test_a_folder_is_followed_and_looked_at(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "staff.md").write_text("# Staff\n\nThe shop has four employees and an apprentice.\n")
+    (tmp_path / "torn.pdf").write_text("%PDF-1.4 and nothing more")
+    go(page, "Library", "Sources")
+    page.get_by_text("Nothing is followed yet.").wait_for()
+    place = page.get_by_placeholder("sitemap.xml")
+    place.fill("shelf")
+    page.get_by_role("button", name="Follow", exact=True).click()
+    page.get_by_text("is neither an address nor a full path").wait_for()
+    place.fill(str(tmp_path))
+    page.get_by_role("button", name="Follow", exact=True).click()
+    page.get_by_text("1 document", exact=False).first.wait_for()
+    page.get_by_text("1 failed").wait_for()
+    page.get_by_text("What is not taken from there: 1").click()
+    page.get_by_text("damaged PDF").wait_for()
+
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.locator(".rp-tag", has_text="paused").wait_for()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_text("Nothing is followed yet.").wait_for()
+    go(page, "System", "Audit log")
+    page.get_by_text("the chain holds").wait_for()
     assert page.get_by_test_id("stException").count() == 0
     assert page.leaving == []

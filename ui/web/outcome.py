@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from ui.web import look
-from ui.web.client import remedy
+from ui.web.client import remedy, trouble
 from ui.web.plain import escape
 
 TONES = {"published": "good", "unchanged": "", "refused": "warn", "failed": "bad"}
@@ -28,6 +28,13 @@ def files(rows: Sequence[dict[str, Any]]) -> None:
     )
     if len(rows) > _SHOWN:
         st.caption(f"The first {_SHOWN} of {len(rows):,}. `reprise job show` prints them all.")
+
+
+def errors(found: Sequence[tuple[str, dict[str, str]]], what: str = "File") -> None:
+    """Draw what was not taken, and why: (name, error)."""
+    if found:
+        why = '<div class="rp-wide">{}</div>'
+        look.grid([what, "Why"], [[escape(name), why.format(escape(trouble(error)))] for name, error in found])
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:

@@ -124,6 +124,17 @@ def numbers(some: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in ranges)
 
 
+def told_in(detail: Any) -> str:
+    """A JSON value in one line for reading: `policy: keep 5 versions, epoch: 3`."""
+    if isinstance(detail, dict):
+        return ", ".join(f"{name.replace('_', ' ')}: {told_in(value)}" for name, value in detail.items())
+    if isinstance(detail, list):
+        return "; ".join(map(told_in, detail)) or "none"
+    if isinstance(detail, bool):
+        return "yes" if detail else "no"
+    return "none" if detail is None else str(detail)
+
+
 def size(count: int) -> str:
     """Bytes for reading."""
     amount = float(count)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ui.web.plain import escape, label, moment, parts, size, source
+from ui.web.plain import ago, escape, label, moment, numbers, parts, size, source, span, told_in, took
 
 HOSTILE = (
     "![x](https://evil.example/pixel.png)",
@@ -65,4 +65,23 @@ def test_times_and_sizes_are_short() -> None:
     assert moment("2026-03-01T08:05:00.000Z", now=now) == "yesterday 08:05"
     assert moment("2025-12-24T20:00:00.000Z", now=now) == "2025-12-24 20:00"
     assert moment(None) == ""
+    assert ago("2026-03-02T08:59:57.000Z", now=now) == "now"
+    assert ago("2026-03-02T08:59:20.000Z", now=now) == "40 s ago"
+    assert ago("2026-03-02T08:00:00.000Z", now=now) == "1 h ago"
+    assert ago("2026-02-27T08:00:00.000Z", now=now) == "3 days ago"
+    assert [span(n) for n in (90, 600, 3600, 172_800)] == ["90 seconds", "10 minutes", "1 hour", "2 days"]
+    assert took("2026-03-02T08:00:00.000Z", "2026-03-02T08:00:02.340Z") == "2.3 s"
+    assert took("2026-03-02T08:00:00.000Z", "2026-03-02T09:02:00.000Z") == "1 h 2 min"
+    assert took("2026-03-02T08:00:00.000Z", None) == ""
     assert [size(n) for n in (12, 1_200, 48_000, 3_400_000)] == ["12 B", "1.2 kB", "48 kB", "3.4 MB"]
+
+
+def test_version_numbers_in_a_row_are_one_range() -> None:
+    assert numbers([3, 1, 2, 7]) == "1\N{EN DASH}3, 7"
+    assert numbers([]) == ""
+
+
+def test_details_of_the_audit_log_are_words() -> None:
+    assert told_in({"every_seconds": 600, "asked": True, "versions": [1, 2], "by": None}) == (
+        "every seconds: 600, asked: yes, versions: 1; 2, by: none"
+    )

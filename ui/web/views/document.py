@@ -14,6 +14,8 @@ from ui.web.plain import count, escape, label, moment, size
 VERSION = "document.version"
 """Session key: (document, version) that another page wants to see."""
 _SAID = "document.said"
+_CAUSES = {"ingest": "published", "restore": "restored", "rechunk": "chunked again"}
+_TONES = {"live": "good", "to come": "warn"}
 _PAGE = 12_000
 
 
@@ -88,21 +90,10 @@ def _number(document: dict[str, Any]) -> str:
 
 def _versions(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
     doc = document["document"]
-    look.table(
-        [
-            {
-                "Version": v["version"],
-                "State": "to come" if v["pending"] else v["state"],
-                "Counts from (UTC)": moment(v["at"]),
-                "Epoch": v["epoch"],
-                "New": v["chunks_new"],
-                "Kept": v["chunks_kept"],
-                "Retired": v["chunks_retired"],
-                "SHA-256": v["sha256"][:12],
-            }
-            for v in history
-        ],
-        key=f"document.history.{doc}",
+    look.grid(
+        ["Version", "State", "Counts (UTC)", "How it came", "New", "Kept", "Retired", "Epoch", "SHA-256"],
+        [_row(v) for v in history],
+        numbers=(0, 4, 5, 6, 7),
     )
     older = [v["version"] for v in history if v["state"] == "superseded"]
     if not older:
@@ -123,6 +114,25 @@ def _versions(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
             )
             st.rerun()
     look.small("Restoring publishes the older text again as a new version. Nothing is lost by it.")
+
+
+def _row(v: dict[str, Any]) -> list[str]:
+    """A version as HTML cells; what its parsing noted stands beside it."""
+    state = "to come" if v["pending"] else v["state"]
+    until = f"until {moment(v['until'])}" if v["until"] else ""
+    gone = f"expired {moment(v['expired'])}" if v["expired"] else ""
+    about = "".join(f'<div class="rp-about">{escape(words)}</div>' for words in (until, gone) if words)
+    notes = "".join(f'<div class="rp-about">{escape(note)}</div>' for note in v["notes"])
+    cause = escape(_CAUSES.get(v["cause"], v["cause"]))
+    counts = (v["chunks_new"], v["chunks_kept"], v["chunks_retired"], v["epoch"])
+    return [
+        escape(v["version"]),
+        look.tag(state, _TONES.get(state, "")),
+        f"<div>{escape(moment(v['from']))}</div>{about}",
+        f'<div class="rp-wide">{cause}{notes}</div>',
+        *map(escape, counts),
+        f"<code>{escape(v['sha256'][:12])}</code>",
+    ]
 
 
 # --- compare ------------------------------------------------------------------------------------
@@ -150,7 +160,8 @@ def _compare(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
     look.small(*(f"{len(passages)} {what}" for what, passages in found.items() if passages))
     for pair in found["changed"]:
         before, after = _marked(pair["words"])
-        st.html(_pair(before, after, f"version {a}", f"version {b}"))
+        old, new = (f" · {escape(heading)}" if heading else "" for heading in pair["headings"])
+        st.html(_pair(before, after, f"version {a}{old}", f"version {b}{new}"))
     for text in found["removed"]:
         st.html(_pair(escape(text), "", f"version {a}", ""))
     for text in found["added"]:
@@ -158,7 +169,7 @@ def _compare(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
 
 
 def _pair(before: str, after: str, left: str, right: str) -> str:
-    """HTML of two passages side by side; both are escaped already."""
+    """HTML of two passages side by side, each with where it stands; all of it is escaped already."""
     cells = []
     for kind, note, text in (("gone", left, before), ("come", right, after)):
         if not text:
@@ -191,6 +202,14 @@ def _delete(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
         _confirm(document)
 
 
+_RECEIPT = (
+    {"points": "Passages", "blobs": "Texts and files", "examples": "Examples", "remaining": "Remaining"},
+    {"turns_redacted": "Answers redacted", "training_rows_redacted": "Training rows redacted"},
+    {"cache_entries": "Cached", "sketches": "Sketches", "watch_items": "In watched sources"},
+)
+"""What the receipt counts, by what it is called, in rows."""
+
+
 @st.dialog("Delete this document?", icon=":material/delete:", on_dismiss="rerun")
 def _confirm(document: dict[str, Any]) -> None:
     """Asks for the name, deletes, and shows the receipt."""
@@ -217,14 +236,8 @@ def _confirm(document: dict[str, Any]) -> None:
 
 def _receipt(receipt: dict[str, Any]) -> None:
     st.success("Deleted. This is the receipt.")
-    look.facts(
-        [
-            ("Passages", receipt["points"]),
-            ("Texts and files", receipt["blobs"]),
-            ("Examples", receipt["examples"]),
-        ]
-    )
-    look.facts([("Answers redacted", receipt.get("turns_redacted", 0)), ("Remaining", receipt["remaining"])])
+    for names in _RECEIPT:
+        look.facts([(name, f"{receipt.get(key, 0):,}") for key, name in names.items()])
     trained = receipt["adapters_trained_on_it"]
     look.words(f"Adapters that were trained on it: {', '.join(trained) if trained else 'none'}.")
     if receipt.get("unreachable"):

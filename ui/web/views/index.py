@@ -44,7 +44,7 @@ def show() -> None:
             "has to be done by hand: Reprise does this by itself when it is worth it.",
         )
         _rechunk(bool(running))
-    st.caption("`reprise embedder switch MODEL` takes another model. What is there serves until the new one is complete.")
+    st.caption("`reprise embedder switch MODEL` takes another model. The one that serves goes on until then.")
 
 
 def _title(found: dict[str, Any]) -> Callable[[dict[str, Any]], str]:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ui.web import look, outcome
 from ui.web.client import node, told
-from ui.web.plain import ago, escape, moment, took
+from ui.web.plain import ago, count, escape, moment, took
 from ui.web.views.sources import told_of
 from ui.web.watch import ACTIVE, KINDS, again, called, ended, progress
 
@@ -125,6 +125,20 @@ def _result(job: dict[str, Any]) -> None:
         outcome.files(result["documents"])
     elif job["kind"] == "look":
         look.words(f"It found: {told_of(result)}.")
+    elif job["kind"] in ("reembed", "maintain"):
+        look.words(made(result))
+    elif job["kind"] == "rechunk":
+        published, due = result["published"], result["due"]
+        look.words(f"{published} of {count(due, 'document')} published again, {result['passed']} changed meanwhile.")
+        outcome.errors([(row["name"], row["error"]) for row in result["failed"]])
     else:
-        plain = {k: v for k, v in result.items() if isinstance(v, str | int | float | bool) or v is None}
-        look.facts([(k.replace("_", " ").capitalize(), "–" if v is None else v) for k, v in plain.items()])
+        plain = {k: v for k, v in result.items() if isinstance(v, str | int | float) and not isinstance(v, bool)}
+        look.facts([(k.replace("_", " ").capitalize(), v) for k, v in plain.items()])
+
+
+def made(result: dict[str, Any]) -> str:
+    """What work on the index came to, in words."""
+    if result["already"]:
+        return f"Nothing was to be done: {result['name']} serves."
+    points = count(result["points"], "point")
+    return f"{result['name']} serves from epoch {result['epoch']} on, with {points} in {result['collection']}."

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui.web import look
+from ui.web import look, outcome
 from ui.web.client import GUIDE, node, told, trouble
 from ui.web.plain import ago, count, escape, label, moment, span
 from ui.web.watch import ACTIVE, progress
@@ -29,7 +29,7 @@ _WORDS = {
     "failed": "failed",
     "waiting": "still being written",
 }
-_ROUND = "sources.round"
+_ROUND = "source.round"
 
 
 def show(documents: list[dict[str, Any]]) -> None:
@@ -42,12 +42,12 @@ def show(documents: list[dict[str, Any]]) -> None:
     _add(sorted(({d["workspace"] for d in documents} | {"default"}) - {GUIDE}))
 
 
-def told_of(outcome: dict[str, Any] | None) -> str:
+def told_of(found: dict[str, Any] | None) -> str:
     """What a look found, in words."""
-    if outcome is None:
+    if found is None:
         return "not looked at yet"
-    parts = [f"{outcome[what]:,} {words}" for what, words in _WORDS.items() if outcome[what]]
-    if outcome["error"]:
+    parts = [f"{found[what]:,} {words}" for what, words in _WORDS.items() if found[what]]
+    if found["error"]:
         return ", ".join([*parts, "ended early"])
     return ", ".join(parts) or "nothing there"
 
@@ -66,10 +66,8 @@ def _list() -> None:
 def _row(row: dict[str, Any], job: dict[str, Any] | None) -> None:
     watch = row["watch"]
     with st.container(border=True):
-        kind = look.tag(KINDS.get(row["kind"], row["kind"])) + (
-            f" {look.tag('paused', 'warn')}" if row["paused"] else ""
-        )
-        st.html(f'<div class="rp-words">{kind} <b>{escape(row["location"])}</b></div>')
+        tags = [look.tag(KINDS.get(row["kind"], row["kind"])), *([look.tag("paused", "warn")] if row["paused"] else [])]
+        st.html(f'<div class="rp-words">{" ".join(tags)} <b>{escape(row["location"])}</b></div>')
         look.facts(
             [
                 ("Last look (UTC)", f"{moment(row['last'])} ({ago(row['last'])})" if row["last"] else "none yet"),
@@ -94,29 +92,22 @@ def _row(row: dict[str, Any], job: dict[str, Any] | None) -> None:
 
 def _failing(items: list[dict[str, Any]]) -> None:
     with st.expander(f"What is not taken from there: {len(items)}"):
-        cells = [
-            [
-                f"{escape(of['item'])}",
-                f'<div class="rp-wide">{escape(trouble(of["error"]))}</div>',
-            ]
-            for of in items
-        ]
-        look.grid(["File or page", "Why"], cells)
+        outcome.errors([(of["item"], of["error"]) for of in items], "File or page")
 
 
 def _buttons(row: dict[str, Any], *, busy: bool) -> None:
     watch = row["watch"]
     with st.container(horizontal=True):
-        if st.button("Look now", icon=":material/refresh:", key=f"sources.look.{watch}", disabled=busy):
+        if st.button("Look now", icon=":material/refresh:", key=f"source.look.{watch}", disabled=busy):
             with told():
                 node().enqueue_look(watch)
                 st.rerun(scope="fragment")
         word, icon = ("Go on", ":material/play_arrow:") if row["paused"] else ("Pause", ":material/pause:")
-        if st.button(word, icon=icon, key=f"sources.pause.{watch}"):
+        if st.button(word, icon=icon, key=f"source.pause.{watch}"):
             with told():
                 node().pause_watch(watch)
                 st.rerun(scope="fragment")
-        if st.button("Remove", icon=":material/delete:", key=f"sources.remove.{watch}", help="Its documents stay."):
+        if st.button("Remove", icon=":material/delete:", key=f"source.remove.{watch}", help="Its documents stay."):
             with told():
                 node().remove_watch(watch)
                 st.rerun(scope="fragment")
@@ -125,18 +116,18 @@ def _buttons(row: dict[str, Any], *, busy: bool) -> None:
 def _add(names: list[str]) -> None:
     look.section("Follow a source")
     turn = st.session_state.setdefault(_ROUND, 0)  # a new key empties the box after a source was added
-    with st.form("sources.add", border=False):
+    with st.form("source.add", border=False):
         left, middle, right = st.columns([3, 1, 1])
         location = left.text_input(
             "Folder, page or sitemap",
-            key=f"sources.location.{turn}",
+            key=f"source.location.{turn}",
             placeholder="/srv/handbook or https://example.com/sitemap.xml",
             help="A folder's full path on the machine where the node runs, or an address.",
         )
         workspace = middle.selectbox(
-            "Workspace", names, index=names.index("default"), accept_new_options=True, key="sources.workspace"
+            "Workspace", names, index=names.index("default"), accept_new_options=True, key="source.workspace"
         )
-        every = right.selectbox("Look every", list(EVERY), index=1, key="sources.every")
+        every = right.selectbox("Look every", list(EVERY), index=1, key="source.every")
         sent = st.form_submit_button("Follow", type="primary", icon=":material/add:")
     if sent and not location.strip():
         st.warning("Give a folder's path or an address.")

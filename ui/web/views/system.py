@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import streamlit as st
 
 from ui.web import look
 from ui.web.client import node, told
-from ui.web.plain import escape, label, moment
+from ui.web.plain import escape, label, moment, told_in
 from ui.web.views import index, jobs
 
 
@@ -96,7 +95,7 @@ def _audit() -> None:
                 "Who": e["actor"],
                 "What": e["action"],
                 "On": e["subject"],
-                "Detail": json.dumps(e["detail"], ensure_ascii=False) if e["detail"] else "",
+                "Detail": told_in(e["detail"]),
             }
             for e in found["entries"][:1000]
         ],
