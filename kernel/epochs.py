@@ -152,18 +152,6 @@ class Epochs:
         session.flush()
         return change.id
 
-    def renew(self, change_id: str) -> None:
-        """Say that a staged change's owner is alive.
-
-        Raises:
-            TryAgain: its lease had expired and somebody swept it.
-        """
-        with self._db.write() as session:
-            ours = (Change.id == change_id, Change.state == "staged", Change.owner == self.owner)
-            alive = affected(session, update(Change).where(*ours).values(lease_until=now_ms() + self._lease_ms))
-        if not alive:
-            raise TryAgain(f"change {change_id!r} was swept", hint="its owner was silent too long; try again")
-
     @contextmanager
     def keeping(self, change_ids: Sequence[str]) -> Iterator[None]:
         """Renew the leases of staged changes for as long as their owner embeds, inserts and waits for its flip.
@@ -281,7 +269,8 @@ class Epochs:
                 if self._serving is not None:
                     self._serving.refresh()
                 raise
-            if busy.lease_until <= now_ms() and self._adopt(busy.epoch):
+            ours = busy.owner == self.owner  # it failed, and could not even be let go of: nobody else of ours flips now
+            if (ours or busy.lease_until <= now_ms()) and self._adopt(busy.epoch, orphaned=ours):
                 self._finish(busy.epoch)
             elif time.monotonic() > deadline:
                 raise TryAgain("another publish holds the flip lock", hint="try again in a moment", code="busy")

@@ -162,6 +162,27 @@ def _watch(house: House, document: str, file: Path, seen: threading.Event) -> No
         seen.set()
 
 
+LONG = page("Walrus", {"Life": " ".join(f"In its year {n} the walrus learns song number {n}." for n in range(40))})
+"""One section of several chunks, whose cuts depend on how large a chunk may be."""
+SMALL = 48
+"""Tokens of a chunk, for what was cut by 200."""
+
+
+def publish_again_and_die(folder: Path, cause: str, end: End) -> None:
+    """Two versions; then the first is restored, or the second cut anew, and the process dies in it."""
+    edge._BATCH = 1
+    armed = threading.Event()
+    count = _Count(end, armed)
+    with House(folder / "home") as house:
+        for text in (TEXTS[1], LONG):
+            document = house.put(NAME, text)["document"]
+    house = House(folder / "home", step=count.step, chunk_tokens=SMALL if cause == "rechunk" else 200)
+    (folder / "facts.json").write_text(json.dumps({"document": document}))
+    armed.set()
+    house.ingest.again(*house.library.original(NAME, 1 if cause == "restore" else 2), cause)
+    kill()
+
+
 def expire_and_die(folder: Path, end: End) -> None:
     """Two versions and an example for each fate; then the first expires, and the process dies in it."""
     edge._BATCH = 1

@@ -189,6 +189,16 @@ def test_one_that_slept_through_its_lease_does_no_harm_when_it_wakes(place: Plac
     assert place.index.count() == 1
 
 
+def test_one_that_could_not_even_let_go_takes_up_its_own_flip(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Epochs, "_let_go", lambda _epochs, _epoch: None)  # a full disk refuses that, too
+    epochs = place.process("one", lease_seconds=600, step=_die_at_once)
+    with pytest.raises(Died):
+        epochs.flip([place.stage(epochs, "a")])
+    epochs.step = lambda _name: None
+    assert epochs.flip([place.stage(epochs, "b")], timeout=5) == 2
+    assert place.committed() == {"a": 1, "b": 2}
+
+
 def test_two_that_finish_the_same_flip_at_once_commit_it_once(place: Place) -> None:
     dead = place.process("dead", lease_seconds=0, step=_die_at_once)
     with pytest.raises(Died):
@@ -267,8 +277,6 @@ def test_one_that_was_swept_learns_of_it_and_leaves_nothing(place: Place) -> Non
     with place.db.write() as session:
         change = slow.stage(session, "note", "a", ids("a"), {})
     assert sweeper.recover()["swept"] == 1
-    with pytest.raises(TryAgain):
-        slow.renew(change)
     place.index.insert([point("a")])  # it was just about to
     with pytest.raises(TryAgain):
         slow.flip([change])

@@ -108,12 +108,19 @@ def _versions(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
                 raise RepriseError(
                     row["error"]["message"], hint=row["error"].get("hint", ""), code=row["error"]["code"]
                 )
-            st.session_state[_SAID] = (
-                doc,
-                f"The text of version {number} is live again, as version {row['version']}.",
-            )
+            st.session_state[_SAID] = (doc, _restored(number, node().history(doc)[0]))
             st.rerun()
     look.small("Restoring publishes the older text again as a new version. Nothing is lost by it.")
+
+
+def _restored(number: int, newest: dict[str, Any]) -> str:
+    """What a restore came to: where a version is still to come, the restored one counts after that."""
+    if newest["pending"]:
+        return (
+            f"The text of version {number} is published again, as version {newest['version']}. It counts from "
+            f"{moment(newest['from'])}, after what is still to come."
+        )
+    return f"The text of version {number} is live again, as version {newest['version']}."
 
 
 def _row(v: dict[str, Any]) -> list[str]:
