@@ -108,7 +108,8 @@ def _apply(rules: dict[str, dict[str, Any]]) -> None:
         due = bool(report and report["dry_run"] and report["expired"])
         if st.button("Let them go", icon=":material/auto_delete:", disabled=not due, key="retention.apply"):
             with st.spinner("Removing …"):
-                st.session_state[_REPORT] = report = node().apply_retention()
+                st.session_state[_REPORT] = node().apply_retention()
+            st.rerun()
     right.empty()
     if report is not None:
         _report(report)
