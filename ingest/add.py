@@ -122,7 +122,7 @@ class Ingest:
                 stack.enter_context(release.held())
             for batch in self._batches(files):
                 self._add_batch(batch, report, release)
-                became = [item.row or row(item.file, "published") for item in batch]
+                became = [item.outcome for item in batch]
                 rows += became
                 if told is not None and release is None:
                     told(became)
@@ -153,7 +153,7 @@ class Ingest:
         item = Item(file, of=document.id, cause=cause)
         _guard(item, self._prepare)
         self._add_batch([item], lambda _stage: None)
-        return (item.row or row(file, "published")) | {"path": document.name}
+        return item.outcome | {"path": document.name}
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Ingest:
             item.row = self._unchanged(file, item.blob) or self._moved(file, item.blob)
         if item.row is None:
             item.layout = self.layout
-            item.parsed, drafts = self._read(file.content, file.path)
+            item.parsed, drafts = self._read(file.content, _called(file))
             item.drafts = tuple(drafts)
             self._waves.store(item)
 
@@ -306,6 +306,11 @@ class Ingest:
                 raise
             self._waves.report(item)
             return
+
+
+def _called(file: Incoming) -> str:
+    """The name by which a file is read: of a member of an archive that is its own, without the archive's."""
+    return file.name if "!" in file.source and not file.explicit else file.path
 
 
 def _guard(item: Item, work: Callable[[Item], None]) -> None:

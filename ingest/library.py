@@ -180,7 +180,9 @@ class Library:
     def counts(self) -> dict[str, int]:
         """Documents, versions and chunks of the newest ones, for the status pages."""
         with self._db.read() as session:
-            documents = select(func.count()).select_from(Document).where(Document.state == "live")
+            published = select(Version.number).where(Version.document == Document.id, Version.state.in_(PUBLISHED))
+            known = select(func.count()).select_from(Document)
+            documents = known.where(Document.state == "live", published.exists())
             versions = select(func.count()).select_from(Version).where(Version.state.in_(PUBLISHED))
             chunks = select(func.sum(Version.chunks_new + Version.chunks_kept)).where(Version.state == "live")
             counted = {"documents": documents, "versions": versions, "chunks": chunks}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ingest.incoming import failure_row
@@ -49,6 +50,7 @@ class Release:
         self._waves.insert(staged, progress)
         for item in staged:
             self._waves.report(item)
+            item.file = replace(item.file, content=b"")  # a release may be larger than memory
 
     def flip(self, rows: list[dict[str, Any]]) -> None:
         """Steps 3 to 5, for all of them. If that is lost to a race, nothing of it is visible, and every row says so."""

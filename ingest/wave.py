@@ -56,6 +56,12 @@ class Item:
     row: dict[str, Any] | None = None
 
     @property
+    def outcome(self) -> dict[str, Any]:
+        """The row of a file that is through."""
+        assert self.row is not None
+        return self.row
+
+    @property
     def key(self) -> tuple[str, str]:
         return self.file.workspace, self.file.name
 

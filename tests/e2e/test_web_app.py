@@ -240,6 +240,13 @@ def test_a_person_sees_what_became_of_each_file_and_an_edit_word_by_word(page: A
     rows.filter(has_text="hours.md").nth(1).wait_for()
     assert rows.filter(has_text="hours.md").first.locator(".rp-number").first.inner_text() == "2"
 
+    # The job is on the System page, with what became of its file.
+    go(page, "System", "Jobs")
+    jobs = page.get_by_role("combobox", name="Open a job")
+    jobs.fill("Upload")
+    page.get_by_role("option", name="Upload").first.click()
+    page.locator(".rp-grid tbody tr").filter(has_text="hours.md").wait_for()
+
     # Compare shows the words, and what looks like HTML stays text.
     go(page, "Library", "Documents")
     box = page.get_by_role("combobox", name="Open a document")

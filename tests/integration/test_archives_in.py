@@ -44,15 +44,27 @@ def rows(platform: Platform, job: dict[str, Any]) -> dict[str, tuple[str, str | 
 
 def test_an_uploaded_archive_is_a_folder(platform: Platform) -> None:
     content = packed(
-        {"sea/walrus.md": WALRUS, "river/otter.md": OTTER, "empty.md": b"", "more.zip": packed({"a.md": WALRUS})}
+        {
+            "sea/walrus.md": WALRUS,
+            "river/otter.md": OTTER,
+            "empty.md": b"",
+            "more.zip": packed({"a.md": WALRUS, "plain.txt": b"No title here."}),
+        }
     )
     became = rows(platform, platform.enqueue_ingest([incoming("animals.zip", content), incoming("b.md", OTTER)]))
     assert became["sea/walrus.md"] == ("published", None)
     assert became["river/otter.md"] == ("published", None)
     assert became["more.zip/a.md"] == ("published", None)
     assert became["empty.md"] == ("refused", "empty_file")
+    assert "animals" not in " ".join(d["title"] for d in platform.documents())
     assert became["b.md"] == ("published", None)
-    assert {d["name"] for d in platform.documents()} == {"sea/walrus.md", "river/otter.md", "more.zip/a.md", "b.md"}
+    assert {d["name"] for d in platform.documents()} == {
+        "sea/walrus.md",
+        "river/otter.md",
+        "more.zip/a.md",
+        "more.zip/plain.txt",
+        "b.md",
+    }
 
 
 def test_the_same_archive_again_changes_nothing(platform: Platform) -> None:

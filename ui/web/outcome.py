@@ -30,6 +30,11 @@ def files(rows: Sequence[dict[str, Any]]) -> None:
         st.caption(f"The first {_SHOWN} of {len(rows):,}. `reprise job show` prints them all.")
 
 
+def settled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a job under way without what failed: that may be what it is trying again."""
+    return [row for row in rows if row["status"] != "failed"]
+
+
 def errors(found: Sequence[tuple[str, dict[str, str]]], what: str = "File") -> None:
     """Draw what was not taken, and why: (name, error)."""
     if found:

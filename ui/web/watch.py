@@ -23,7 +23,7 @@ KINDS = {
     "retrain": "Retrain",
 }
 """What people call a kind of job."""
-_LISTED = 100
+_LISTED, _BARS = 300, 5
 _STOPPING = "watch.stopping"
 
 
@@ -44,16 +44,26 @@ def watch(
     @st.fragment(run_every=1.0)
     def live() -> None:
         with told():
-            for row in listed(jobs):
+            rows = listed(jobs)
+            for row in rows:
                 stage = row["progress"]["stage"]
                 if row["state"] not in ACTIVE or (stages and drawn.setdefault(row["job"], stage) != stage):
                     st.rerun()
-                progress(row, title(row))
+            bars(rows, title)
             if below is not None:
                 below()
 
     if jobs:
         live()
+
+
+def bars(rows: Sequence[dict[str, Any]], title: Callable[[dict[str, Any]], str]) -> None:
+    """Progress bars of jobs under way, of the first few: those that run stand before those that wait."""
+    ordered = sorted(rows, key=lambda row: row["state"] == "queued")
+    for row in ordered[:_BARS]:
+        progress(row, title(row))
+    if len(rows) > _BARS:
+        look.small(f"and {count(len(rows) - _BARS, 'more job')} under way")
 
 
 def listed(jobs: Sequence[str]) -> list[dict[str, Any]]:

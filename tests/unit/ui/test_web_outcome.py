@@ -93,3 +93,32 @@ def test_a_large_file_is_sent_alone() -> None:
         ["b"],
         ["c", "d"],
     ]
+
+
+def test_a_version_is_told_with_its_dates_its_cause_and_its_notes_escaped() -> None:
+    from ui.web.views.document import _row
+
+    version = {
+        "version": 2,
+        "pending": False,
+        "state": "superseded",
+        "from": "2026-01-02T03:04:00.000Z",
+        "until": "2026-02-02T03:04:00.000Z",
+        "expired": None,
+        "cause": "restore",
+        "notes": [EVIL],
+        "chunks_new": 1,
+        "chunks_kept": 2,
+        "chunks_retired": 3,
+        "epoch": 4,
+        "sha256": "a" * 64,
+    }
+    row = _row(version)
+    assert row[0] == "2"
+    assert "superseded" in row[1]
+    assert "2026-01-02 03:04" in row[2]
+    assert "until 2026-02-02 03:04" in row[2]
+    assert "restored" in row[3]
+    assert "<img" not in row[3]
+    assert row[4:8] == ["1", "2", "3", "4"]
+    assert "to come" in _row(version | {"pending": True, "state": "staged"})[1]

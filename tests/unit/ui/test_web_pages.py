@@ -61,8 +61,8 @@ def test_files_go_in_batches_and_a_named_one_goes_alone() -> None:
         def getvalue(self) -> bytes:
             return b"text"
 
-    many = [File(f"{i}.md") for i in range(40)]
-    assert [len(b) for b in batches(many, "default", "", None, False)] == [32, 8]
+    many = [File(f"{i}.md") for i in range(520)]
+    assert [len(b) for b in batches(many, "default", "", None, False)] == [500, 20]
     assert [len(b) for b in batches(many[:3], "default", "", None, True)] == [1, 1, 1]
     (batch,) = batches(many[:1], "default", "other.md", 7, False)
     assert (batch[0].name, batch[0].explicit, batch[0].at) == ("other.md", True, 7)

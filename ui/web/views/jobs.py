@@ -7,12 +7,12 @@ from typing import Any
 import streamlit as st
 
 from ui.web import look, outcome
-from ui.web.client import node, told
-from ui.web.plain import ago, count, escape, moment, took
+from ui.web.client import node, told, trouble
+from ui.web.plain import ago, count, escape, label, moment, took
 from ui.web.views.sources import told_of
-from ui.web.watch import ACTIVE, KINDS, again, called, ended, progress
+from ui.web.watch import ACTIVE, KINDS, again, bars, called, ended
 
-_SHOWN = 100
+_SHOWN = 200
 _OPEN = "system.job"
 _BY = {"person": "a person", "beat": "the clock", "event": "a changed folder", "schedule": "a schedule"}
 _TONES = {"done": "good", "failed": "bad", "cancelled": "warn"}
@@ -26,8 +26,11 @@ def show() -> None:
             look.empty("Nothing was ever queued.", "Uploads and retrains stand here while they run, and afterwards.")
         _running({j["job"]: j["state"] for j in jobs})
         if jobs:
+            chosen = _choice(jobs)
             _table(jobs)
-            _chosen()
+            if chosen is not None:
+                with st.container(border=True):
+                    _detail(node().job(chosen))
 
 
 @st.fragment(run_every=1.5)
@@ -37,9 +40,22 @@ def _running(drawn: dict[str, str]) -> None:
         jobs = node().jobs(_SHOWN)
         if {j["job"]: j["state"] for j in jobs} != drawn:
             st.rerun()
-        for job in reversed(jobs):
-            if job["state"] in ACTIVE:
-                progress(job, called(job))
+        bars([job for job in reversed(jobs) if job["state"] in ACTIVE], called)
+
+
+def _choice(jobs: list[dict[str, Any]]) -> str | None:
+    """The job that is open, if any."""
+    names = {j["job"]: f"{KINDS.get(j['kind'], j['kind'])}  ·  {moment(j['created'])}  ·  {j['job']}" for j in jobs}
+    if st.session_state.get(_OPEN) not in names:
+        st.session_state[_OPEN] = None
+    return st.selectbox(
+        "Open a job",
+        list(names),
+        format_func=lambda job: names.get(job, job),
+        key=_OPEN,
+        index=None,
+        placeholder="choose here, or click a row",
+    )
 
 
 def _table(jobs: list[dict[str, Any]]) -> None:
@@ -50,6 +66,7 @@ def _table(jobs: list[dict[str, Any]]) -> None:
         if row is not None and row < len(jobs):
             st.session_state[_OPEN] = jobs[row]["job"]
 
+    look.small(count(len(jobs), "job"), "the newest first")
     look.table(
         [
             {
@@ -70,20 +87,6 @@ def _table(jobs: list[dict[str, Any]]) -> None:
         key="system.jobs",
         height=min(38 + 35 * len(jobs), 388),
     )
-    look.small("Click a row to see what became of it.")
-
-
-def _chosen() -> None:
-    chosen = st.session_state.get(_OPEN)
-    if chosen is None:
-        return
-    with st.container(border=True), told():
-        try:
-            job = node().job(chosen)
-        except Exception:
-            del st.session_state[_OPEN]
-            raise
-        _detail(job)
 
 
 def _detail(job: dict[str, Any]) -> None:
@@ -110,11 +113,7 @@ def _detail(job: dict[str, Any]) -> None:
         ):
             with told():
                 node().remove_job(job["job"])
-                del st.session_state[_OPEN]
                 st.rerun()
-        if st.button("Close", icon=":material/close:", key="system.close"):
-            del st.session_state[_OPEN]
-            st.rerun()
 
 
 def _result(job: dict[str, Any]) -> None:
@@ -122,9 +121,11 @@ def _result(job: dict[str, Any]) -> None:
     if not result:
         return
     if job["kind"] == "ingest" and result.get("documents"):
-        outcome.files(result["documents"])
+        outcome.files(result["documents"] if job["state"] not in ACTIVE else outcome.settled(result["documents"]))
     elif job["kind"] == "look":
         look.words(f"It found: {told_of(result)}.")
+        if result["error"]:
+            st.error(label(trouble(result["error"]), 600))
     elif job["kind"] in ("reembed", "maintain"):
         look.words(made(result))
     elif job["kind"] == "rechunk":

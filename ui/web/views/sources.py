@@ -56,7 +56,7 @@ def told_of(found: dict[str, Any] | None) -> str:
 def _list() -> None:
     with told():
         watches = node().watches()
-        looks = {j["args"]["watch"]: j for j in node().jobs() if j["kind"] == "look" and j["state"] in ACTIVE}
+        looks = {j["args"]["watch"]: j for j in node().jobs(300) if j["kind"] == "look" and j["state"] in ACTIVE}
         if not watches:
             look.empty("Nothing is followed yet.", "Add a folder, a page or a sitemap below.")
         for row in watches:

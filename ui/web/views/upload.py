@@ -15,7 +15,7 @@ from ui.web.plain import count
 from ui.web.watch import ACTIVE, again, ended, found, published, publishing, watch
 
 _JOBS, _ROUND = "library.jobs", "library.round"
-_BATCH_FILES, _BATCH_BYTES = 32, 32 * 2**20
+_BATCH_FILES, _BATCH_BYTES = 500, 32 * 2**20
 _SHOWN = 20
 """Jobs of this session whose files are shown."""
 
@@ -105,7 +105,7 @@ def _jobs() -> None:
     running = publishing()
 
     def so_far() -> None:
-        rows = _rows(found([job for job in mine if job in running]))
+        rows = outcome.settled(_rows(found([job for job in mine if job in running])))
         if rows:
             outcome.files(rows)
 
