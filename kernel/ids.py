@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kernel.errors import UserError
@@ -64,4 +64,5 @@ def parse_time(text: str) -> int:
             hint="give ISO 8601, e.g. 2026-03-01 or 2026-03-01T09:00:00Z",
             code="bad_time",
         ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since // timedelta(milliseconds=1)  # exactly: a float of seconds is not

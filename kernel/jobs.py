@@ -121,7 +121,8 @@ class Ledger:
                 left = items.take_up(session, job.id)
                 if job.state != "done" or left:
                     job.state, job.attempt, job.excused, job.cancel = "queued", 0, 0, 0
-                    job.error, job.finished, job.progress = None, None, unbegun("queued")
+                    job.result = job.error = job.finished = None  # what became of its items is kept with them
+                    job.progress = unbegun("queued")
                     job.serial = order.next_serial(session)
                     order.stand_in_line(session, job.id, job.keys, job.serial)
             queue = job.queue

@@ -171,8 +171,13 @@ def test_a_disk_without_room_changes_nothing(terminal: Terminal, folder: Path) -
     (row,) = terminal.json("ingest", str(file), code=1, env=HUGE)["documents"]
     assert (row["status"], row["error"]["code"]) == ("failed", "disk_full")
     assert "REPRISE_MIN_FREE_MB" in row["error"]["hint"]
-    restored = terminal.json("restore", "returns.md", "1", env=HUGE, code=1)
+    text = file.read_text()
+    terminal.json("ingest", str(file))
+    file.write_text(text.replace("G", "g") + "\nOne more line.\n")
+    terminal.json("ingest", str(file))
+    restored = terminal.json("restore", "room.md", "1", env=HUGE, code=1)
     assert restored["error"]["code"] == "disk_full"
+    terminal.json("delete", "room.md")
 
 
 # --- archives ------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_row_15_of_many_files_only_a_few_are_in_hand_at_a_time(quick_folder: Pat
         nonlocal most
         for number in range(300):
             if number % 10 == 9:
-                alive = sum(isinstance(thing, Item) for thing in gc.get_objects())
+                alive = sum(type(thing) is Item for thing in gc.get_objects())
                 most = max(most, alive)
             yield incoming(f"{number}.md", letter(number))
 

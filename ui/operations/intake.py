@@ -131,6 +131,8 @@ class _Attempt:
             self._settle(
                 {item: self._seen(item, file, became) for (item, file), became in zip(batch, rows, strict=True)}
             )
+            if hand:
+                running.mark([item for item, _ in hand], hand[0][1].name)
 
         def progress(stage: str, done: int, _total: int) -> None:
             running.progress(stage, before + done, total)
