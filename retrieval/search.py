@@ -88,9 +88,7 @@ class Search:
                 if held.moved:  # another index serves, and this one lacks what came since
                     continue
                 passages, missing = self._fused(query, vectors[0], k, scope, when)
-                if (
-                    missing and scope.when is None
-                ):  # a purge ran between the index's answer and the rows
+                if missing and scope.when is None:  # a purge ran between the index's answer and the rows
                     when = self.when()
                     if held.moved:
                         continue
