@@ -6,6 +6,7 @@ Documents are embedded by the engine and in the precision that `kernel.precision
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors: the weights published as sentence-transformers/all-MiniLM-L6-v2."""
+
+log = logging.getLogger(__name__)
 
 _SLICE_TOKENS = 32_000
 """Tokens after which a long call lets others have the model, and tells how far it is."""
@@ -169,8 +172,13 @@ class SentenceTransformerEmbedder:
             # A processor with matrix tiles is several times faster in bfloat16; elsewhere it depends.
             if self._asked == "float32" or (self._asked == "auto" and not has_matrix_tiles()):
                 candidates["float32"] = full
-            if self._asked == "openvino" or (self._asked == "auto" and has_openvino()):
+            if self._asked == "openvino":
                 candidates["openvino"] = openvino_encoder(self._load())
+            elif self._asked == "auto" and has_openvino():
+                try:
+                    candidates["openvino"] = openvino_encoder(self._load())
+                except Exception as error:  # a model of an unusual make: PyTorch runs it in any case
+                    log.warning("OpenVINO cannot take over the model %s: %s", self.name, error)
             chosen = next(iter(candidates))
             if len(candidates) > 1:
                 chosen = fastest(candidates, self._memory, self.name)
