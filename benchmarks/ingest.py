@@ -78,6 +78,10 @@ def measure(who: str, limit: int) -> dict[str, float]:
     """One measurement in this process."""
     _, texts = distinct_texts(limit)
     name, _, engine = who.partition("_") if who != "llama_index" else (who, "", "")
+    if not engine and find_spec("openvino"):  # as without it
+        from kernel.precision import has_bfloat16
+
+        engine = "bfloat16" if has_bfloat16() else "float32"
     if engine:
         os.environ["REPRISE_PRECISION"] = engine
     with tempfile.TemporaryDirectory() as folder:
