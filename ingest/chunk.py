@@ -35,26 +35,21 @@ class Chunker:
         count_tokens: tokens of each text as the embedder sees it, special tokens not counted.
         max_tokens: limit for a chunk's embedded text.
         heading_tokens: limit for the heading path; outer headings are dropped to keep it.
-        tokenizer: which tokenizer counts, if it has a name; part of the fingerprint.
     """
 
-    def __init__(
-        self, count_tokens: CountTokens, max_tokens: int = 200, *, heading_tokens: int = 40, tokenizer: str = ""
-    ) -> None:
+    def __init__(self, count_tokens: CountTokens, max_tokens: int = 200, *, heading_tokens: int = 40) -> None:
         if max_tokens < 16:
             raise ValueError(f"max_tokens is {max_tokens}; a chunk needs at least 16")
         self._count = count_tokens
         self._max_tokens = max_tokens
         self._heading_tokens = min(heading_tokens, max_tokens // 3)
-        self._tokenizer = tokenizer
 
     @property
     def fingerprint(self) -> str:
         """Equal fingerprints (and equal tokenizers) cut equal texts equally."""
         major, minor = version("llama-index-core").split(".")[:2]
         limits = f"max_tokens={self._max_tokens};heading_tokens={self._heading_tokens}"
-        tokenizer = f";tokenizer={self._tokenizer}" if self._tokenizer else ""
-        return f"{ALGORITHM};llama-index-core={major}.{minor};{limits}{tokenizer}"
+        return f"{ALGORITHM};llama-index-core={major}.{minor};{limits}"
 
     def chunk(self, parsed: Parsed) -> list[ChunkDraft]:
         """The chunks of a text, in order, without overlap.
