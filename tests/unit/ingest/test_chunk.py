@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from ingest.chunk import Chunker
+from ingest.layout import layout_of
 from ingest.parse import markdown, parse
 from ingest.split import halve, locate, sentences
 from kernel.types import ChunkDraft, Heading, Page, Parsed
@@ -414,5 +415,12 @@ def test_the_first_line_of_a_definition_stays_in_its_chunk(count: Count) -> None
     ]
 
 
-def test_the_tokenizer_is_part_of_the_fingerprint(count: Count) -> None:
-    assert Chunker(count, tokenizer="wordpiece").fingerprint != Chunker(count).fingerprint
+def test_another_tokenizer_is_another_layout(count: Count) -> None:
+    class Embedder:
+        def __init__(self, count_tokens: Count) -> None:
+            self.count_tokens = count_tokens
+
+    chunker = Chunker(count)
+    words = Embedder(lambda texts: [len(text.split()) for text in texts])
+    assert layout_of(chunker, Embedder(count)) == layout_of(chunker, Embedder(count))  # type: ignore[arg-type]
+    assert layout_of(chunker, words) != layout_of(chunker, Embedder(count))  # type: ignore[arg-type]
