@@ -85,6 +85,7 @@ class Ingest:
         self._waves = Waves(db, blobs, index, Vectors(db, embedder), epochs, publish)
         self._moves = Moves()
         self._read, self._readers = read or self._read_here, readers
+        self._layouts: dict[str, str] = {}
         self._turns = [Lock() for _ in range(64)]
 
     @property
@@ -139,7 +140,10 @@ class Ingest:
     @property
     def layout(self) -> str:
         """What documents are cut by now: the embedder that serves may be another than a moment ago."""
-        return layout_of(chunker_for(self._embedder, self._settings), self._embedder)
+        key = self._embedder.fingerprint
+        if key not in self._layouts:  # it is asked for every file, and takes a tokenizer's probe
+            self._layouts[key] = layout_of(chunker_for(self._embedder, self._settings), self._embedder)
+        return self._layouts[key]
 
     def again(self, document: Document, version: Version, content: bytes, cause: str) -> dict[str, Any]:
         """Publish the bytes of a version of a document again: to `restore` an old one, or to `rechunk` the live one."""

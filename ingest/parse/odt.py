@@ -128,8 +128,6 @@ def _pieces(element: Any) -> Iterator[str]:
             yield sign
         elif isinstance(child.tag, str) and child.tag not in _GONE | {f"{_TEXT}note", f"{_DRAW}frame"}:
             yield from _pieces(child)
-        elif child.tag == f"{_DRAW}frame" and child.find(f"{_DRAW}text-box") is None:
-            pass  # a picture
         yield child.tail or ""
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client import models
 
 from kernel.errors import Conflict, IndexMismatch, TryAgain
 from kernel.index import replace
+from kernel.index.schema import DENSE
 from kernel.jobs import Cancelled
 from kernel.settings import load
 from kernel.tables import Fact
@@ -32,6 +34,7 @@ from tests.switching import (
     opened,
     stand_ins,
 )
+from ui.platform import Platform
 from ui.transfer import restore
 
 pytestmark = pytest.mark.integration
@@ -326,6 +329,13 @@ def test_a_backup_made_after_a_switch_restores_what_serves(quick_folder: Path) -
 # --- the same points, made anew ------------------------------------------------------------------------
 
 
+def nearest(platform: Platform, questions: list[str]) -> list[float]:
+    """How near the passages next to each question are, by vectors alone: a fused score depends on which equals come."""
+    vectors = platform.w.embedder.embed_queries(questions)
+    requests = [models.QueryRequest(query=v.tolist(), using=DENSE, limit=10) for v in vectors]
+    return [hit.score for hits in platform.w.index.query(requests) for hit in hits]
+
+
 def test_maintenance_freezes_nobody_and_changes_no_answer(quick_folder: Path) -> None:
     """Edge's `optimize` would hold every thread of this process for its whole run."""
     at = At()
@@ -337,6 +347,7 @@ def test_maintenance_freezes_nobody_and_changes_no_answer(quick_folder: Path) ->
         platform.delete(known["toad"])
         questions = [f"sentence number{i * 7}" for i in range(20)]  # each has one answer: of equals any may come first
         before = [platform.search(q, 10)["hits"] for q in questions]
+        near = nearest(platform, questions)
         ticks, during, over = [0], [0, 0], threading.Event()
 
         def beat() -> None:
@@ -358,6 +369,7 @@ def test_maintenance_freezes_nobody_and_changes_no_answer(quick_folder: Path) ->
         assert_whole(platform)
         after = [platform.search(q, 10)["hits"] for q in questions]
         assert [a[0]["chunk"] for a in after] == [b[0]["chunk"] for b in before]
+        assert nearest(platform, questions) == pytest.approx(near, abs=1e-3)
         assert all(f"number{n * 7} " in hits[0]["text"] for n, hits in enumerate(after))
 
 

@@ -21,7 +21,7 @@ MOST_TOGETHER = 1000
 
 class Documents(Sending):
     def enqueue_ingest(self, files: Iterable[Any], *, together: bool = False) -> dict[str, Any]:
-        """Upload files (objects with the fields of `ingest.add.Incoming`); the job."""
+        """Upload files (objects with the fields of `ingest.incoming.Incoming`); the job."""
         batch = list(files)
         first = batch[0]
         if len(batch) == 1 and len(first.content) > LARGE_BYTES and not together:

@@ -37,7 +37,7 @@ _BROKEN = "Nothing acknowledged is lost. The node's log has the details; System 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file on its way to the node: the fields of `ingest.add.Incoming`, without what that imports."""
+    """A file on its way to the node: the fields of `ingest.incoming.Incoming`, without what that imports."""
 
     path: str
     name: str
