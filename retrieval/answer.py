@@ -15,7 +15,8 @@ from ingest.library import Library
 from kernel.errors import NotFound
 from kernel.ids import fresh, iso
 from kernel.ports import Embedder, Generator
-from kernel.types import Draft, Passage, Sentence
+from kernel.types import Ask, Passage, Sentence
+from retrieval.generators import collect
 from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.generators.prompt import plain
 from retrieval.search import Found, Scope, Search
@@ -72,8 +73,8 @@ class Answerer:
         started = time.perf_counter()
         found = self._search.search(question, k or self._passages, scope)
         searched = time.perf_counter()
-        draft = self._draft(name, question, found.passages)
-        sentences = [checked for s in draft.sentences if (checked := self._check(s, found.passages)) is not None]
+        drafted = self._draft(name, question, found.passages)
+        sentences = [checked for s in drafted if (checked := self._check(s, found.passages)) is not None]
         support = max((s.support for s in sentences), default=0.0)
         abstained = not sentences or support < self._threshold
         ended = time.perf_counter()
@@ -101,13 +102,13 @@ class Answerer:
         self._turns.keep(workspace, question, shown, found.when.at)
         return shown
 
-    def _draft(self, name: str, question: str, passages: Sequence[Passage]) -> Draft:
+    def _draft(self, name: str, question: str, passages: Sequence[Passage]) -> tuple[Sentence, ...]:
         """What the generator drafts; nothing, without asking a model, where the passages do not answer."""
         generator = self._generators[name]
         quotes = isinstance(generator, ExtractiveGenerator)  # it reads the passages itself, and judges them as it does
         if not passages or not (quotes or question_support(question, passages, self._embedder) >= self._threshold):
-            return Draft(sentences=(), generator=name)
-        return generator.draft(question, passages)
+            return ()
+        return collect(generator.stream(Ask(question=question), passages))[0]
 
     def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> Sentence | None:
         """The sentence with its quotes and support, or None when what it cites does not support it."""
