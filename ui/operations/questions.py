@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kernel.errors import UserError
 from kernel.ids import parse_time
+from kernel.types import Exchange
+from retrieval.answer import Asked
 from retrieval.search import Scope
 from ui.operations.seat import Seat
 
@@ -61,11 +64,48 @@ class Questions(Seat):
         document: str | None = None,
         workspace: str | None = None,
         generator: str | None = None,
+        history: Sequence[dict[str, str]] | None = None,
     ) -> dict[str, Any]:
+        """The answer, whole."""
+        return self.w.answerer.ask(self._asked(question, k, as_of, epoch, document, workspace, generator, history))
+
+    def ask_stream(
+        self,
+        question: str,
+        k: int | None = None,
+        *,
+        as_of: str | None = None,
+        epoch: int | None = None,
+        document: str | None = None,
+        workspace: str | None = None,
+        generator: str | None = None,
+        history: Sequence[dict[str, str]] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
+        return self.w.answerer.stream(self._asked(question, k, as_of, epoch, document, workspace, generator, history))
+
+    def _asked(
+        self,
+        question: str,
+        k: int | None,
+        as_of: str | None,
+        epoch: int | None,
+        document: str | None,
+        workspace: str | None,
+        generator: str | None,
+        history: Sequence[dict[str, str]] | None,
+    ) -> Asked:
         if k is not None and not 1 <= k <= MAX_PASSAGES:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
         scope, workspace = self._scope(as_of, epoch, document, workspace)
-        return self.w.answerer.ask(question, scope, workspace=workspace, k=k, generator=generator)
+        return Asked(
+            question=question,
+            workspace=workspace,
+            scope=scope,
+            k=k,
+            generator=generator,
+            history=tuple(Exchange(question=h["question"], answer=h["answer"]) for h in history or ()),
+        )
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)
