@@ -158,7 +158,7 @@ def _every_attack() -> list[str]:
     found = list(ATTACKS)
     for name in ("text_attack_train.json", "code_attack_train.json"):
         if (BIPIA / name).is_file():
-            found += [attack for some in json.loads((BIPIA / name).read_text()).values() for attack in some]
+            found += [attack for some in json.loads((BIPIA / name).read_text()).values() for attack in some[::3]]
     return found
 
 
@@ -193,13 +193,13 @@ def test_what_leaves_through_openais_shape_is_as_harmless_also_while_it_streams(
 
 
 _PIECES = st.sampled_from(
-    ["[1]", "[2]", "[0]", "[99]", "[1", "]", "[[1]]", "[1][2]", "[1, 2]", "[2-9]", "【1】", "[^1]", "[1](x)", "![", "](",
-     "https://evil.example/p", "<img src=x>", "<", ">", "`", "\n", "```", "\ud800", "\x00", "é", ". ", FACT, "no ",
-     "<think>", "</think>", "NO_ANSWER", "\nQuestion:", "<passage", "costs 240 euros"]
+    ["[1]", "[2]", "[0]", "[99]", "[1", "]", "[[1]]", "[1][2]", "[1, 2]", "[2-9]", "【1】", "[^1]", "[1](x)", "![",
+     "](", "https://evil.example/p", "<img src=x>", "<", ">", "`", "\n", "```", "\ud800", "\x00", "é", ". ", FACT,
+     "no ", "<think>", "</think>", "NO_ANSWER", "\nQuestion:", "<passage", "costs 240 euros"]
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(_PIECES, max_size=24), cut=st.integers(1, 9), flag=st.booleans())
 def test_no_output_of_a_model_shows_a_mark_that_does_not_resolve(
     platform: Platform, model: LostModel, pieces: list[str], cut: int, flag: bool
