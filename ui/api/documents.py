@@ -11,6 +11,7 @@ from starlette.formparsers import MultiPartParser
 
 from ingest.incoming import Incoming
 from ingest.names import plain_path, safe_name
+from ingest.tags import normalised
 from kernel.errors import FileRefused, UserError
 from kernel.ids import parse_time
 from ui.api.access import Epoch, Node, Number, Offset
@@ -35,12 +36,14 @@ def upload(
     name: Annotated[list[str] | None, Form(description="each document's name; default: its file's name")] = None,
     root: Annotated[list[str] | None, Form(description="the folder of the node in which each file was found")] = None,
     together: Annotated[bool, Form(description="all files become visible in one epoch")] = False,
+    tag: Annotated[list[str] | None, Form(description="a tag for each document; repeat it for more")] = None,
 ) -> dict[str, Any]:
     """Accept files. The answer is a job; its `result` is the JSON of `reprise ingest`."""
     limit = node.settings.max_upload_mb
     if as_name is not None and len(files) != 1:
         raise UserError("`as` names one document", hint="send one file with `as`")
     valid_from = parse_time(at) if at else None
+    tags = normalised(tag or ())
     names = []
     for i, file in enumerate(files):
         told = name[i] if name and i < len(name) else file.filename or ""
@@ -64,6 +67,7 @@ def upload(
                 at=valid_from,
                 explicit=as_name is not None,
                 root=(root[i] or None) if root and i < len(root) else None,
+                tags=tags,
             )
             file.file.close()
 

@@ -192,6 +192,7 @@ _RECEIPT = (
     "training_rows_redacted",
     "sketches",
     "watch_items",
+    "tags",
 )
 
 

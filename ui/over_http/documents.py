@@ -34,6 +34,8 @@ class Documents(Sending):
             form["together"] = "true"
         if first.explicit:
             form["as"] = first.name
+        if first.tags:
+            form["tag"] = list(first.tags)
         if first.at is not None:
             from kernel.ids import iso
 

@@ -212,7 +212,7 @@ def _delete(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
 _RECEIPT = (
     {"points": "Passages", "blobs": "Texts and files", "examples": "Examples", "remaining": "Remaining"},
     {"turns_redacted": "Answers redacted", "training_rows_redacted": "Training rows redacted"},
-    {"cache_entries": "Cached", "sketches": "Sketches", "watch_items": "In watched sources"},
+    {"cache_entries": "Cached", "sketches": "Sketches", "watch_items": "In watched sources", "tags": "Tags"},
 )
 """What the receipt counts, by what it is called, in rows."""
 
