@@ -136,7 +136,7 @@ def measured(catalogue: Catalogue, asked: Asked) -> str:
         scoped += found.sure
         missed = found.sure and not gold & set(found.documents)
         wrong += missed
-        if "-v" in sys.argv and (found.sure or "-vv" in sys.argv):
+        if "-vv" in sys.argv or ("-v" in sys.argv and found.sure):
             print(f"   {'WRONG' if missed else ''} {question!r} -> {found.reason} {found.names} {found.confidence}")
     return f"{len(asked):6} {scoped:7} {wrong:6} {suggested:10} {1000 * took / len(asked):7.3f}"
 

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 from retrieval.catalogue import Card, Catalogue, spelled
 from retrieval.mentions import Mention, cued, file_names, quotations
-from retrieval.naming import FORMS, GENERIC, LOCATORS, SPECIFIC, STOP, Word, bare_kind, is_kind, words_of
+from retrieval.naming import FORMS, GENERIC, LOCATORS, PERIOD, SPECIFIC, STOP, Word, bare_kind, is_kind, words_of
 
 FEW = 5
 """More documents than this are no scope, but for those of a tag."""
 SURE = 0.7
 """Confidence from which a scope is used; below it is a suggestion."""
-_PERIOD = re.compile(r"[qh]\d")
 _SPANNING = re.compile(
     r"\b(?:from|between|von|zwischen)?\s*(?:FY|fiscal(?: year)?)?\s*((?:19|20)\d\d)\s*(?:-|–|to|through|until|bis)\s*"
     r"(?:FY|fiscal(?: year)?)?\s*((?:19|20)\d\d)\b",
@@ -72,7 +71,9 @@ def infer(question: str, catalogue: Catalogue) -> Inferred | None:
 
 def _by_file(question: str, words: list[Word], catalogue: Catalogue) -> Inferred | None:
     """File names, with their suffix, as they are written."""
-    folded, found, phrases = question.casefold(), [], []
+    found: list[str] = []
+    phrases: list[str] = []
+    folded = question.casefold()
     if len(folded) != len(question):  # folding changed the places
         folded = question.lower() if len(question.lower()) == len(question) else question
     for places in file_names(question, words):
@@ -89,7 +90,7 @@ def _by_quotation(question: str, catalogue: Catalogue) -> Inferred | None:
     """Titles and file names in quotation marks, whole; a single word may be quoted for any reason."""
     for quoted, _start, _end in quotations(question):
         title = spelled(quoted)
-        there = catalogue.by_title.get(title, [])
+        there = catalogue.by_title.get(title, frozenset())
         if 0 < len(there) <= FEW and " " in title:
             return _made(catalogue, there, quoted, "quoted title", 0.95)
     return None
@@ -111,7 +112,7 @@ def _by_name(question: str, words: list[Word], catalogue: Catalogue) -> Inferred
     return unsure
 
 
-def _named(mention: Mention, catalogue: Catalogue) -> tuple[list[int], float]:
+def _named(mention: Mention, catalogue: Catalogue) -> tuple[list[str], float]:
     """Documents that a mention names, and how surely."""
     telling = frozenset(word for word in mention.words if not bare_kind(word))
     tail = frozenset(filter(None, map(catalogue.known, mention.tail)))
@@ -149,8 +150,8 @@ def _covers(card: Card, asked: frozenset[str]) -> bool:
     return False
 
 
-def _tagged(mention: Mention, catalogue: Catalogue) -> list[int]:
-    return catalogue.by_tag.get(" ".join(sorted(mention.words)), []) if len(mention.words) == 1 else []
+def _tagged(mention: Mention, catalogue: Catalogue) -> list[str]:
+    return sorted(catalogue.by_tag.get(next(iter(mention.words)), ())) if len(mention.words) == 1 else []
 
 
 def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferred | None:
@@ -160,14 +161,14 @@ def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferr
         return None
     known = {catalogue.known(word.key): word for word in reversed(words) if word.year is None and word.key not in STOP}
     known.pop(None, None)
-    covered: dict[frozenset[str], set[int]] = {}
-    for word in known:
-        for rest, number in catalogue.periods.get(str(word), ()):
+    covered: dict[frozenset[str], set[str]] = {}
+    for number in frozenset().union(*(catalogue.by_subject.get(str(word), frozenset()) for word in known)):
+        for rest in catalogue.cards[number].rests:
             if rest <= known.keys():
                 covered.setdefault(rest, set()).add(number)
     # Of names within names the longest: "Acme Bank" is not Acme.
     subjects = [rest for rest in covered if not any(rest < other for other in covered)]
-    found: set[int] = set()
+    found: set[str] = set()
     left_out = False
     for rest in subjects:
         of_year = {n for n in covered[rest] if catalogue.cards[n].years & years}
@@ -184,7 +185,7 @@ def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferr
     return _made(catalogue, sorted(narrowed), phrase, "period", 0.85 if sure else 0.4) if len(narrowed) <= FEW else None
 
 
-def _of_kind(catalogue: Catalogue, found: set[int], words: list[Word]) -> set[int]:
+def _of_kind(catalogue: Catalogue, found: set[str], words: list[Word]) -> set[str]:
     """Those of the kind and the quarter that the question speaks of, where it speaks of one that some are of."""
     asked: set[str] = set()
     for word, following in zip(words, [*words[1:], None], strict=True):
@@ -193,7 +194,7 @@ def _of_kind(catalogue: Catalogue, found: set[int], words: list[Word]) -> set[in
             asked.add(word.key)
     of_kind = {n for n in found if asked & catalogue.cards[n].kinds}
     found = of_kind or found
-    periods = {word.key for word in words if _PERIOD.fullmatch(word.key)}
+    periods = {word.key for word in words if PERIOD.fullmatch(word.key)}
     return {n for n in found if periods & catalogue.cards[n].words} or found
 
 
@@ -222,12 +223,12 @@ def _between(question: str) -> set[int]:
     return years
 
 
-def _years_met(words: list[Word], catalogue: Catalogue, found: set[int]) -> list[Word]:
+def _years_met(words: list[Word], catalogue: Catalogue, found: set[str]) -> list[Word]:
     theirs = frozenset().union(*(catalogue.cards[n].years for n in found))
     return [word for word in words if word.year in theirs]
 
 
-def _of_years(catalogue: Catalogue, found: Iterable[int], years: frozenset[int]) -> list[int]:
+def _of_years(catalogue: Catalogue, found: Iterable[str], years: frozenset[str]) -> list[str]:
     """Those of the years that are asked for; one whose name has no year may be of any, if none has the year."""
     there = sorted(found)
     if not years:
@@ -236,8 +237,8 @@ def _of_years(catalogue: Catalogue, found: Iterable[int], years: frozenset[int])
     return exact or [n for n in there if not catalogue.cards[n].years]
 
 
-def _made(catalogue: Catalogue, found: Iterable[int], phrase: str, reason: str, confidence: float) -> Inferred:
-    entries = [catalogue.cards[n].entry for n in sorted(set(found))]
+def _made(catalogue: Catalogue, found: Iterable[str], phrase: str, reason: str, confidence: float) -> Inferred:
+    entries = sorted((catalogue.cards[n].entry for n in set(found)), key=lambda entry: (entry.name, entry.id))
     return Inferred(
         documents=tuple(entry.id for entry in entries),
         names=tuple(entry.name for entry in entries),

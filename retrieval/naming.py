@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-_RUN = re.compile(r"\d+|[^\W\d_]+")
+_WORD = re.compile(
+    r"(?P<form>(?<!\d)\d{1,2}[-‑–]?[^\W\d_](?![^\W\d_]))|(?P<code>(?<![^\W\d_])[^\W\d_]\d{1,2}(?!\d))|\d+|[^\W\d_]+"
+)
+"""10-K and 8K; Q1 and v2; a number; a run of letters."""
 _HUMP = re.compile(r"(?<=[a-zß-ÿ]{3})(?=[A-ZÀ-Þ][a-zß-ÿ]{2})")
 
 STOP = frozenset(
@@ -61,14 +64,18 @@ LOCATORS = frozenset(
     "document file page article chapter pdf doc dokument datei seite artikel kapitel fichier chapitre documento archivo "
     "pagina capitulo bestand".split()
 )
+PERIOD = re.compile(r"[qh]\d")
+"""A quarter or a half of a year."""
 _COMPOUND = re.compile(
     r"(?:richtlinie|ordnung|handbuch|bericht|vertrag|protokoll|leitfaden|anleitung|satzung|vereinbarung|vorschrift)$"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
-    """A word of a text: `text[start:end]`, in the form in which words are compared."""
+class Word(NamedTuple):
+    """A word of a text: `text[start:end]`, in the form in which words are compared.
+
+    A tuple, because a frozen dataclass takes four times as long to make, and a catalogue has many.
+    """
 
     key: str
     start: int
@@ -80,34 +87,23 @@ class Word:
 
 def words_of(text: str) -> list[Word]:
     """The words of a text, in order. A year is a word with `year`; a lone letter is none."""
-    runs = [(m.group(), m.start(), m.end()) for m in _RUN.finditer(text)]
     words: list[Word] = []
-    fiscal, at = False, 0
-    while at < len(runs):
-        run, start, end = runs[at]
-        following = runs[at + 1] if at + 1 < len(runs) else ("", len(text) + 9, 0)
-        touching = following[1] == end
-        hyphened = following[1] == end + 1 and text[end] in "-‑–"
-        at += 1
-        if run.isdecimal() and len(run) <= 2 and len(following[0]) == 1 and following[0].isalpha():
-            if touching or hyphened:  # 10-K, 10K
-                words.append(Word(key=f"{int(run)}{following[0].casefold()}", start=start, end=following[2]))
-                at += 1
-                continue
-        if len(run) == 1 and run.isalpha() and touching and following[0].isdecimal() and len(following[0]) <= 2:
-            words.append(Word(key=f"{run.casefold()}{int(following[0])}", start=start, end=following[2]))  # Q1, v2
-            at += 1
+    fiscal = False
+    for match in _WORD.finditer(text):
+        run, start, end = match.group(), match.start(), match.end()
+        if match.lastgroup == "form":
+            words.append(Word(f"{int(run[:-1].rstrip('-‑–'))}{run[-1].casefold()}", start, end))
+        elif match.lastgroup == "code":
+            words.append(Word(f"{run[0].casefold()}{int(run[1:])}", start, end))
+        elif run[0].isdecimal():
+            year = _year(run, fiscal)
+            words.append(Word(run if year is None else str(year), start, end, year, fiscal))
+        elif len(run) > 1:
+            key = key_of(run)
+            fiscal = key in ("fy", "fiscal") or (fiscal and key in ("year", "quarter"))
+            words.append(Word(key, start, end))
             continue
-        key = key_of(run)
-        year = _year(run, fiscal)
-        if year is not None or key in ("fy", "fiscal"):
-            if year is not None:
-                words.append(Word(key=str(year), start=start, end=end, year=year, fiscal=fiscal))
-            fiscal = key in ("fy", "fiscal")
-            continue
-        fiscal = fiscal and key in ("year", "quarter")
-        if len(key) > 1 or (run.isdecimal()):
-            words.append(Word(key=key, start=start, end=end))
+        fiscal = False
     return words
 
 
@@ -142,14 +138,27 @@ def naming(words: Iterable[Word]) -> frozenset[str]:
     return frozenset(w.key for w in words if w.year is None and w.key not in STOP and w.key not in NOISE)
 
 
+def undated(words: Iterable[Word]) -> list[Word]:
+    """The words without the months and days beside a year: the 05 of `2023-05-05` names nothing."""
+    kept: list[Word] = []
+    dated = False
+    for word in words:
+        if dated and word.key.isdecimal() and len(word.key) <= 2:
+            continue
+        if word.year is not None:
+            while kept and kept[-1].key.isdecimal() and len(kept[-1].key) <= 2 and kept[-1].end + 1 == word.start:
+                kept.pop()
+        dated = word.year is not None
+        kept.append(word)
+    return kept
+
+
 def parted(name: str) -> str:
     """A file name with the humps of `TravelPolicy` apart."""
     return _HUMP.sub(" ", name)
 
 
 def _year(run: str, fiscal: bool) -> int | None:
-    if not run.isdecimal():
-        return None
     if len(run) == 4 and run[:2] in ("19", "20"):
         return int(run)
     return 2000 + int(run) if fiscal and len(run) == 2 else None
