@@ -2,10 +2,10 @@
 
     REPRISE_EVAL_DATA=… python -m benchmarks.scope
 
-Each collection is asked its own questions twice: over its own documents, and over the documents of all collections at
-once. Only names and titles are looked at, so nothing is ingested. `wrong` is what must be 0: a scope that is used and does
-not hold the gold document. FinanceBench is what scopes are for; in the other collections few questions say where they look,
-so there a scope is rare.
+Each collection is asked its own questions twice: over its own documents, and over the documents of all collections
+at once. Only names and titles are looked at, so nothing is ingested. `wrong` is what must be 0: a scope that is used
+and does not hold the gold document. FinanceBench is what scopes are for; in the other collections few questions say where
+they look, so there a scope is rare.
 """
 
 from __future__ import annotations

@@ -113,10 +113,16 @@ class Filtering:
             _check_named(session, filters.documents, workspace)
         return found
 
+    def counting(self, documents: Sequence[str], workspace: str | None, when: When) -> frozenset[str]:
+        """Those of the documents (ids) that have a version which counts at `when`."""
+        with self._db.read() as session:
+            rows = session.execute(_counting(workspace, when).where(Document.id.in_(documents)))
+            return frozenset(row.id for row in rows)
 
-def _relational(filters: Filters, workspace: str | None, when: When) -> Select[Any]:
-    """Documents with the version that counts at `when`, by the rule of `ingest.place.place`."""
-    wanted = (
+
+def _counting(workspace: str | None, when: When) -> Select[Any]:
+    """Documents, each with the version that counts at `when`, by the rule of `ingest.place.place`."""
+    wanted: Select[Any] = (
         select(Document.id, Document.name, Document.source, Version.media_type)
         .join(Version, Version.document == Document.id)
         .where(
@@ -127,8 +133,12 @@ def _relational(filters: Filters, workspace: str | None, when: When) -> Select[A
             or_(Version.died > when.epoch, Version.valid_until > when.at),
         )
     )
-    if workspace is not None:
-        wanted = wanted.where(Document.workspace == workspace)
+    return wanted if workspace is None else wanted.where(Document.workspace == workspace)
+
+
+def _relational(filters: Filters, workspace: str | None, when: When) -> Select[Any]:
+    """Those of them that fit what SQL can say; patterns are left to the caller."""
+    wanted = _counting(workspace, when)
     tagged = select(Tag.document)
     for tag in filters.tags:
         wanted = wanted.where(Document.id.in_(tagged.where(Tag.tag == tag)))
@@ -189,9 +199,7 @@ def _words(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word.strip() for word in words):
         raise _unfit(name, value, "give a list of texts, none of them empty")
     if len(words) > MOST:
-        raise UserError(
-            f"the filter {name!r} has {len(words)} values", hint=f"give {MOST} at most", code="bad_filter"
-        )
+        raise UserError(f"the filter {name!r} has {len(words)} values", hint=f"give {MOST} at most", code="bad_filter")
     return tuple(dict.fromkeys(words))
 
 

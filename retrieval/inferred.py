@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from retrieval.catalogue import Card, Catalogue, spelled
 from retrieval.mentions import Mention, cued, file_names, quotations
-from retrieval.naming import FORMS, GENERIC, LOCATORS, PERIOD, SPECIFIC, STOP, Word, bare_kind, is_kind, words_of
+from retrieval.naming import FORMS, GENERIC, LOCATORS, PERIOD, SPECIFIC, STOP, Word, bare_kind, words_of
 
 FEW = 5
 """More documents than this are no scope, but for those of a tag."""
@@ -27,7 +27,23 @@ _SPANNING = re.compile(
     r"(?:FY|fiscal(?: year)?)?\s*((?:19|20)\d\d)\b",
     re.IGNORECASE,
 )
-_GERMAN = frozenset("der die das und ist wie was war im wird wurde laut welche welcher welches wann".split())
+_GERMAN = {
+    "der",
+    "die",
+    "das",
+    "und",
+    "ist",
+    "wie",
+    "was",
+    "war",
+    "im",
+    "wird",
+    "wurde",
+    "laut",
+    "welche",
+    "welches",
+    "wann",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +64,12 @@ class Inferred:
         return self.confidence >= SURE
 
     def as_json(self) -> dict[str, object]:
-        return {"documents": list(self.documents), "names": list(self.names), "phrase": self.phrase, "reason": self.reason}
+        return {
+            "documents": list(self.documents),
+            "names": list(self.names),
+            "phrase": self.phrase,
+            "reason": self.reason,
+        }
 
 
 def infer(question: str, catalogue: Catalogue) -> Inferred | None:
@@ -116,7 +137,7 @@ def _named(mention: Mention, catalogue: Catalogue) -> tuple[list[str], float]:
     """Documents that a mention names, and how surely."""
     telling = frozenset(word for word in mention.words if not bare_kind(word))
     tail = frozenset(filter(None, map(catalogue.known, mention.tail)))
-    for also in ([tail, frozenset()] if tail else [frozenset()]):
+    for also in [tail, frozenset()] if tail else [frozenset()]:
         asked = frozenset(catalogue.known(word) or word for word in telling) | (mention.words - telling) | also
         specific = {word for word in asked if not bare_kind(word)}
         if not specific:
@@ -128,7 +149,7 @@ def _named(mention: Mention, catalogue: Catalogue) -> tuple[list[str], float]:
             return exact, 0.8 if len(exact) == 1 and asked and (mention.strong or told) else 0.4
         there = catalogue.having(asked)
         if not there and mention.words - telling:  # "the travel policy" for a page that is called Travel
-            there = {n for n in catalogue.having(specific) if _covers(catalogue.cards[n], asked)}
+            there = frozenset(n for n in catalogue.having(specific) if _covers(catalogue.cards[n], asked))
         there_now = _of_years(catalogue, there, mention.years)
         if not there_now:
             continue
@@ -181,7 +202,9 @@ def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferr
     fiscal = any(word.fiscal for word in words)
     proper = _proper(question, words, said)
     sure = (fiscal or proper or narrowed != found) and not left_out and len(narrowed) <= FEW
-    phrase = ", ".join(dict.fromkeys(question[w.start : w.end] for w in (*said, *_years_met(words, catalogue, narrowed))))
+    phrase = ", ".join(
+        dict.fromkeys(question[w.start : w.end] for w in (*said, *_years_met(words, catalogue, narrowed)))
+    )
     return _made(catalogue, sorted(narrowed), phrase, "period", 0.85 if sure else 0.4) if len(narrowed) <= FEW else None
 
 
@@ -203,9 +226,7 @@ def _proper(question: str, words: list[Word], said: Iterable[Word]) -> bool:
     capitals, and so does a question all in capitals."""
     if len({word.key for word in words} & _GERMAN) > 1 or question.isupper():
         return False
-    return all(
-        question[word.start].isupper() and not _begins(question, word.start) for word in said
-    )
+    return all(question[word.start].isupper() and not _begins(question, word.start) for word in said)
 
 
 def _begins(question: str, start: int) -> bool:
@@ -228,7 +249,7 @@ def _years_met(words: list[Word], catalogue: Catalogue, found: set[str]) -> list
     return [word for word in words if word.year in theirs]
 
 
-def _of_years(catalogue: Catalogue, found: Iterable[str], years: frozenset[str]) -> list[str]:
+def _of_years(catalogue: Catalogue, found: Iterable[str], years: frozenset[int]) -> list[str]:
     """Those of the years that are asked for; one whose name has no year may be of any, if none has the year."""
     there = sorted(found)
     if not years:

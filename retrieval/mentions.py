@@ -1,4 +1,4 @@
-"""Where a question speaks of a document: file names, quotations, and what stands after "according to", "in the", "laut".
+"""Where a question speaks of a document: file names, quotations, and what stands after "according to" or "laut".
 
 It reads the question alone. Which document is meant, if any, is for `retrieval.inferred` to say.
 """
@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from retrieval.naming import LOCATORS, NOISE, STOP, Word, is_kind, words_of
 
 _STRONG = (
-    r"according to|as (?:stated|described|defined|specified|set out|explained|mentioned|outlined|listed|required) (?:in|by)|"
+    r"according to|as (?:stated|described|defined|specified|set out|explained|mentioned|outlined|listed|required) "
+    r"(?:in|by)|"
     r"as per|pursuant to|laut|gemäß|gemäss|zufolge|nach ma[ßs]gabe|selon|d'après|conformément [àa]|"
     r"según|conforme a|de acuerdo con|secondo|volgens"
 )
-_WEAK = (
-    r"in|of|from|within|by|to|on|per|under|does|do|did|aus|von|nach|dans|de|en|uit"
-)
+_WEAK = r"in|of|from|within|by|to|on|per|under|does|do|did|aus|von|nach|dans|de|en|uit"
 _DETERMINED = (
     r"the|our|your|this|my|der|die|das|dem|den|des|unser\w{0,2}|dieser|diesem|le|la|les|notre|el|los|las|il|lo|het|de"
 )
@@ -34,11 +33,31 @@ _SAYS = re.compile(
     re.IGNORECASE,
 )
 _BOUND = re.compile(r"[,;:?!()\n]|\.(?:\s|$)")
-_QUOTED = re.compile(r"“([^”]{2,200})”|„([^“”]{2,200})[“”]|«([^»]{2,200})»|\"([^\"]{2,200})\"|(?<!\w)'([^'\n]{4,200})'(?!\w)")
+_QUOTED = re.compile(
+    r"“([^”]{2,200})”|„([^“”]{2,200})[“”]|«([^»]{2,200})»|\"([^\"]{2,200})\"|(?<!\w)'([^'\n]{4,200})'(?!\w)"
+)
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,5}\b")
 _WINDOW, _TAIL = 9, 4
-_JOINING = frozenset("of for from by de du des von vom der di del".split())
-_SMALL = frozenset("a an the our your this my of for and to in from by on und der die das des de la le el".split())
+_JOINING = {"of", "for", "from", "by", "de", "du", "des", "von", "vom", "der", "di", "del"}
+_SMALL = _JOINING | {
+    "a",
+    "an",
+    "the",
+    "our",
+    "your",
+    "this",
+    "my",
+    "and",
+    "to",
+    "in",
+    "on",
+    "und",
+    "die",
+    "das",
+    "la",
+    "le",
+    "el",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """How documents are called: the words, years and kinds in a name, a title or a question.
 
-Names of files and sentences about them are cut alike, so that `PEPSICO_2022_10K.pdf` and "the 2022 10-K of Pepsico" have
-the same parts: at every sign, and between letters and digits, but for short codes such as 10-K, Q1 and v2. It knows
+Names of files and sentences about them are cut alike, so that `PEPSICO_2022_10K.pdf` and "the 2022 10-K of Pepsico"
+have the same parts: at every sign, and between letters and digits, but for short codes such as 10-K, Q1 and v2. It knows
 nothing of documents that there are.
 """
 
@@ -19,35 +19,45 @@ _WORD = re.compile(
 """10-K and 8K; Q1 and v2; a number; a run of letters."""
 _HUMP = re.compile(r"(?<=[a-zß-ÿ]{3})(?=[A-ZÀ-Þ][a-zß-ÿ]{2})")
 
-STOP = frozenset(
-    # English, German, French, Spanish, Italian, Dutch: what stands in names without naming.
-    "a an the of for and or to in on at by with from per as is are was were be our your my their this that these those its "
-    "der die das dem den des ein eine einer eines einem und oder von vom zu zum zur im am fur auf mit unser unsere unserer "
-    "unserem euer dieser diese diesem dieses mein "
-    "le la les un une du de des et ou au aux notre nos votre ce cette dans pour sur "
-    "el los las una del y o en nuestro nuestra su sus este esta con por "
-    "il lo gli i nel nella dell della dello di che nostro e "
-    "het een van voor onze op".split()
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# English, German, French, Spanish, Italian, Dutch: what stands in names without naming.
+STOP = _set(
+    """
+    a an the of for and or to in on at by with from per as is are was were be our your my their this that these
+    those its der die das dem den des ein eine einer eines einem und oder von vom zu zum zur im am fur auf mit unser
+    unsere unserer unserem euer dieser diese diesem dieses mein le la les un une du de et ou au aux notre nos votre
+    ce cette dans pour sur el los las una del y o en nuestro nuestra su sus este esta con por il lo gli i nel nella
+    dell della dello di che nostro e het een van voor onze op
+    """
 )
-NOISE = frozenset(
-    # In names of files and of companies, but not in how people speak of them.
-    "final draft copy new old version signed dated date scan scanned rev revised update updated latest edition page pages "
-    "inc corp corporation company co ltd llc plc gmbh ag kg se sa srl bv nv group holding holdings "
-    "pdf doc docx txt md html htm xlsx xls csv pptx readme index fy fiscal form no nr".split()
+# In names of files and of companies, but not in how people speak of them.
+NOISE = _set(
+    """
+    final draft copy new old version signed dated date scan scanned rev revised update updated latest edition page
+    pages inc corp corporation company co ltd llc plc gmbh ag kg se sa srl bv nv group holding holdings pdf doc docx
+    txt md html htm xlsx xls csv pptx readme index fy fiscal form no nr
+    """
 )
-GENERIC = frozenset(
-    # A word that says "this is a document", and not which.
-    "report policy handbook manual guide guideline contract agreement regulation directive act statement filing minute "
-    "specification spec plan memo memorandum protocol newsletter brochure catalogue whitepaper paper transcript release "
-    "procedure charter terms note faq changelog checklist presentation letter prospectus summary "
-    "bericht richtlinie handbuch leitfaden anleitung vertrag vereinbarung ordnung satzung protokoll verordnung "
-    "rapport politique manuel contrat reglement directives accord guide "
-    "informe politica manual contrato reglamento acuerdo guia rapporto contratto regolamento verslag beleid handleiding"
-    .split()
+# A word that says "this is a document", and not which.
+GENERIC = _set(
+    """
+    report policy handbook manual guide guideline contract agreement regulation directive act statement filing
+    minute specification spec plan memo memorandum protocol newsletter brochure catalogue whitepaper paper
+    transcript release procedure charter terms note faq changelog checklist presentation letter prospectus summary
+    bericht richtlinie handbuch leitfaden anleitung vertrag vereinbarung ordnung satzung protokoll verordnung
+    rapport politique manuel contrat reglement directives accord informe politica contrato reglamento acuerdo guia
+    rapporto contratto regolamento verslag beleid handleiding
+    """
 )
-SPECIFIC = frozenset(
-    "10k 10q 8k 20f 6k annual quarterly monthly weekly earnings proxy budget invoice tax audit interim "
-    "jahresbericht geschaftsbericht quartalsbericht rechnung".split()
+SPECIFIC = _set(
+    """
+    10k 10q 8k 20f 6k annual quarterly monthly weekly earnings proxy budget invoice tax audit interim jahresbericht
+    geschaftsbericht quartalsbericht rechnung
+    """
 )
 """A kind that tells documents of one name apart."""
 KINDS = GENERIC | SPECIFIC
@@ -60,9 +70,11 @@ FORMS = {
     "jahresbericht": frozenset({"annual", "report", "geschaftsbericht", "bericht"}),
 }
 """What else a form is called; the letters are those of the SEC, whose filings go by them."""
-LOCATORS = frozenset(
-    "document file page article chapter pdf doc dokument datei seite artikel kapitel fichier chapitre documento archivo "
-    "pagina capitulo bestand".split()
+LOCATORS = _set(
+    """
+    document file page article chapter pdf doc dokument datei seite artikel kapitel fichier chapitre documento
+    archivo pagina capitulo bestand
+    """
 )
 PERIOD = re.compile(r"[qh]\d")
 """A quarter or a half of a year."""

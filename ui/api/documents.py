@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from pydantic import BaseModel
 from starlette.formparsers import MultiPartParser
 
@@ -14,7 +14,7 @@ from ingest.names import plain_path, safe_name
 from ingest.tags import normalised
 from kernel.errors import FileRefused, UserError
 from kernel.ids import parse_time
-from ui.api.access import Epoch, Node, Number, Offset
+from ui.api.access import Epoch, Narrow, Node, Number, Offset
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 MultiPartParser.spool_max_size = 2**16
@@ -23,6 +23,15 @@ MultiPartParser.spool_max_size = 2**16
 
 class Restore(BaseModel):
     version: Number
+
+
+class Listing(Narrow):
+    workspace: str | None = None
+
+
+class TagChange(BaseModel):
+    add: list[str] = []
+    remove: list[str] = []
 
 
 @router.post("/documents", status_code=202)
@@ -75,9 +84,15 @@ def upload(
 
 
 @router.get("/documents")
-def documents(node: Node, workspace: str | None = None) -> list[dict[str, Any]]:
-    """Live documents."""
-    return node.documents(workspace)
+def documents(node: Node, asked: Annotated[Listing, Query()]) -> list[dict[str, Any]]:
+    """Live documents; with filters those whose version that counts now fits them."""
+    return node.documents(asked.workspace, filters=asked.model_dump(exclude={"workspace"}))
+
+
+@router.post("/documents/{doc:path}/tags")
+def tag(node: Node, doc: str, body: TagChange) -> dict[str, Any]:
+    """Give a document tags and take others away; what it has then."""
+    return node.tag(doc, body.add, body.remove)
 
 
 @router.get("/documents/{doc:path}/history")

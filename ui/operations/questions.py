@@ -6,6 +6,7 @@ from typing import Any
 
 from kernel.errors import UserError
 from kernel.ids import parse_time
+from retrieval.filters import Filters
 from retrieval.search import Scope
 from ui.operations.seat import Seat
 
@@ -23,9 +24,15 @@ class Questions(Seat):
         epoch: int | None = None,
         document: str | None = None,
         workspace: str | None = None,
+        filters: dict[str, Any] | None = None,
+        scope: str | None = None,
     ) -> dict[str, Any]:
-        scope, workspace = self._scope(as_of, epoch, document, workspace)
-        found = self.w.search.search(query, k, scope)
+        given, workspace = self._scope(as_of, epoch, document, workspace)
+        scoped = self.w.scoping.of(query, given, Filters.of(filters), scope)
+        found = self.w.search.search(query, k, scoped.scope)
+        widened = not found.passages and scoped.inferred is not None
+        if widened:
+            found = self.w.search.search(query, k, scoped.wide)
         hits = [
             {
                 "rank": p.rank,
@@ -47,6 +54,7 @@ class Questions(Seat):
             "hits": hits,
             "epoch": found.when.epoch,
             "workspace": workspace,
+            "scope": scoped.as_json(widened=widened),
             "adapter": found.adapter,
             "ms": found.ms,
         }
@@ -61,11 +69,18 @@ class Questions(Seat):
         document: str | None = None,
         workspace: str | None = None,
         generator: str | None = None,
+        filters: dict[str, Any] | None = None,
+        scope: str | None = None,
     ) -> dict[str, Any]:
         if k is not None and not 1 <= k <= MAX_PASSAGES:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
-        scope, workspace = self._scope(as_of, epoch, document, workspace)
-        return self.w.answerer.ask(question, scope, workspace=workspace, k=k, generator=generator)
+        given, workspace = self._scope(as_of, epoch, document, workspace)
+        scoped = self.w.scoping.of(question, given, Filters.of(filters), scope)
+        shown = self.w.answerer.ask(question, scoped.scope, workspace=workspace, k=k, generator=generator)
+        widened = shown["abstained"] and scoped.inferred is not None
+        if widened:
+            shown = self.w.answerer.ask(question, scoped.wide, workspace=workspace, k=k, generator=generator)
+        return shown | {"scope": scoped.as_json(widened=widened)}
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)
