@@ -4,7 +4,7 @@
 
 Each collection is asked its own questions twice: over its own documents, and over the documents of all collections
 at once. Only names and titles are looked at, so nothing is ingested. `wrong` is what must be 0: a scope that is used
-and does not hold the gold document. FinanceBench is what scopes are for; in the other collections few questions say where
+and does not hold the gold document. FinanceBench is what scopes are for; elsewhere few questions say where
 they look, so there a scope is rare.
 """
 

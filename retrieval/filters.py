@@ -120,9 +120,9 @@ class Filtering:
             return frozenset(row.id for row in rows)
 
 
-def _counting(workspace: str | None, when: When) -> Select[Any]:
+def _counting(workspace: str | None, when: When) -> Select[str, str, str, str]:
     """Documents, each with the version that counts at `when`, by the rule of `ingest.place.place`."""
-    wanted: Select[Any] = (
+    wanted = (
         select(Document.id, Document.name, Document.source, Version.media_type)
         .join(Version, Version.document == Document.id)
         .where(
@@ -136,7 +136,7 @@ def _counting(workspace: str | None, when: When) -> Select[Any]:
     return wanted if workspace is None else wanted.where(Document.workspace == workspace)
 
 
-def _relational(filters: Filters, workspace: str | None, when: When) -> Select[Any]:
+def _relational(filters: Filters, workspace: str | None, when: When) -> Select[str, str, str, str]:
     """Those of them that fit what SQL can say; patterns are left to the caller."""
     wanted = _counting(workspace, when)
     tagged = select(Tag.document)

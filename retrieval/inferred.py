@@ -27,23 +27,7 @@ _SPANNING = re.compile(
     r"(?:FY|fiscal(?: year)?)?\s*((?:19|20)\d\d)\b",
     re.IGNORECASE,
 )
-_GERMAN = {
-    "der",
-    "die",
-    "das",
-    "und",
-    "ist",
-    "wie",
-    "was",
-    "war",
-    "im",
-    "wird",
-    "wurde",
-    "laut",
-    "welche",
-    "welches",
-    "wann",
-}
+_GERMAN = {"der", "die", "das", "und", "ist", "wie", "was", "war", "im", "wird", "wurde", "laut", "welche", "wann"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +63,9 @@ def infer(question: str, catalogue: Catalogue) -> Inferred | None:
     words = words_of(question)
     unsure: Inferred | None = None
     for found in (
-        _by_file(question, words, catalogue),
+        _by_file(question, catalogue),
         _by_quotation(question, catalogue),
-        _by_name(question, words, catalogue),
+        _by_name(question, catalogue),
         _by_period(question, words, catalogue),
     ):
         if found is not None and found.sure:
@@ -90,14 +74,14 @@ def infer(question: str, catalogue: Catalogue) -> Inferred | None:
     return unsure
 
 
-def _by_file(question: str, words: list[Word], catalogue: Catalogue) -> Inferred | None:
+def _by_file(question: str, catalogue: Catalogue) -> Inferred | None:
     """File names, with their suffix, as they are written."""
     found: list[str] = []
     phrases: list[str] = []
     folded = question.casefold()
     if len(folded) != len(question):  # folding changed the places
         folded = question.lower() if len(question.lower()) == len(question) else question
-    for places in file_names(question, words):
+    for places in file_names(question):
         for start, end in places:
             there = catalogue.by_file.get(folded[start:end].removeprefix("./"))
             if there:
@@ -117,7 +101,7 @@ def _by_quotation(question: str, catalogue: Catalogue) -> Inferred | None:
     return None
 
 
-def _by_name(question: str, words: list[Word], catalogue: Catalogue) -> Inferred | None:
+def _by_name(question: str, catalogue: Catalogue) -> Inferred | None:
     """A name, or the only part of one that fits, where the question leads up to a document."""
     unsure: Inferred | None = None
     for mention in cued(question):
@@ -145,7 +129,7 @@ def _named(mention: Mention, catalogue: Catalogue) -> tuple[list[str], float]:
                 return [], 0.0  # "the annual report of …" somebody whom no name has
             exact = _of_years(catalogue, catalogue.having(asked), mention.years)
             # A kind alone is a name where one document is of it, or one of that year.
-            told = mention.years and any(word in SPECIFIC for word in asked)
+            told = mention.years and asked & SPECIFIC and asked & (GENERIC | FORMS.keys())
             return exact, 0.8 if len(exact) == 1 and asked and (mention.strong or told) else 0.4
         there = catalogue.having(asked)
         if not there and mention.words - telling:  # "the travel policy" for a page that is called Travel

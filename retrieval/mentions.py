@@ -37,27 +37,10 @@ _QUOTED = re.compile(
     r"“([^”]{2,200})”|„([^“”]{2,200})[“”]|«([^»]{2,200})»|\"([^\"]{2,200})\"|(?<!\w)'([^'\n]{4,200})'(?!\w)"
 )
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,5}\b")
+_RUN = re.compile(r"\w+")
 _WINDOW, _TAIL = 9, 4
 _JOINING = {"of", "for", "from", "by", "de", "du", "des", "von", "vom", "der", "di", "del"}
-_SMALL = _JOINING | {
-    "a",
-    "an",
-    "the",
-    "our",
-    "your",
-    "this",
-    "my",
-    "and",
-    "to",
-    "in",
-    "on",
-    "und",
-    "die",
-    "das",
-    "la",
-    "le",
-    "el",
-}
+_SMALL = _JOINING | {"a", "an", "the", "our", "your", "this", "my", "and", "to", "in", "on", "und", "die", "das", "la"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +66,10 @@ def quotations(question: str) -> Iterator[tuple[str, int, int]]:
         yield match[group], match.start(group), match.end(group)
 
 
-def file_names(question: str, words: list[Word]) -> Iterator[list[tuple[int, int]]]:
+def file_names(question: str) -> Iterator[list[tuple[int, int]]]:
     """For each suffix such as `.pdf` the places where a file name that ends in it may be, longest first."""
     for match in _SUFFIX.finditer(question):
-        begins = [w.start for w in words if w.start < match.start() and match.start() - w.start <= 200]
+        begins = [w.start() for w in _RUN.finditer(question, max(0, match.start() - 200), match.start())]
         places = []
         for start in begins[-14:]:
             while start > 0 and question[start - 1] in "./_-":  # a folder, a hidden file

@@ -1,8 +1,8 @@
 """How documents are called: the words, years and kinds in a name, a title or a question.
 
 Names of files and sentences about them are cut alike, so that `PEPSICO_2022_10K.pdf` and "the 2022 10-K of Pepsico"
-have the same parts: at every sign, and between letters and digits, but for short codes such as 10-K, Q1 and v2. It knows
-nothing of documents that there are.
+have the same parts: at every sign, and between letters and digits, but for short codes such as 10-K, Q1 and v2. It
+knows nothing of documents that there are.
 """
 
 from __future__ import annotations
