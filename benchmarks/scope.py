@@ -96,6 +96,14 @@ def histories(data: Path) -> Collection:
     return names, []
 
 
+def guide() -> Collection:
+    """The project's own guide and the questions that `reprise demo` trains on."""
+    docs = Path(__file__).parent.parent / "docs"
+    names = {page.name: page.read_text().splitlines()[0].lstrip("# ") for page in (docs / "guide").glob("*.md")}
+    rows = lines(docs / "demo/examples.jsonl")
+    return names, [(row["question"], frozenset({row["document"]})) for row in rows]
+
+
 def main() -> None:
     data = Path(os.environ["REPRISE_EVAL_DATA"])
     collections = {
@@ -105,6 +113,7 @@ def main() -> None:
         "clapnq": clapnq(data),
         "scifact": scifact(data),
         **{f"tsqa {what}": tsqa(data, what) for what in ("questions", "paraphrase_easy", "paraphrase_hard")},
+        "guide": guide(),
         "histories": histories(data),
     }
     together = {name: title for names, _ in collections.values() for name, title in names.items()}

@@ -32,8 +32,8 @@ SURE = 0.5
 _LOOKED_AT = 2_000
 """Characters that are classified."""
 _FEWEST_LETTERS = 20
-_FURTHEST = 200_000
-"""Characters of a text that are searched for prose."""
+_SLICES, _SLICE = 8, 6_000
+"""Of a longer text as many slices of so many characters, from all over it, are searched for prose."""
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _NO_WORDS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+|`[^`\n]*`|<[^>\n]{1,200}>|\S*[_/\\{}=]\S*")
 _FILLING = 100
@@ -87,7 +87,7 @@ class Languages:
 def _prose(text: str) -> str:
     """Up to `_LOOKED_AT` characters of lines that are made of words, from all over the text."""
     lines = []
-    for line in _FENCED.sub("\n", text[:_FURTHEST]).splitlines():
+    for line in _FENCED.sub("\n", _sliced(text)).splitlines():
         if line.startswith(("    ", "\t")) and not line.lstrip()[:1].isalpha():
             continue
         words = _NO_WORDS.sub(" ", line).strip(" \t#>*-+|")
@@ -107,6 +107,13 @@ def _prose(text: str) -> str:
             room -= len(line)
             at += step
     return " ".join(kept)
+
+
+def _sliced(text: str) -> str:
+    if len(text) <= _SLICES * _SLICE:
+        return text
+    step = (len(text) - _SLICE) / (_SLICES - 1)
+    return "\n".join(text[int(n * step) : int(n * step) + _SLICE] for n in range(_SLICES))
 
 
 @cache

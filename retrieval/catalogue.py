@@ -122,6 +122,14 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.cards)
 
+    def filed(self, name: str) -> frozenset[str]:
+        """Documents of that file name, given whole or from some folder on, case folded."""
+        there = self.by_file.get(name)
+        if there is None and "/" in name:
+            below = self.by_file.get(name.rpartition("/")[2], frozenset())
+            there = frozenset(id for id in below if self.cards[id].entry.name.casefold().endswith(f"/{name}"))
+        return there or frozenset()
+
     def known(self, key: str) -> str | None:
         """The word of the catalogue that `key` is: itself, or the only one that goes on a little longer or ends a
         little sooner, as Pepsi and PepsiCo do."""

@@ -83,7 +83,7 @@ def _by_file(question: str, catalogue: Catalogue) -> Inferred | None:
         folded = question.lower() if len(question.lower()) == len(question) else question
     for places in file_names(question):
         for start, end in places:
-            there = catalogue.by_file.get(folded[start:end].removeprefix("./"))
+            there = catalogue.filed(folded[start:end].removeprefix("./"))
             if there:
                 found += there
                 phrases.append(question[start:end])

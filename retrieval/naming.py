@@ -128,6 +128,8 @@ def key_of(word: str) -> str:
         return plain
     if plain.endswith("ies") and len(plain) > 5:
         return plain[:-3] + "y"
+    if plain.endswith(("xes", "ches", "shes", "sses")):
+        return plain[:-2]
     if plain.endswith("s") and not plain.endswith(("ss", "us", "is")):
         plain = plain[:-1]
     if plain.endswith("n") and _COMPOUND.search(plain[:-1]):
