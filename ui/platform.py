@@ -25,6 +25,10 @@ from ui.wiring import Wired
 __all__ = ["GUIDE", "KINDS", "MAX_PASSAGES", "STATUSES", "Platform", "dumps", "wait_for"]
 
 
+_LANGUAGES = 200
+"""Versions of before languages were told that a tick looks at: about a second's work."""
+
+
 class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
@@ -50,6 +54,7 @@ class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep)
             "swept": self.w.ledger.sweep(),
             "uploads_expired": self.w.uploads.sweep(),
             "erased": erased,
+            "languages_told": self.w.languages.fill(_LANGUAGES),
             **recovered,
             **self._tend(),
             **self._tend_index(),

@@ -36,6 +36,7 @@ ROUTES = {
     "/v1/documents/{doc}/original": {"get"},
     "/v1/documents/{doc}/diff": {"get"},
     "/v1/documents/{doc}/restore": {"post"},
+    "/v1/documents/{doc}/tags": {"post"},
     "/v1/changes": {"get"},
     "/v1/retention": {"get", "put"},
     "/v1/retention/apply": {"post"},

@@ -109,10 +109,10 @@ def models(node: Node) -> dict[str, Any]:
 def completions(node: Node, body: ChatRequest) -> Any:
     """OpenAI's chat completions over the grounded answer; `citations` stand beside the message."""
     question = _last_question(body.messages)
-    where = body.model_dump(include={"as_of", "epoch", "document", "workspace"})
+    where = body.model_dump(include={"as_of", "epoch", "document", "workspace", "filters", "scope"})
     shown = node.ask(question, generator=_generator(body.model), **where)
     head = {"id": f"chatcmpl-{shown['turn']}", "created": now_ms() // 1000, "model": body.model}
-    extra = {name: shown[name] for name in ("citations", "abstained", "support", "turn", "epoch")}
+    extra = {name: shown[name] for name in ("citations", "abstained", "support", "turn", "epoch", "scope")}
     if body.stream:
         return StreamingResponse(_events(head, shown["answer"], extra), media_type="text/event-stream")
     message = {"role": "assistant", "content": shown["answer"], "citations": shown["citations"]}

@@ -7,6 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from ui.commands.narrow import (
+    AnyTag,
+    InDocuments,
+    Language,
+    MediaType,
+    ScopeMode,
+    Since,
+    Source,
+    Tag,
+    Until,
+    filters,
+    one,
+)
 from ui.door import Door, command, read_lines, say, table
 
 AsOf = Annotated[str | None, typer.Option("--as-of", help="ISO time: answer from what counted in the world then.")]
@@ -24,11 +37,39 @@ def register(app: typer.Typer) -> None:
         k: Annotated[int, typer.Option("--k", help="Passages to return.")] = 10,
         as_of: AsOf = None,
         epoch: Epoch = None,
-        document: InDocument = None,
+        document: InDocuments = None,
         workspace: InWorkspace = None,
+        tag: Tag = None,
+        any_tag: AnyTag = None,
+        language: Language = None,
+        source: Source = None,
+        media_type: MediaType = None,
+        since: Since = None,
+        until: Until = None,
+        scope: ScopeMode = None,
     ) -> None:
         """The best passages for a query."""
-        found = door.platform.search(query, k, as_of=as_of, epoch=epoch, document=document, workspace=workspace)
+        alone, several = one(document)
+        narrowed = filters(
+            documents=several,
+            tag=tag,
+            any_tag=any_tag,
+            language=language,
+            source=source,
+            media_type=media_type,
+            since=since,
+            until=until,
+        )
+        found = door.platform.search(
+            query,
+            k,
+            as_of=as_of,
+            epoch=epoch,
+            document=alone,
+            workspace=workspace,
+            filters=narrowed,
+            scope=scope,
+        )
         door.out(found, _people_hits)
 
     @command(app)
@@ -38,13 +79,40 @@ def register(app: typer.Typer) -> None:
         k: Annotated[int | None, typer.Option("--k", help="Passages to answer from.")] = None,
         as_of: AsOf = None,
         epoch: Epoch = None,
-        document: InDocument = None,
+        document: InDocuments = None,
         workspace: InWorkspace = None,
         generator: Annotated[str | None, typer.Option(help="Which generator answers.")] = None,
+        tag: Tag = None,
+        any_tag: AnyTag = None,
+        language: Language = None,
+        source: Source = None,
+        media_type: MediaType = None,
+        since: Since = None,
+        until: Until = None,
+        scope: ScopeMode = None,
     ) -> None:
         """Answer with citations. Exit code 3 when nothing supports an answer."""
+        alone, several = one(document)
+        narrowed = filters(
+            documents=several,
+            tag=tag,
+            any_tag=any_tag,
+            language=language,
+            source=source,
+            media_type=media_type,
+            since=since,
+            until=until,
+        )
         shown = door.platform.ask(
-            question, k, as_of=as_of, epoch=epoch, document=document, workspace=workspace, generator=generator
+            question,
+            k,
+            as_of=as_of,
+            epoch=epoch,
+            document=alone,
+            workspace=workspace,
+            generator=generator,
+            filters=narrowed,
+            scope=scope,
         )
         door.out(shown, _people_answer)
         if shown["abstained"]:
@@ -97,6 +165,7 @@ def _people_hits(found: dict[str, Any]) -> None:
         if hit["heading"]:
             say(f"   {hit['heading']}")
         say("   " + " ".join(hit["text"].split())[:300] + "\n")
+    _say_scope(found["scope"])
     if not found["hits"]:
         say(f"Nothing in workspace {found['workspace']!r}. `reprise ingest FILE` adds documents.")
 
@@ -106,7 +175,21 @@ def _people_answer(shown: dict[str, Any]) -> None:
     for c in shown["citations"]:
         page = f", page {c['page']}" if c["page"] else ""
         say(f"[{c['n']}] {c['name']} version {c['version']}{page}, characters {c['start']}-{c['end']}")
+    _say_scope(shown["scope"])
     say(f"\n{shown['turn']}  support {shown['support']:.2f}  epoch {shown['epoch']}  {shown['ms']['total']:.0f} ms")
+
+
+def _say_scope(scope: dict[str, Any]) -> None:
+    """Where was looked because of the question's own words, and how to look elsewhere."""
+    inferred, suggested = scope["inferred"], scope["suggested"]
+    if inferred:
+        where = f"{', '.join(inferred['names'])}, because of “{inferred['phrase']}”"
+        if scope["widened"]:
+            say(f"Nothing was found in {where}: this is from all documents.")
+        else:
+            say(f"Looked in {where}; `--scope off` looks in all documents.")
+    elif suggested:
+        say(f"If you meant {' or '.join(suggested['names'])}: `--document NAME` looks only there.")
 
 
 def _people_measures(measured: dict[str, Any]) -> None:
