@@ -121,6 +121,25 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One earlier turn of a conversation."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How a person wants to be answered; None leaves it open."""
+
+    language: str | None = None
+    """ISO 639-1 code, e.g. "de"."""
+    length: Literal["short", "normal", "long"] | None = None
+    tone: str | None = None
+    """A few words, e.g. "plain", "formal"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """What a generator hands back: sentences with marks, in order."""
 
