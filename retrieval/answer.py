@@ -20,7 +20,7 @@ from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.generators.prompt import plain
 from retrieval.search import Found, Scope, Search
 from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
-from retrieval.turns import Turns
+from retrieval.turns import Asker, Turns
 
 CLOSEST = 3
 _SOURCE_MARK = re.compile(r"\[(\d+)\]")
@@ -59,8 +59,9 @@ class Answerer:
         workspace: str,
         k: int | None = None,
         generator: str | None = None,
+        by: Asker | None = None,
     ) -> dict[str, Any]:
-        """Answer, or refuse; the JSON of `reprise ask`.
+        """Answer, or refuse; the JSON of `reprise ask`. `question` stands alone; `by` says who asked it, and how.
 
         Raises:
             NotFound: no such generator.
@@ -88,6 +89,7 @@ class Answerer:
             "closest": [_closest(p) for p in found.passages[:CLOSEST]] if abstained else [],
             "turn": fresh("turn"),
             "workspace": workspace,
+            **(by or Asker()).told(question),
             "adapters": {"retriever": found.adapter, "generator": None},
             "generator": name,
             "epoch": found.when.epoch,
@@ -98,7 +100,7 @@ class Answerer:
                 "total": round((ended - started) * 1000, 3),
             },
         }
-        self._turns.keep(workspace, question, shown, found.when.at)
+        self._turns.keep(workspace, question, shown, found.when.at, by)
         return shown
 
     def _draft(self, name: str, question: str, passages: Sequence[Passage]) -> Draft:

@@ -35,6 +35,17 @@ class Asker:
     scope: dict[str, Any] = field(default_factory=dict)
     """Where was looked and who said so; shown with the answer."""
 
+    def told(self, question: str) -> dict[str, Any]:
+        """What an answer's JSON says of it; `question` as it stands alone."""
+        return {
+            "question": question,
+            "asked": self.asked or question,
+            "rewritten": self.asked is not None and self.asked != question,
+            "conversation": self.conversation,
+            "user": self.user,
+            "scope": self.scope,
+        }
+
 
 class Turns:
     """Stores and finds turns; also erases what they quote of a deleted document."""

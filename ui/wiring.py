@@ -36,8 +36,10 @@ from rehearsal.examples import ExampleFate, Examples
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
 from retrieval.answer import Answerer
+from retrieval.conversations import Conversations
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
+from retrieval.preferences import Preferences
 from retrieval.search import Search
 from retrieval.turns import Turns
 from ui.pairing import Pairing
@@ -74,12 +76,16 @@ class Wired:
         self.live = LiveRetriever(self.db, self.embedder, self.home)
         self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
         self.turns = Turns(self.db)
+        self.conversations = Conversations(
+            self.db, exchanges=settings.history_exchanges, chars=settings.history_chars
+        )
+        self.preferences = Preferences(self.db, self.library)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
         runs = RunEraser(self.db, self.registry, self.home)
-        erasers: list[Eraser] = [self.turns, runs, self.memory]
+        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory]
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory])
         self.near = Near(self.db, self.library)

@@ -6,11 +6,17 @@ from typing import Any
 
 from kernel.errors import UserError
 from kernel.ids import parse_time
+from kernel.types import Wishes
+from retrieval.followup import standalone
+from retrieval.preferences import NOBODY, Preference, user_name
 from retrieval.search import Scope
+from retrieval.turns import LOCAL, Asker
 from ui.operations.seat import Seat
 
 GUIDE = "guide"
 MAX_PASSAGES = 50
+NEW = "new"
+"""Instead of a conversation's id: open one."""
 
 
 class Questions(Seat):
@@ -61,11 +67,38 @@ class Questions(Seat):
         document: str | None = None,
         workspace: str | None = None,
         generator: str | None = None,
+        conversation: str | None = None,
+        user: str | None = None,
     ) -> dict[str, Any]:
+        """A cited answer. `conversation` is the id of one, or `new`, which opens one; None asks outside of any."""
         if k is not None and not 1 <= k <= MAX_PASSAGES:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
+        user = NOBODY if user == NOBODY else user_name(user or LOCAL)
+        mine = self.w.preferences.of(user)
+        standing = self._standing(mine) if document is None and workspace is None else None
+        if standing:
+            document, workspace = standing["document"], standing["workspace"]
         scope, workspace = self._scope(as_of, epoch, document, workspace)
-        return self.w.answerer.ask(question, scope, workspace=workspace, k=k, generator=generator)
+        opened = conversation == NEW
+        if opened:
+            conversation = self.w.conversations.open(user, workspace, question)
+        elif conversation is not None:
+            self.w.conversations.find(conversation, user)
+        history = self.w.conversations.history(conversation) if conversation and not opened else ()
+        meant = standalone(question, history)
+        by = Asker(
+            user=user,
+            conversation=conversation,
+            asked=question if meant.changed else None,
+            personal=meant.changed or self._writes(generator) and bool(history or mine.wishes != Wishes()),
+            scope=self._told(workspace, document, standing),
+        )
+        try:
+            return self.w.answerer.ask(meant.question, scope, workspace=workspace, k=k, generator=generator, by=by)
+        except BaseException:
+            if opened and conversation:
+                self.w.conversations.discard_empty(conversation)
+            raise
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)
@@ -73,8 +106,36 @@ class Questions(Seat):
     def feedback(self, turn: str, vote: str, correction: str | None = None) -> dict[str, Any]:
         found = self.w.turns.get(turn)
         feedback = self.w.turns.vote(turn, vote, correction)
-        example = self.w.memory.from_turn(found, vote, correction)
-        return {"feedback": feedback, "example": example, "status": self.w.memory.status(example) if example else None}
+        consent = self.w.preferences.of(found.user).consent
+        example = self.w.memory.from_turn(found, vote, correction, consent=consent)
+        if example:
+            self.w.turns.made(feedback, example)
+        return {
+            "feedback": feedback,
+            "example": example,
+            "status": self.w.memory.status(example) if example else None,
+            "needs_consent": bool(found.personal and not consent),
+        }
+
+    def _standing(self, mine: Preference) -> dict[str, Any] | None:
+        """The scope that a person set for questions that give none; None where there is none."""
+        if not mine.scoped:
+            return None
+        document = mine.documents[0] if len(mine.documents) == 1 else None
+        return {"workspace": mine.workspace, "document": document, "tags": list(mine.tags)}
+
+    def _told(self, workspace: str, document: str | None, standing: dict[str, Any] | None) -> dict[str, Any]:
+        """What an answer says of where it looked."""
+        documents = []
+        if document is not None:
+            found = self.w.library.find(document, workspace)
+            documents = [{"document": found.id, "name": found.name}]
+        told_by = "preferences" if standing else "question" if documents else None
+        return {"workspace": workspace, "documents": documents, "tags": [], "from": told_by}
+
+    def _writes(self, generator: str | None) -> bool:
+        """True for a generator that writes words of its own, into which a person's history and wishes go."""
+        return (generator or self.settings.generator) != "extractive"
 
     def _scope(
         self, as_of: str | None, epoch: int | None, document: str | None, workspace: str | None
