@@ -49,6 +49,7 @@ ROUTES = {
     "/v1/uploads/{upload}": {"get", "head", "patch", "delete"},
     "/v1/search": {"post"},
     "/v1/ask": {"post"},
+    "/v1/ask/stream": {"post"},
     "/v1/turns": {"get"},
     "/v1/feedback": {"post"},
     "/v1/models": {"get"},
@@ -265,6 +266,19 @@ def test_search_and_ask_give_the_values_of_the_command_line(http: TestClient) ->
     assert http.get("/v1/turns", params={"limit": 1}).json()[0]["votes"] == ["up"]
     refused = http.post("/v1/ask", json={"question": UNKNOWN})
     assert (refused.status_code, refused.json()["abstained"]) == (200, True)
+
+
+def test_an_answer_streams_sentence_by_sentence_and_ends_as_the_whole_one(http: TestClient) -> None:
+    whole = http.post("/v1/ask", json={"question": QUESTION}).json()
+    with http.stream("POST", "/v1/ask/stream", json={"question": QUESTION}) as response:
+        events = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line]
+    kinds = [event["type"] for event in events]
+    assert kinds == ["searched", *["sentence"] * (len(events) - 2), "done"]
+    said = events[1:-1]
+    assert "".join(event["text"] for event in said) == events[-1]["answer"] == whole["answer"]
+    assert [c for event in said for c in event["citations"]] == events[-1]["citations"] == whole["citations"]
+    wrong = http.post("/v1/ask/stream", json={"question": QUESTION, "generator": "none"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_models_are_the_platform_by_each_generator(http: TestClient) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from kernel.errors import NotFound, UserError
+from kernel.errors import NotFound, RepriseError, UserError
 from kernel.ids import now_ms
 from ui.api.access import Node, Number, Where
 
@@ -23,10 +23,18 @@ class Query(Where):
     k: int = Field(10, ge=1, le=1000)
 
 
+class Earlier(BaseModel):
+    """One earlier turn of a conversation."""
+
+    question: str
+    answer: str
+
+
 class Question(Where):
     question: str
     k: int | None = Field(None, ge=1, le=50)
     generator: str | None = None
+    history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
 
 
 class Vote(BaseModel):
@@ -56,6 +64,23 @@ def search(node: Node, body: Query) -> dict[str, Any]:
 def ask(node: Node, body: Question) -> dict[str, Any]:
     """A cited answer, or a refusal."""
     return node.ask(**body.model_dump())
+
+
+@router.post("/ask/stream", response_class=StreamingResponse)
+def ask_stream(node: Node, body: Question) -> StreamingResponse:
+    """The answer as server-sent events: `searched`, each `sentence` when it has passed its check, then `done`."""
+    events = node.ask_stream(**body.model_dump())
+    first = next(events)  # what is wrong with the question is an answer of its own, not an event
+    return StreamingResponse(_told(first, events), media_type="text/event-stream")
+
+
+def _told(first: dict[str, Any], events: Iterator[dict[str, Any]]) -> Iterator[str]:
+    yield f"data: {json.dumps(first)}\n\n"
+    try:
+        for event in events:
+            yield f"data: {json.dumps(event)}\n\n"
+    except RepriseError as error:
+        yield f"data: {json.dumps({'type': 'error', 'error': error.as_json(), 'status': error.status})}\n\n"
 
 
 @router.get("/turns")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kernel.errors import UserError
 from kernel.ids import parse_time
-from kernel.types import Wishes
+from kernel.types import Exchange, Wishes
+from retrieval.answer import Asked
 from retrieval.followup import standalone
 from retrieval.preferences import NOBODY, Preference, user_name
 from retrieval.search import Scope
@@ -67,10 +69,59 @@ class Questions(Seat):
         document: str | None = None,
         workspace: str | None = None,
         generator: str | None = None,
+        history: Sequence[dict[str, str]] | None = None,
         conversation: str | None = None,
         user: str | None = None,
     ) -> dict[str, Any]:
-        """A cited answer. `conversation` is the id of one, or `new`, which opens one; None asks outside of any."""
+        """The answer, whole. `conversation` is the id of one, or `new`, which opens one; None asks outside of any."""
+        asked = self._asked(
+            question, k, as_of, epoch, document, workspace, generator, history, conversation, user
+        )
+        *_, done = self._events(asked, conversation)
+        return {name: value for name, value in done.items() if name != "type"}
+
+    def ask_stream(
+        self,
+        question: str,
+        k: int | None = None,
+        *,
+        as_of: str | None = None,
+        epoch: int | None = None,
+        document: str | None = None,
+        workspace: str | None = None,
+        generator: str | None = None,
+        history: Sequence[dict[str, str]] | None = None,
+        conversation: str | None = None,
+        user: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
+        asked = self._asked(
+            question, k, as_of, epoch, document, workspace, generator, history, conversation, user
+        )
+        return self._events(asked, conversation)
+
+    def _events(self, asked: Asked, conversation: str | None) -> Iterator[dict[str, Any]]:
+        """The answer's events. A conversation that was opened for a question which then failed is taken away again."""
+        try:
+            yield from self.w.answerer.stream(asked)
+        finally:
+            if conversation == NEW and asked.by.conversation:
+                self.w.conversations.discard_empty(asked.by.conversation)
+
+    def _asked(
+        self,
+        question: str,
+        k: int | None,
+        as_of: str | None,
+        epoch: int | None,
+        document: str | None,
+        workspace: str | None,
+        generator: str | None,
+        history: Sequence[dict[str, str]] | None,
+        conversation: str | None,
+        user: str | None,
+    ) -> Asked:
+        """The question as it stands alone, with what its asker set and said before."""
         if k is not None and not 1 <= k <= MAX_PASSAGES:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
         user = NOBODY if user == NOBODY else user_name(user or LOCAL)
@@ -79,26 +130,29 @@ class Questions(Seat):
         if standing:
             document, workspace = standing["document"], standing["workspace"]
         scope, workspace = self._scope(as_of, epoch, document, workspace)
-        opened = conversation == NEW
-        if opened:
+        before = tuple(Exchange(question=h["question"], answer=h["answer"]) for h in history or ())
+        if conversation == NEW:
             conversation = self.w.conversations.open(user, workspace, question)
         elif conversation is not None:
-            self.w.conversations.find(conversation, user)
-        history = self.w.conversations.history(conversation) if conversation and not opened else ()
-        meant = standalone(question, history)
-        by = Asker(
-            user=user,
-            conversation=conversation,
-            asked=question if meant.changed else None,
-            personal=meant.changed or self._writes(generator) and bool(history or mine.wishes != Wishes()),
-            scope=self._told(workspace, document, standing),
+            before = self.w.conversations.history(self.w.conversations.find(conversation, user).id)
+        meant = standalone(question, before, self.w.answerer.rewriter(generator))
+        shaped = self._writes(generator) and bool(before or mine.wishes != Wishes())
+        return Asked(
+            question=meant.question,
+            workspace=workspace,
+            scope=scope,
+            k=k,
+            generator=generator,
+            history=before,
+            wishes=mine.wishes,
+            by=Asker(
+                user=user,
+                conversation=conversation,
+                asked=question if meant.changed else None,
+                personal=meant.changed or shaped,
+                scope=self._told(workspace, document, standing),
+            ),
         )
-        try:
-            return self.w.answerer.ask(meant.question, scope, workspace=workspace, k=k, generator=generator, by=by)
-        except BaseException:
-            if opened and conversation:
-                self.w.conversations.discard_empty(conversation)
-            raise
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)

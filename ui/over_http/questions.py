@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
-from ui.over_http.connection import Connection
+from ui.over_http.connection import Connection, as_error
 
 
 class Questions(Connection):
@@ -13,6 +15,14 @@ class Questions(Connection):
 
     def ask(self, question: str, k: int | None = None, **where: Any) -> dict[str, Any]:
         return self._call("POST", "/v1/ask", json={"question": question, "k": k, **where})
+
+    def ask_stream(self, question: str, k: int | None = None, **where: Any) -> Iterator[dict[str, Any]]:
+        for line in self._lines("POST", "/v1/ask/stream", json={"question": question, "k": k, **where}):
+            if line.startswith("data: "):
+                event = json.loads(line.removeprefix("data: "))
+                if event["type"] == "error":
+                    raise as_error(event["status"], event["error"])
+                yield event
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self._get("/v1/turns", limit=limit)
