@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     depth: int = Field(100, ge=10, le=1000, description="candidates each search arm hands to fusion")
     refusal_threshold: float | None = Field(None, ge=0, le=1, description="support below which an answer is refused")
 
-    history_exchanges: int = Field(6, ge=0, le=50, description="earlier exchanges of a conversation a question is read with")
+    history_exchanges: int = Field(
+        6, ge=0, le=50, description="earlier exchanges of a conversation a question is read with"
+    )
     history_chars: int = Field(6000, ge=0, le=200_000, description="characters of them at most")
 
     rho: float = Field(0.20, ge=0.0, le=0.9, description="replay ratio: share of recalled old examples in a mix")

@@ -124,7 +124,13 @@ class House:
         self.preferences = Preferences(self.db, self.library)
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.delete = DeleteHandler(
-            self.db, self.blobs, self.index, self.epochs, self.library, [fate], [self.turns, self.preferences, self.memory]
+            self.db,
+            self.blobs,
+            self.index,
+            self.epochs,
+            self.library,
+            [fate],
+            [self.turns, self.preferences, self.memory],
         )
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [self.memory])
         if step is not None:

@@ -16,6 +16,7 @@ from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
+from ui.operations.people import People
 from ui.operations.questions import GUIDE, MAX_PASSAGES, Questions
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
@@ -25,7 +26,7 @@ from ui.wiring import Wired
 __all__ = ["GUIDE", "KINDS", "MAX_PASSAGES", "STATUSES", "Platform", "dumps", "wait_for"]
 
 
-class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Questions, People, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:

@@ -76,9 +76,7 @@ class Wired:
         self.live = LiveRetriever(self.db, self.embedder, self.home)
         self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
         self.turns = Turns(self.db)
-        self.conversations = Conversations(
-            self.db, exchanges=settings.history_exchanges, chars=settings.history_chars
-        )
+        self.conversations = Conversations(self.db, exchanges=settings.history_exchanges, chars=settings.history_chars)
         self.preferences = Preferences(self.db, self.library)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)

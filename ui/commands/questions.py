@@ -41,10 +41,21 @@ def register(app: typer.Typer) -> None:
         document: InDocument = None,
         workspace: InWorkspace = None,
         generator: Annotated[str | None, typer.Option(help="Which generator answers.")] = None,
+        conversation: Annotated[
+            str | None, typer.Option("--conversation", "-c", help="Ask in a conversation: its id, or `new`.")
+        ] = None,
     ) -> None:
         """Answer with citations. Exit code 3 when nothing supports an answer."""
         shown = door.platform.ask(
-            question, k, as_of=as_of, epoch=epoch, document=document, workspace=workspace, generator=generator
+            question,
+            k,
+            as_of=as_of,
+            epoch=epoch,
+            document=document,
+            workspace=workspace,
+            generator=generator,
+            conversation=conversation,
+            user=door.settings.user,
         )
         door.out(shown, _people_answer)
         if shown["abstained"]:
@@ -52,7 +63,8 @@ def register(app: typer.Typer) -> None:
 
     @command(app)
     def chat(door: Door, document: InDocument = None, workspace: InWorkspace = None) -> None:
-        """Ask one question after another; an empty line or Ctrl-D ends."""
+        """Hold a conversation: ask one question after another; an empty line or Ctrl-D ends."""
+        conversation = "new"
         while True:
             try:
                 question = input("> ").strip()
@@ -60,7 +72,10 @@ def register(app: typer.Typer) -> None:
                 break
             if not question:
                 break
-            shown = door.platform.ask(question, document=document, workspace=workspace)
+            shown = door.platform.ask(
+                question, document=document, workspace=workspace, conversation=conversation, user=door.settings.user
+            )
+            conversation = shown["conversation"]
             door.out(shown, _people_answer)
 
     @command(app)
@@ -102,6 +117,12 @@ def _people_hits(found: dict[str, Any]) -> None:
 
 
 def _people_answer(shown: dict[str, Any]) -> None:
+    if shown["rewritten"]:
+        say(f"Understood as: {shown['question']}")
+    scope = shown["scope"]
+    if scope.get("from") == "preferences":
+        where = ", ".join([scope["workspace"], *(d["name"] for d in scope["documents"]), *scope["tags"]])
+        say(f"Looked in {where}, from your preferences.")
     say(shown["answer"] + "\n")
     for c in shown["citations"]:
         page = f", page {c['page']}" if c["page"] else ""

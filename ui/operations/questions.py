@@ -74,9 +74,7 @@ class Questions(Seat):
         user: str | None = None,
     ) -> dict[str, Any]:
         """The answer, whole. `conversation` is the id of one, or `new`, which opens one; None asks outside of any."""
-        asked = self._asked(
-            question, k, as_of, epoch, document, workspace, generator, history, conversation, user
-        )
+        asked = self._asked(question, k, as_of, epoch, document, workspace, generator, history, conversation, user)
         *_, done = self._events(asked, conversation)
         return {name: value for name, value in done.items() if name != "type"}
 
@@ -95,9 +93,7 @@ class Questions(Seat):
         user: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
-        asked = self._asked(
-            question, k, as_of, epoch, document, workspace, generator, history, conversation, user
-        )
+        asked = self._asked(question, k, as_of, epoch, document, workspace, generator, history, conversation, user)
         return self._events(asked, conversation)
 
     def _events(self, asked: Asked, conversation: str | None) -> Iterator[dict[str, Any]]:
