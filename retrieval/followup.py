@@ -122,6 +122,7 @@ _MORE = re.compile(
     re.I,
 )
 _ADDITIVE = re.compile(r"\b(?:too|as well|also|auch|también)$", re.I)
+_SUPPOSED = re.compile(r"^(?:(?:and )?what if|was(?: ist)?,? wenn|y si|qué pasa si)\b", re.I)
 _OPENING = re.compile(
     r"^(?:what(?:'s| is| are| was| were| does| do| did)?|which|who(?:'s| is| are)?|when|where|why|"
     r"how (?:long|much|many|often|far|old|soon|do|does|can|is|are)|how|is|are|was|were|do|does|did|can|could|may|must|"
@@ -167,7 +168,8 @@ def _by_rules(question: str, before: Exchange, language: Language) -> str | None
         return _slotted(asked, bare, language)
     if points_outside(question, language):
         return _owned(question, before, language)
-    if _relational(bare, led) or (_ADDITIVE.search(bare) and len(_content(bare)) <= 2):
+    short = len(_content(bare)) <= 2 and (_ADDITIVE.search(bare) or _SUPPOSED.match(bare))
+    if short or _relational(bare, led):
         return _with(question, _about(before, language))
     return None
 
@@ -188,12 +190,15 @@ def _owned(question: str, before: Exchange, language: Language) -> str:
 
 
 def _with(question: str, topic: str) -> str:
-    """The question, and behind it in brackets what it is about, but for words that it has already."""
-    have = set(stems(question))
-    if not topic or set(stems(topic)) <= have:
+    """The question, and behind it in brackets what it is about, from the first word on that it has not already."""
+    have, about = set(stems(question)), topic.split()
+    fresh = next((at for at, word in enumerate(about) if set(stems(word)) - have), None)
+    if fresh is None:
         return question
+    if stems(" ".join(about[:fresh])):
+        about = about[fresh:]
     stripped = question.rstrip(" ?!.")
-    return f"{_capital(_LEAD.sub('', stripped))} ({topic})?"
+    return f"{_capital(_LEAD.sub('', stripped))} ({' '.join(about)})?"
 
 
 def _slotted(asked: str, slot: str, language: Language) -> str:

@@ -71,7 +71,7 @@ FOLLOWUPS = (
     Dialogue("How do I roll back a deployment?", "Run the rollback command.", "Who can do that?", "roll back deployment who"),
     Dialogue("Which ports does the broker use?", "It listens on 5672.", "Can these be changed?", "ports broker changed"),
     # --- law ---
-    Dialogue("When does a tenant get the deposit back?", "Within six months of moving out.", "What if the landlord refuses?", "landlord refuses"),
+    Dialogue("When does a tenant get the deposit back?", "Within six months of moving out.", "What if the landlord refuses?", "deposit landlord refuses"),
     Dialogue("How can a will be revoked?", "By destroying it or making a new one.", "Does it have to be in writing?", "will revoked writing"),
     Dialogue("What is the statute of limitations for fraud?", "Five years.", "and for theft?", "statute limitations theft", "fraud"),
     Dialogue("Is a verbal contract binding?", "In general it is.", "Even for minors?", "verbal contract minors"),
