@@ -156,6 +156,8 @@ class Turns:
                     about.update((name, gone) for name, gone in _GONE.items() if name in about)
                 if quoted:
                     turn.shown["answer"] = " ".join([REDACTED, *_MARK.findall(turn.shown["answer"])])
+                    for sentence in turn.shown.get("sentences", ()):
+                        sentence["text"] = REDACTED
                 flag_modified(turn, "shown")
             conversations = {turn.conversation for turn in turns} - {None}
             for turn in session.scalars(select(Turn).where(Turn.conversation.in_(conversations))):

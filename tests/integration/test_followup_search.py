@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -44,7 +43,7 @@ TOP = 3
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with memory_folder(tmp_path_factory.mktemp("guide")) as folder, House(folder / "home") as house:
-        pages = [page for page in sorted(guide_folder().glob("*.md"))]
+        pages = sorted(guide_folder().glob("*.md"))
         house.ingest.add([incoming(page.name, page.read_bytes()) for page in pages])
         yield house
 

@@ -4,6 +4,7 @@ A follow-up names the words that its standalone question must hold for search to
 not hold because they belong to what was asked before. Expectations are about retrieval, not about wording.
 """
 
+# ruff: noqa: E501 (a dialogue a line)
 from __future__ import annotations
 
 from dataclasses import dataclass
