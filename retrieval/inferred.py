@@ -47,14 +47,6 @@ class Inferred:
     def sure(self) -> bool:
         return self.confidence >= SURE
 
-    def as_json(self) -> dict[str, object]:
-        return {
-            "documents": list(self.documents),
-            "names": list(self.names),
-            "phrase": self.phrase,
-            "reason": self.reason,
-        }
-
 
 def infer(question: str, catalogue: Catalogue) -> Inferred | None:
     """What `question` says of where its answer stands; None where it says nothing. It may be less than sure."""

@@ -6,13 +6,13 @@ and `Scoped.wide` is the scope without it, for whoever finds nothing in the narr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from kernel.errors import UserError
 from kernel.types import When
-from retrieval.catalogue import Catalogues
+from retrieval.catalogue import Catalogue, Catalogues
 from retrieval.filters import Filtering, Filters
 from retrieval.inferred import Inferred, infer
 from retrieval.search import Scope
@@ -34,16 +34,30 @@ class Scoped:
     suggested: Inferred | None = None
     """What the question may have meant, but not surely enough to look nowhere else."""
 
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of documents, by id; for showing."""
+
     def as_json(self, *, widened: bool = False) -> dict[str, Any]:
         """The `scope` of a result. `widened`: nothing was found in it, and `wide` was searched."""
-        documents = (self.wide if widened else self.scope).documents
+        scope = self.wide if widened else self.scope
+        ids = scope.documents if scope.document is None else {scope.document}
         return {
-            "documents": None if documents is None else sorted(documents)[:TOLD],
-            "count": None if documents is None else len(documents),
-            "inferred": self.inferred.as_json() if self.inferred else None,
-            "suggested": self.suggested.as_json() if self.suggested else None,
+            "workspace": scope.workspace,
+            "documents": None if ids is None else [self._named(one) for one in sorted(ids)[:TOLD]],
+            "count": None if ids is None else len(ids),
+            "inferred": self._told(self.inferred),
+            "suggested": self._told(self.suggested),
             "widened": widened,
         }
+
+    def _named(self, document: str) -> dict[str, str]:
+        return {"document": document, "name": self.names.get(document, document)}
+
+    def _told(self, found: Inferred | None) -> dict[str, Any] | None:
+        if found is None:
+            return None
+        named = [self._named(one) for one in found.documents]
+        return {"documents": named, "phrase": found.phrase, "reason": found.reason}
 
 
 class Scoping:
@@ -67,15 +81,23 @@ class Scoping:
         chosen = mode or self._mode
         if chosen not in MODES:
             raise UserError(f"no scope {chosen!r}", hint=f"there are: {', '.join(MODES)}", code="bad_scope")
+        catalogue = self._catalogues.of(given.workspace)
+        found = self._narrowed(question, given, filters, catalogue, chosen)
+        ids = (found.scope.documents or frozenset()) | ({given.document} if given.document else frozenset())
+        told = [one for some in (found.inferred, found.suggested) if some for one in some.documents]
+        names = {one: catalogue.cards[one].entry.name for one in (*sorted(ids)[:TOLD], *told) if one in catalogue.cards}
+        return replace(found, names=names)
+
+    def _narrowed(self, question: str, given: Scope, filters: Filters, catalogue: Catalogue, mode: str) -> Scoped:
         wide = given
         if filters.given:
             when = given.when or self._now()
             found = self._filtering.documents(filters, given.workspace, when)
             # Searched at this very moment: a version that is published meanwhile might not fit the filter.
             wide = replace(given, documents=found, when=when)
-        if chosen == "off" or given.document is not None or filters.documents:
+        if mode == "off" or given.document is not None or filters.documents:
             return Scoped(scope=wide, wide=wide)  # or somebody has said which documents
-        inferred = infer(question, self._catalogues.of(given.workspace))
+        inferred = infer(question, catalogue)
         if inferred is None:
             return Scoped(scope=wide, wide=wide)
         if not inferred.sure:

@@ -12,11 +12,13 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
-from ui.operations.questions import GUIDE, MAX_PASSAGES, Questions
+from ui.operations.people import People
+from ui.operations.questions import Questions
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
 from ui.operations.watches import Watches
@@ -29,7 +31,7 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Questions, People, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:

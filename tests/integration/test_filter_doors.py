@@ -101,7 +101,7 @@ def test_where_the_named_document_does_not_answer_all_are_asked_and_it_is_said(p
     assert "nine o'clock" in shown["answer"]
     assert shown["scope"]["widened"]
     assert shown["scope"]["documents"] is None
-    assert shown["scope"]["inferred"]["names"] == ["returns policy.md"]
+    assert [d["name"] for d in shown["scope"]["inferred"]["documents"]] == ["returns policy.md"]
 
 
 def test_http_takes_filters_wherever_a_question_is_asked(http: TestClient) -> None:

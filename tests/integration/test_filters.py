@@ -315,8 +315,7 @@ def test_an_inferred_scope_stays_within_what_is_given_and_can_be_switched_off(qu
         scoped = scoping.of(question, here, Filters())
         assert (scoped.scope, scoped.wide) == (Scope(workspace="default", documents=frozenset({travel})), here)
         assert scoped.as_json()["inferred"] == {
-            "documents": [travel],
-            "names": ["travel policy.md"],
+            "documents": [{"document": travel, "name": "travel policy.md"}],
             "phrase": "travel policy",
             "reason": "named",
         }

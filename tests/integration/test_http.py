@@ -83,6 +83,10 @@ ROUTES = {
     "/v1/status": {"get"},
     "/v1/audit": {"get"},
     "/v1/doctor": {"get"},
+    "/v1/conversations": {"get"},
+    "/v1/conversations/{conversation}": {"get", "patch", "delete"},
+    "/v1/me": {"get", "patch", "delete"},
+    "/v1/me/export": {"get"},
     "/v1/eval": {"post"},
     "/v1/backup": {"post"},
 }

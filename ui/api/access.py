@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrieval.preferences import NOBODY, user_name
+from retrieval.turns import LOCAL
 from ui.platform import Platform
 
 
@@ -15,6 +18,17 @@ def _platform(request: Request) -> Platform:
     return platform
 
 
+def _user(
+    name: Annotated[
+        str, Header(alias="X-Reprise-User", description="whose this is, percent-encoded: a name, not a login")
+    ] = LOCAL,
+) -> str:
+    told = unquote(name)
+    return NOBODY if told == NOBODY else user_name(told)
+
+
+User = Annotated[str, Depends(_user)]
+"""Who asks: the name in a header. Nothing proves it; what must be kept apart needs a proxy that sets the header."""
 Node = Annotated[Platform, Depends(_platform)]
 Number = Annotated[int, Field(ge=1, lt=2**31)]
 """A version's number, or how many of something."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from kernel.errors import NotFound, RepriseError, UserError
 from kernel.ids import now_ms
-from ui.api.access import Node, Number, Where
+from ui.api.access import Node, Number, User, Where
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 MODEL = "reprise"
@@ -35,6 +35,7 @@ class Question(Where):
     k: int | None = Field(None, ge=1, le=50)
     generator: str | None = None
     history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
+    conversation: str | None = Field(None, description="a conversation's id, or `new`, which opens one")
 
 
 class Vote(BaseModel):
@@ -61,15 +62,15 @@ def search(node: Node, body: Query) -> dict[str, Any]:
 
 
 @router.post("/ask")
-def ask(node: Node, body: Question) -> dict[str, Any]:
+def ask(node: Node, user: User, body: Question) -> dict[str, Any]:
     """A cited answer, or a refusal."""
-    return node.ask(**body.model_dump())
+    return node.ask(**body.model_dump(), user=user)
 
 
 @router.post("/ask/stream", response_class=StreamingResponse)
-def ask_stream(node: Node, body: Question) -> StreamingResponse:
+def ask_stream(node: Node, user: User, body: Question) -> StreamingResponse:
     """The answer as server-sent events: `searched`, each `sentence` when it has passed its check, then `done`."""
-    events = node.ask_stream(**body.model_dump())
+    events = node.ask_stream(**body.model_dump(), user=user)
     first = next(events)  # what is wrong with the question is an answer of its own, not an event
     return StreamingResponse(_told(first, events), media_type="text/event-stream")
 
@@ -106,11 +107,11 @@ def models(node: Node) -> dict[str, Any]:
 
 
 @router.post("/chat/completions")
-def completions(node: Node, body: ChatRequest) -> Any:
+def completions(node: Node, user: User, body: ChatRequest) -> Any:
     """OpenAI's chat completions over the grounded answer; `citations` stand beside the message."""
     question = _last_question(body.messages)
     where = body.model_dump(include={"as_of", "epoch", "document", "workspace", "filters", "scope"})
-    shown = node.ask(question, generator=_generator(body.model), **where)
+    shown = node.ask(question, generator=_generator(body.model), user=user, **where)
     head = {"id": f"chatcmpl-{shown['turn']}", "created": now_ms() // 1000, "model": body.model}
     extra = {name: shown[name] for name in ("citations", "abstained", "support", "turn", "epoch", "scope")}
     if body.stream:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.commands.narrow import AnyTag, Language, MediaType, Since, Source, Tag, Until, filters
+from ui.commands.narrow import narrowing
 from ui.door import Door, command, say, table
 
 if TYPE_CHECKING:
@@ -64,35 +64,17 @@ def register(app: typer.Typer) -> None:
             door.exit_code = 1
 
     @command(app)
-    def documents(
-        door: Door,
-        workspace: Workspace = None,
-        tag: Tag = None,
-        any_tag: AnyTag = None,
-        language: Language = None,
-        source: Source = None,
-        media_type: MediaType = None,
-        since: Since = None,
-        until: Until = None,
-    ) -> None:
+    @narrowing
+    def documents(door: Door, filters: dict[str, Any] | None, workspace: Workspace = None) -> None:
         """List documents, all or those that fit."""
         columns = ["name", "workspace", "title", "tags", "language", "live_version", "versions", "chunks", "updated"]
-        narrowed = filters(
-            tag=tag,
-            any_tag=any_tag,
-            language=language,
-            source=source,
-            media_type=media_type,
-            since=since,
-            until=until,
-        )
-        found = door.platform.documents(workspace, filters=narrowed)
+        found = door.platform.documents(workspace, filters=filters)
         door.out(
             found if door.as_json else [row | {"tags": ", ".join(row["tags"])} for row in found],
             lambda rows: table(
                 rows,
                 [*columns, "document"],
-                "No document fits." if narrowed else "No documents yet. `reprise ingest FILE` adds one.",
+                "No document fits." if filters else "No documents yet. `reprise ingest FILE` adds one.",
             ),
         )
 
