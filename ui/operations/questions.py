@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kernel.errors import UserError
@@ -11,6 +13,8 @@ from ui.operations.seat import Seat
 
 GUIDE = "guide"
 MAX_PASSAGES = 50
+_MARK = re.compile(r"\[(\d+)\]")
+_SENTENCE = re.compile(r".+?(?:\[\d+\])+", re.DOTALL)
 
 
 class Questions(Seat):
@@ -61,11 +65,51 @@ class Questions(Seat):
         document: str | None = None,
         workspace: str | None = None,
         generator: str | None = None,
+        history: Sequence[dict[str, str]] = (),
+        adapter: str | None = None,
     ) -> dict[str, Any]:
         if k is not None and not 1 <= k <= MAX_PASSAGES:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
         scope, workspace = self._scope(as_of, epoch, document, workspace)
         return self.w.answerer.ask(question, scope, workspace=workspace, k=k, generator=generator)
+
+    def ask_stream(
+        self,
+        question: str,
+        k: int | None = None,
+        *,
+        as_of: str | None = None,
+        epoch: int | None = None,
+        document: str | None = None,
+        workspace: str | None = None,
+        generator: str | None = None,
+        history: Sequence[dict[str, str]] = (),
+        adapter: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """The answer as it comes to be: `searched`, then each `sentence`, then `done` with all that `ask` returns."""
+        shown = self.ask(
+            question,
+            k,
+            as_of=as_of,
+            epoch=epoch,
+            document=document,
+            workspace=workspace,
+            generator=generator,
+            history=history,
+            adapter=adapter,
+        )
+        passages = len(shown["citations"]) or len(shown["closest"])
+        yield {"type": "searched", "question": question, "scope": {"document": document}, "passages": passages}
+        told: set[int] = set()
+        for text in [] if shown["abstained"] else _SENTENCE.findall(shown["answer"]):
+            marks = {int(n) for n in _MARK.findall(text)} - told
+            yield {
+                "type": "sentence",
+                "text": text.strip(),
+                "citations": [c for c in shown["citations"] if c["n"] in marks],
+            }
+            told |= marks
+        yield {"type": "done", **shown}
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ui.over_http.connection import Connection
@@ -13,6 +14,9 @@ class Questions(Connection):
 
     def ask(self, question: str, k: int | None = None, **where: Any) -> dict[str, Any]:
         return self._call("POST", "/v1/ask", json={"question": question, "k": k, **where})
+
+    def ask_stream(self, question: str, k: int | None = None, **where: Any) -> Iterator[dict[str, Any]]:
+        return self._events("/v1/ask", "done", {"question": question, "k": k, "stream": True, **where})
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self._get("/v1/turns", limit=limit)
