@@ -30,9 +30,10 @@ from typing import Any
 import numpy as np
 
 from kernel.embedder import SentenceTransformerEmbedder
-from kernel.types import Passage
+from kernel.types import Ask, Passage
 from retrieval import support, words
 from retrieval.evidence import FEATURES, PASSAGE_FEATURES, Evidence, read
+from retrieval.generators import collect
 from retrieval.generators.extractive import WEIGHTS, ExtractiveGenerator
 from retrieval.sentences import split
 
@@ -372,15 +373,15 @@ def contains(cases: Sequence[Case], embedder: Remembering, k: int, limit: int) -
     generator = ExtractiveGenerator(embedder, limit)
     hit = shown = refused = lines = 0
     for case in cases:
-        draft = generator.draft(case.question, case.passages[:k])
-        text = squad(" ".join(s.text for s in draft.sentences))
+        quoted, _ = collect(generator.stream(Ask(question=case.question), case.passages[:k]))
+        text = squad(" ".join(s.text for s in quoted))
         right = any(squad(a) in text for a in case.answers)
-        kept = max(s.support for s in draft.sentences) >= support.REFUSAL_THRESHOLD
+        kept = max(s.support for s in quoted) >= support.REFUSAL_THRESHOLD
         hit, shown, refused, lines = (
             hit + right,
             shown + (right and kept),
             refused + (not kept),
-            lines + len(draft.sentences),
+            lines + len(quoted),
         )
     n = len(cases)
     return f"{hit / n:.3f}  after refusals {shown / n:.3f} (refused {refused / n:.3f})  sentences {lines / n:.2f}"

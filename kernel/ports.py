@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import models
 
-    from kernel.types import Draft, Passage
+    from kernel.types import Ask, Exchange, Passage, Sentences
 
 
 class VectorIndex(Protocol):
@@ -111,13 +111,24 @@ class Embedder(Protocol):
 
 
 class Generator(Protocol):
-    """Passages to a drafted answer. Marks are 1-based positions in `passages`. A generator may draft nothing."""
+    """Passages to an answer, sentence by sentence. Marks are 1-based positions in `passages`."""
 
     @property
     def name(self) -> str: ...
 
-    def draft(self, question: str, passages: Sequence[Passage]) -> Draft:
-        """Answer from the passages alone.
+    def stream(self, ask: Ask, passages: Sequence[Passage]) -> Sentences:
+        """Answer from the passages alone: each sentence as soon as it is complete, then the usage as return value.
+
+        There may be no sentence at all. What was handed out stays valid if the stream breaks later. A stream that
+        nobody reads on must be closed, so that the work for it ends.
+
+        Raises:
+            NotFound: no adapter is loaded under the name that the ask has.
+            Upstream: a model server did not answer well.
+        """
+
+    def rewrite(self, question: str, history: Sequence[Exchange]) -> str | None:
+        """The question so that it stands alone without `history`; None where this generator cannot write one.
 
         Raises:
             Upstream: a model server did not answer well.

@@ -6,8 +6,8 @@ committed changes of the index. An open end of either axis is `OPEN`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Literal
 
 OPEN = 2**53
@@ -120,10 +120,37 @@ class Sentence:
     """How well the cited passages support this sentence, 0 to 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """What a generator hands back: sentences with marks, in order."""
+Sentences = Generator[Sentence, None, dict[str, int]]
+"""An answer as it is written: sentences in order, and when they are over what it took (`usage`, counts by name)."""
 
-    sentences: tuple[Sentence, ...]
-    generator: str
-    usage: dict[str, int] = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One earlier turn of a conversation."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How a person wants to be answered. None leaves it open."""
+
+    language: str | None = None
+    """ISO 639-1 code, as in `de`."""
+    length: Literal["short", "normal", "long"] | None = None
+    tone: str | None = None
+    """A few words, as in `plain` or `formal`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a generator is asked."""
+
+    question: str
+    """It stands alone: a follow-up is rewritten before."""
+    history: tuple[Exchange, ...] = ()
+    """Oldest first, already bounded."""
+    wishes: Wishes = Wishes()
+    adapter: str | None = None
+    """Name of a loaded adapter; None is the one that serves."""

@@ -1,4 +1,4 @@
-"""Generators: passages to a drafted answer. `make_generator` chooses one by its specification.
+"""Generators: passages to an answer. `make_generator` chooses one by its specification.
 
 extractive                    quotes the best sentences; offline, cannot invent
 transformers:NAME_OR_PATH     a local model, with LoRA adapters
@@ -11,8 +11,9 @@ from typing import Any
 
 from kernel.errors import UserError
 from kernel.ports import Embedder, Generator
+from kernel.types import Sentence, Sentences
 
-__all__ = ["make_generator"]
+__all__ = ["collect", "make_generator"]
 
 
 def make_generator(spec: str, embedder: Embedder, **options: Any) -> Generator:
@@ -39,6 +40,20 @@ def make_generator(spec: str, embedder: Embedder, **options: Any) -> Generator:
     except TypeError as error:
         raise UserError(f"the generator {spec!r} does not take these options: {error}", hint=_FORMS) from error
     raise UserError(f"there is no generator {spec!r}", hint=_FORMS, code="bad_generator")
+
+
+def collect(stream: Sentences) -> tuple[tuple[Sentence, ...], dict[str, int]]:
+    """The whole of a stream: its sentences, and the usage.
+
+    Raises:
+        Upstream: as the stream does; what came before is lost, so read the stream itself where it matters.
+    """
+    sentences = []
+    while True:
+        try:
+            sentences.append(next(stream))
+        except StopIteration as over:
+            return tuple(sentences), over.value
 
 
 _FORMS = "extractive | transformers:NAME_OR_PATH | openai:BASE_URL#MODEL, as in openai:http://localhost:8000/v1#qwen"

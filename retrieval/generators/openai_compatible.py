@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kernel.errors import Upstream, UserError
-from kernel.types import Draft, Passage
+from kernel.types import Ask, Exchange, Passage, Sentences
 from retrieval.generators import prompt
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class OpenAICompatibleGenerator:
     def name(self) -> str:
         return f"openai:{self._model}"
 
-    def draft(self, question: str, passages: Sequence[Passage]) -> Draft:
+    def stream(self, ask: Ask, passages: Sequence[Passage]) -> Sentences:
         """Ask the server.
 
         Raises:
             Upstream: it could not be reached, refused, failed after retries, or answered in another shape.
         """
-        reply = self._ask(prompt.messages(question, passages))
+        reply = self._ask(prompt.messages(ask.question, passages))
         try:
             text = reply.choices[0].message.content or ""
         except (AttributeError, IndexError, TypeError) as error:
@@ -64,15 +64,15 @@ class OpenAICompatibleGenerator:
                 "answered without a message", "check that it speaks OpenAI's chat completions"
             ) from error
         used = getattr(reply, "usage", None)
-        return Draft(
-            sentences=prompt.parse_marks(text, len(passages)),
-            generator=self.name,
-            usage={
-                "prompt_tokens": getattr(used, "prompt_tokens", None) or 0,
-                "completion_tokens": getattr(used, "completion_tokens", None) or 0,
-                "passages": len(passages),
-            },
-        )
+        yield from prompt.parse_marks(text, len(passages))
+        return {
+            "prompt_tokens": getattr(used, "prompt_tokens", None) or 0,
+            "completion_tokens": getattr(used, "completion_tokens", None) or 0,
+            "passages": len(passages),
+        }
+
+    def rewrite(self, question: str, history: Sequence[Exchange]) -> str | None:
+        return None
 
     def close(self) -> None:
         """Let go of open connections. The generator opens new ones when it is asked again."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernel.errors import Conflict, NotFound, Refused, UserError
-from kernel.types import Draft, Passage
+from kernel.types import Ask, Exchange, Passage, Sentences
 from retrieval.encoder import quiet_peft
 from retrieval.generators import prompt
 
@@ -153,7 +153,7 @@ class TransformersGenerator:
                 else:
                     self._model, self._laid = self._laid.unload(), None
 
-    def draft(self, question: str, passages: Sequence[Passage]) -> Draft:
+    def stream(self, ask: Ask, passages: Sequence[Passage]) -> Sentences:
         """Answer from the passages that fit the model's context; the last ones are left out first.
 
         Raises:
@@ -161,14 +161,13 @@ class TransformersGenerator:
         """
         with self._lock:
             self.load()
-            tokens, shown = self._fit(question, passages)
+            tokens, shown = self._fit(ask.question, passages)
             text, written = self._generate(tokens)
-            name = self.name if self._active is None else f"{self.name}+{self._active}"
-        return Draft(
-            sentences=prompt.parse_marks(text, len(shown)),
-            generator=name,
-            usage={"prompt_tokens": len(tokens), "completion_tokens": written, "passages": len(shown)},
-        )
+        yield from prompt.parse_marks(text, len(shown))
+        return {"prompt_tokens": len(tokens), "completion_tokens": written, "passages": len(shown)}
+
+    def rewrite(self, question: str, history: Sequence[Exchange]) -> str | None:
+        return None
 
     # --- prompt -------------------------------------------------------------------------------------------------------
 

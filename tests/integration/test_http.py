@@ -48,6 +48,7 @@ ROUTES = {
     "/v1/uploads/{upload}": {"get", "head", "patch", "delete"},
     "/v1/search": {"post"},
     "/v1/ask": {"post"},
+    "/v1/ask/stream": {"post"},
     "/v1/turns": {"get"},
     "/v1/feedback": {"post"},
     "/v1/models": {"get"},
@@ -252,19 +253,17 @@ def test_search_and_ask_give_the_values_of_the_command_line(http: TestClient) ->
     assert (refused.status_code, refused.json()["abstained"]) == (200, True)
 
 
-def test_an_answer_comes_as_events_and_ends_with_all_that_ask_returns(http: TestClient) -> None:
+def test_an_answer_streams_sentence_by_sentence_and_ends_as_the_whole_one(http: TestClient) -> None:
     whole = http.post("/v1/ask", json={"question": QUESTION}).json()
-    response = http.post("/v1/ask", json={"question": QUESTION, "stream": True})
-    assert response.headers["content-type"].startswith("text/event-stream")
-    lines = response.text.splitlines()
-    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
-    assert [f"event: {e['type']}" for e in events] == [line for line in lines if line.startswith("event: ")]
-    assert [e["type"] for e in events][:: len(events) - 1] == ["searched", "done"]
-    sentences = [e for e in events if e["type"] == "sentence"]
-    assert " ".join(e["text"] for e in sentences) == whole["answer"] == events[-1]["answer"]
-    assert [c for e in sentences for c in e["citations"]] == whole["citations"]
-    wrong = http.post("/v1/ask", json={"question": QUESTION, "stream": True, "generator": "oracle"})
-    assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "not_found")  # a plain error: nothing was begun
+    with http.stream("POST", "/v1/ask/stream", json={"question": QUESTION}) as response:
+        events = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line]
+    kinds = [event["type"] for event in events]
+    assert kinds == ["searched", *["sentence"] * (len(events) - 2), "done"]
+    said = events[1:-1]
+    assert "".join(event["text"] for event in said) == events[-1]["answer"] == whole["answer"]
+    assert [c for event in said for c in event["citations"]] == events[-1]["citations"] == whole["citations"]
+    wrong = http.post("/v1/ask/stream", json={"question": QUESTION, "generator": "none"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "not_found")
 
 
 # --- the rest ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -12,14 +12,6 @@ from ui.api import streaming
 from ui.api.access import Node, Number, Where
 
 router = APIRouter(prefix="/v1", tags=["questions"])
-Words = Annotated[str, Field(max_length=20_000)]
-
-
-class Said(BaseModel):
-    """An earlier question of a conversation, and what was answered."""
-
-    question: Words
-    answer: Words
 
 
 class Query(Where):
@@ -27,13 +19,18 @@ class Query(Where):
     k: int = Field(10, ge=1, le=1000)
 
 
+class Earlier(BaseModel):
+    """One earlier turn of a conversation."""
+
+    question: str
+    answer: str
+
+
 class Question(Where):
     question: str
     k: int | None = Field(None, ge=1, le=50)
     generator: str | None = None
-    history: list[Said] = Field([], max_length=100, description="earlier exchanges, oldest first")
-    adapter: str | None = Field(None, description="a pinned adapter; default: the one that serves")
-    stream: bool = Field(False, description="server-sent events: `searched`, each `sentence`, then `done`")
+    history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
 
 
 class Vote(BaseModel):
@@ -49,13 +46,16 @@ def search(node: Node, body: Query) -> dict[str, Any]:
 
 
 @router.post("/ask")
-def ask(node: Node, body: Question) -> Any:
-    """A cited answer, or a refusal; with `stream` as server-sent events, each sentence as soon as it is checked."""
-    asked = body.model_dump(exclude={"stream"})
-    if body.stream:
-        events = streaming.told(streaming.begun(node.ask_stream(**asked)))
-        return StreamingResponse(events, media_type=streaming.MEDIA_TYPE, headers=streaming.HEADERS)
-    return node.ask(**asked)
+def ask(node: Node, body: Question) -> dict[str, Any]:
+    """A cited answer, or a refusal."""
+    return node.ask(**body.model_dump())
+
+
+@router.post("/ask/stream", response_class=StreamingResponse)
+def ask_stream(node: Node, body: Question) -> StreamingResponse:
+    """The answer as server-sent events: `searched`, each `sentence` when it has passed its check, then `done`."""
+    events = streaming.begun(node.ask_stream(**body.model_dump()))
+    return StreamingResponse(streaming.told(events), media_type=streaming.MEDIA_TYPE, headers=streaming.HEADERS)
 
 
 @router.get("/turns")

@@ -7,8 +7,8 @@ accepted, and `reprise.ignored` names them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,6 +19,7 @@ from kernel.ids import fresh, now_ms
 from ui.api import models, streaming
 from ui.api.access import Node, Where
 from ui.api.errors import as_openai
+from ui.spoken import spoken
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 MOST_EXCHANGES, MOST_CHARACTERS = 10, 4000
@@ -77,7 +78,8 @@ def completions(node: Node, body: ChatRequest) -> Any:
     """A cited answer in OpenAI's shape; `citations` stand beside the message, the rest under `reprise`."""
     choice = models.chosen(node, body.model)
     question, history = _conversation(body.messages)
-    asked = {"generator": choice.generator, "adapter": choice.adapter, "history": history}
+    asked: dict[str, Any] = {"generator": choice.generator, "history": history}
+    asked |= {"adapter": choice.adapter} if choice.adapter else {}
     asked |= body.model_dump(include=set(Where.model_fields), exclude_none=True)
     ignored = sorted(body.model_extra or {}) + [m.role for m in body.messages if m.role in ("system", "developer")][:1]
     head = {"created": now_ms() // 1000, "model": body.model}
@@ -106,48 +108,34 @@ def _chunks(
     def chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> str:
         choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}]
         usage = {"usage": None} if counted else {}
-        return _data(head | {"object": "chat.completion.chunk", "choices": choices} | usage | more)
+        return streaming.data(head | {"object": "chat.completion.chunk", "choices": choices} | usage | more)
 
-    said = ""
     try:
         yield chunk({"role": "assistant", "content": ""})
-        for event in events:
-            if event["type"] == "sentence":
-                piece = f" {event['text']}" if said else event["text"]
-                said += piece
-                yield chunk({"content": piece})
-            elif event["type"] == "done":
-                rest = _rest(said, event)
-                if rest:
-                    yield chunk({"content": rest})
+        for words, event in spoken(events):
+            if words:
+                yield chunk({"content": words})
+            if event["type"] == "done":
                 yield chunk({"citations": event["citations"]}, "stop", reprise=_beside(event, ignored))
                 if counted:
                     yield chunk(None, usage=_usage(event))
     except Exception as error:
-        yield _data({"error": as_openai(*streaming.failure(error))})
+        yield streaming.data({"error": as_openai(*streaming.failure(error))})
         return
     yield "data: [DONE]\n\n"
 
 
-def _rest(said: str, shown: dict[str, Any]) -> str:
-    """What of the whole answer the sentences have not said: a refusal, or a note that follows them."""
-    answer: str = shown["answer"]
-    if answer.startswith(said):
-        return answer[len(said) :]
-    return f"\n\n{answer}" if shown["abstained"] else ""
-
-
 def _conversation(messages: Sequence[Message]) -> tuple[str, list[dict[str, str]]]:
     """The last question, and the exchanges before it, oldest first, as far back as they are history."""
-    spoken = [m for m in messages if m.role in ("user", "assistant")]
-    while spoken[-1].role == "assistant":
-        spoken.pop()  # some programs send the beginning of the answer they want
+    said = [m for m in messages if m.role in ("user", "assistant")]
+    while said[-1].role == "assistant":
+        said.pop()  # some programs send the beginning of the answer they want
     history = [
         {"question": asked.text[:MOST_CHARACTERS], "answer": answered.text[:MOST_CHARACTERS]}
-        for asked, answered in zip(spoken, spoken[1:], strict=False)
+        for asked, answered in pairwise(said)
         if (asked.role, answered.role) == ("user", "assistant") and asked.text.strip() and answered.text.strip()
     ]
-    return spoken[-1].text, history[-MOST_EXCHANGES:]
+    return said[-1].text, history[-MOST_EXCHANGES:]
 
 
 def _usage(shown: dict[str, Any]) -> dict[str, int]:
@@ -159,7 +147,3 @@ def _usage(shown: dict[str, Any]) -> dict[str, int]:
 
 def _beside(shown: dict[str, Any], ignored: Sequence[str]) -> dict[str, Any]:
     return {name: shown[name] for name in _BESIDE if name in shown} | {"ignored": list(ignored)}
-
-
-def _data(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value)}\n\n"

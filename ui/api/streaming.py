@@ -35,14 +35,18 @@ def begun(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def told(events: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """Each event under its type, with the whole of it as data; an error as the last one, with the status it has."""
+    """Each event as data; an error as the last one, of the type `error`, with the status it has."""
     try:
         for event in events:
-            yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
+            yield data(event)
     except Exception as error:
         status, body = failure(error)
-        last = {"type": "error", "status": status, "error": body}
-        yield f"event: error\ndata: {json.dumps(last)}\n\n"
+        yield data({"type": "error", "status": status, "error": body})
+
+
+def data(value: dict[str, Any]) -> str:
+    """One event on the wire."""
+    return f"data: {json.dumps(value)}\n\n"
 
 
 def failure(error: Exception) -> tuple[int, dict[str, Any]]:

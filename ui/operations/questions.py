@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kernel.errors import UserError
 from kernel.ids import parse_time
+from kernel.types import Exchange
+from retrieval.answer import Asked
 from retrieval.search import Scope
 from ui.operations.seat import Seat
 
 GUIDE = "guide"
 MAX_PASSAGES = 50
-_MARK = re.compile(r"\[(\d+)\]")
-_SENTENCE = re.compile(r".+?(?:\[\d+\])+", re.DOTALL)
 
 
 class Questions(Seat):
@@ -65,13 +64,10 @@ class Questions(Seat):
         document: str | None = None,
         workspace: str | None = None,
         generator: str | None = None,
-        history: Sequence[dict[str, str]] = (),
-        adapter: str | None = None,
+        history: Sequence[dict[str, str]] | None = None,
     ) -> dict[str, Any]:
-        if k is not None and not 1 <= k <= MAX_PASSAGES:
-            raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
-        scope, workspace = self._scope(as_of, epoch, document, workspace)
-        return self.w.answerer.ask(question, scope, workspace=workspace, k=k, generator=generator)
+        """The answer, whole."""
+        return self.w.answerer.ask(self._asked(question, k, as_of, epoch, document, workspace, generator, history))
 
     def ask_stream(
         self,
@@ -83,33 +79,33 @@ class Questions(Seat):
         document: str | None = None,
         workspace: str | None = None,
         generator: str | None = None,
-        history: Sequence[dict[str, str]] = (),
-        adapter: str | None = None,
+        history: Sequence[dict[str, str]] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """The answer as it comes to be: `searched`, then each `sentence`, then `done` with all that `ask` returns."""
-        shown = self.ask(
-            question,
-            k,
-            as_of=as_of,
-            epoch=epoch,
-            document=document,
+        """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
+        return self.w.answerer.stream(self._asked(question, k, as_of, epoch, document, workspace, generator, history))
+
+    def _asked(
+        self,
+        question: str,
+        k: int | None,
+        as_of: str | None,
+        epoch: int | None,
+        document: str | None,
+        workspace: str | None,
+        generator: str | None,
+        history: Sequence[dict[str, str]] | None,
+    ) -> Asked:
+        if k is not None and not 1 <= k <= MAX_PASSAGES:
+            raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
+        scope, workspace = self._scope(as_of, epoch, document, workspace)
+        return Asked(
+            question=question,
             workspace=workspace,
+            scope=scope,
+            k=k,
             generator=generator,
-            history=history,
-            adapter=adapter,
+            history=tuple(Exchange(question=h["question"], answer=h["answer"]) for h in history or ()),
         )
-        passages = len(shown["citations"]) or len(shown["closest"])
-        yield {"type": "searched", "question": question, "scope": {"document": document}, "passages": passages}
-        told: set[int] = set()
-        for text in [] if shown["abstained"] else _SENTENCE.findall(shown["answer"]):
-            marks = {int(n) for n in _MARK.findall(text)} - told
-            yield {
-                "type": "sentence",
-                "text": text.strip(),
-                "citations": [c for c in shown["citations"] if c["n"] in marks],
-            }
-            told |= marks
-        yield {"type": "done", **shown}
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)

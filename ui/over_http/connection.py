@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -79,40 +79,30 @@ class Connection:
         return self._send(method, path, **sent).json()
 
     def _send(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        try:
+        with self._reaching():
             response = self._http.request(method, path, **sent)
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
         if response.is_error:
             raise as_error(response.status_code, body_of(response))
         return response
 
-    def _events(self, path: str, last: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The data of server-sent events, each as it comes, up to the one whose type is `last`."""
-        try:
-            with self._http.stream("POST", path, json=body) as response:
-                if response.is_error:
-                    response.read()
-                    raise as_error(response.status_code, body_of(response))
-                for line in response.iter_lines():
-                    if not line.startswith("data: "):
-                        continue
-                    event = json.loads(line.removeprefix("data: "))
-                    if event["type"] == "error":
-                        raise as_error(event["status"], event["error"])
-                    yield event
-                    if event["type"] == last:
-                        return
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-        raise Failed(f"the node at {self.url} stopped in the middle of an answer", hint="ask again", code="broken_off")
+    def _lines(self, method: str, path: str, **sent: Any) -> Iterator[str]:
+        """The lines of an answer as they come."""
+        with self._reaching(), self._http.stream(method, path, **sent) as response:
+            if response.is_error:
+                response.read()
+                raise as_error(response.status_code, body_of(response))
+            yield from response.iter_lines()
 
-    def _unreachable(self, error: Exception) -> Failed:
-        return Failed(
-            f"the node at {self.url} does not answer: {error}",
-            hint="start it with `reprise up`, or unset REPRISE_API to work without one",
-            code="node_unreachable",
-        )
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise Failed(
+                f"the node at {self.url} does not answer: {error}",
+                hint="start it with `reprise up`, or unset REPRISE_API to work without one",
+                code="node_unreachable",
+            ) from error
 
 
 def given(**query: Any) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
-from ui.over_http.connection import Connection
+from kernel.errors import Failed
+from ui.over_http.connection import Connection, as_error
 
 
 class Questions(Connection):
@@ -16,7 +18,15 @@ class Questions(Connection):
         return self._call("POST", "/v1/ask", json={"question": question, "k": k, **where})
 
     def ask_stream(self, question: str, k: int | None = None, **where: Any) -> Iterator[dict[str, Any]]:
-        return self._events("/v1/ask", "done", {"question": question, "k": k, "stream": True, **where})
+        for line in self._lines("POST", "/v1/ask/stream", json={"question": question, "k": k, **where}):
+            if line.startswith("data: "):
+                event = json.loads(line.removeprefix("data: "))
+                if event["type"] == "error":
+                    raise as_error(event["status"], event["error"])
+                yield event
+                if event["type"] == "done":
+                    return
+        raise Failed(f"the node at {self.url} stopped in the middle of an answer", hint="ask again", code="broken_off")
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self._get("/v1/turns", limit=limit)

@@ -6,8 +6,8 @@ import pytest
 
 from kernel.embedder import SentenceTransformerEmbedder
 from kernel.errors import UserError
-from kernel.types import Draft, Passage
-from retrieval.generators import make_generator
+from kernel.types import Ask, Passage, Sentence
+from retrieval.generators import collect, make_generator
 from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.support import REFUSAL_THRESHOLD
 
@@ -45,9 +45,13 @@ ALL = [
 ]
 
 
-def quotes(draft: Draft, passages: list[Passage]) -> list[str]:
+def quoted(generator: ExtractiveGenerator, question: str, passages: list[Passage]) -> tuple[Sentence, ...]:
+    return collect(generator.stream(Ask(question=question), passages))[0]
+
+
+def quotes(sentences: tuple[Sentence, ...], passages: list[Passage]) -> list[str]:
     found = []
-    for sentence in draft.sentences:
+    for sentence in sentences:
         assert sentence.marks == tuple(dict.fromkeys(mark for mark, _, _ in sentence.quotes))
         for mark, start, end in sentence.quotes:
             cited = passages[mark - 1]
@@ -56,31 +60,30 @@ def quotes(draft: Draft, passages: list[Passage]) -> list[str]:
 
 
 def test_the_sentence_that_answers_is_quoted_word_for_word(embedder: SentenceTransformerEmbedder) -> None:
-    draft = ExtractiveGenerator(embedder, max_sentences=1).draft("What is the default timeout?", ALL)
-    assert [s.text for s in draft.sentences] == ["The default timeout for network inactivity is five seconds."]
-    assert quotes(draft, ALL) == ["The default timeout for network inactivity is five seconds."]
-    assert draft.sentences[0].marks == (2,)
-    assert draft.generator == "extractive"
+    found = quoted(ExtractiveGenerator(embedder, max_sentences=1), "What is the default timeout?", ALL)
+    assert [s.text for s in found] == ["The default timeout for network inactivity is five seconds."]
+    assert quotes(found, ALL) == ["The default timeout for network inactivity is five seconds."]
+    assert found[0].marks == (2,)
 
 
 def test_quotes_carry_no_bullets_pipes_or_fences_and_offsets_count_from_the_version(
     embedder: SentenceTransformerEmbedder,
 ) -> None:
     one = ExtractiveGenerator(embedder, max_sentences=1)
-    draft = one.draft("Within how many days can I get my money back?", ALL)
-    assert quotes(draft, ALL) == ["You can ask for your money back within **30 days** of buying."]
-    assert draft.sentences[0].quotes[0][1] == 100 + REFUNDS.index("You can ask")
-    assert quotes(one.draft("What does the Team plan cost per month?", ALL), ALL) == ["Team | 25 dollars"]
+    found = quoted(one, "Within how many days can I get my money back?", ALL)
+    assert quotes(found, ALL) == ["You can ask for your money back within **30 days** of buying."]
+    assert found[0].quotes[0][1] == 100 + REFUNDS.index("You can ask")
+    assert quotes(quoted(one, "What does the Team plan cost per month?", ALL), ALL) == ["Team | 25 dollars"]
 
 
 def test_a_heading_is_never_the_answer(embedder: SentenceTransformerEmbedder) -> None:
-    draft = ExtractiveGenerator(embedder).draft("Refunds", ALL)
-    assert "Refunds" not in [s.text for s in draft.sentences]
+    found = quoted(ExtractiveGenerator(embedder), "Refunds", ALL)
+    assert "Refunds" not in [s.text for s in found]
 
 
 def test_what_a_sentence_announces_comes_with_it(embedder: SentenceTransformerEmbedder) -> None:
-    draft = ExtractiveGenerator(embedder).draft("How do I set another timeout?", ALL)
-    texts = [s.text for s in draft.sentences]
+    found = quoted(ExtractiveGenerator(embedder), "How do I set another timeout?", ALL)
+    texts = [s.text for s in found]
     assert texts.index("client = Client(timeout=10.0)") == texts.index("Set another one like this:") + 1
 
 
@@ -91,8 +94,8 @@ def test_the_answer_of_a_list_of_questions_is_what_follows_the_question(
         "**How do I close my account?**\n\nWrite to the people team.\n\n"
         "**How do I open an account?**\n\nFill in the form on the first page.\n"
     )
-    draft = ExtractiveGenerator(embedder, max_sentences=1).draft("How do I close my account?", [passage(text)])
-    assert [s.text for s in draft.sentences] == ["Write to the people team."]
+    found = quoted(ExtractiveGenerator(embedder, max_sentences=1), "How do I close my account?", [passage(text)])
+    assert [s.text for s in found] == ["Write to the people team."]
 
 
 def test_equal_sentences_of_several_passages_are_quoted_once_with_several_marks(
@@ -104,11 +107,11 @@ def test_equal_sentences_of_several_passages_are_quoted_once_with_several_marks(
         passage("Dogs are welcome.", document="pets"),
         passage(f"{fact} On Friday it closes at four.", document="new", start=50),
     ]
-    draft = ExtractiveGenerator(embedder).draft("When does the office close?", passages)
-    first = next(s for s in draft.sentences if s.text == fact)
+    found = quoted(ExtractiveGenerator(embedder), "When does the office close?", passages)
+    first = next(s for s in found if s.text == fact)
     assert set(first.marks) == {1, 3}
-    assert [s.text for s in draft.sentences].count(fact) == 1
-    assert quotes(draft, passages).count(fact) == 2
+    assert [s.text for s in found].count(fact) == 1
+    assert quotes(found, passages).count(fact) == 2
 
 
 def test_a_sentence_cut_by_the_edge_of_a_chunk_is_quoted_from_the_chunk_that_has_it_whole(
@@ -117,8 +120,8 @@ def test_a_sentence_cut_by_the_edge_of_a_chunk_is_quoted_from_the_chunk_that_has
     text = "Intro words stand here. The warranty of the pump ends after two years of normal use. Other words."
     cut = text.index("ends after")
     passages = [passage(text[cut:], start=cut), passage(text[: cut + 20], start=0), passage(text, start=0)]
-    draft = ExtractiveGenerator(embedder).draft("When does the warranty of the pump end?", passages)
-    texts = [s.text for s in draft.sentences]
+    found = quoted(ExtractiveGenerator(embedder), "When does the warranty of the pump end?", passages)
+    texts = [s.text for s in found]
     assert texts[0] == "The warranty of the pump ends after two years of normal use."
     assert not any(
         t in texts for t in ("ends after two years of normal use.", "The warranty of the pump ends after two")
@@ -127,34 +130,34 @@ def test_a_sentence_cut_by_the_edge_of_a_chunk_is_quoted_from_the_chunk_that_has
 
 def test_sentences_of_one_passage_stand_in_the_order_of_the_text(embedder: SentenceTransformerEmbedder) -> None:
     text = "The pump needs oil. Oil for the pump is changed each year. Use oil of grade five for the pump."
-    draft = ExtractiveGenerator(embedder).draft(
-        "Which oil does the pump need, and when is it changed?", [passage(text)]
+    found = quoted(
+        ExtractiveGenerator(embedder), "Which oil does the pump need, and when is it changed?", [passage(text)]
     )
-    assert len(draft.sentences) > 1
-    starts = [s.quotes[0][1] for s in draft.sentences]
+    assert len(found) > 1
+    starts = [s.quotes[0][1] for s in found]
     assert starts == sorted(starts)
 
 
 def test_support_tells_an_answered_question_from_an_unrelated_one(embedder: SentenceTransformerEmbedder) -> None:
     generator = ExtractiveGenerator(embedder)
     for question in ("What is the default timeout?", "Are gift cards refunded?", "When are the cats fed?"):
-        assert max(s.support for s in generator.draft(question, ALL).sentences) > REFUSAL_THRESHOLD
+        assert max(s.support for s in quoted(generator, question, ALL)) > REFUSAL_THRESHOLD
     for question in ("What is the capital of Mongolia?", "Who won the world cup in 1998?", "asdf qwer"):
-        assert max(s.support for s in generator.draft(question, ALL).sentences) < REFUSAL_THRESHOLD
-    draft = generator.draft("What is the default timeout?", ALL)
-    assert all(0 <= s.support <= 1 for s in draft.sentences)
+        assert max(s.support for s in quoted(generator, question, ALL)) < REFUSAL_THRESHOLD
+    found = quoted(generator, "What is the default timeout?", ALL)
+    assert all(0 <= s.support <= 1 for s in found)
 
 
 def test_nothing_to_quote_is_an_empty_draft(embedder: SentenceTransformerEmbedder) -> None:
     generator = ExtractiveGenerator(embedder)
-    assert generator.draft("Anything?", []).sentences == ()
-    assert generator.draft("Anything?", [passage("| --- |\n\n***\n")]).sentences == ()
-    assert generator.draft("", ALL).sentences != ()
+    assert quoted(generator, "Anything?", []) == ()
+    assert quoted(generator, "Anything?", [passage("| --- |\n\n***\n")]) == ()
+    assert quoted(generator, "", ALL) != ()
 
 
 def test_no_more_sentences_than_asked_for(embedder: SentenceTransformerEmbedder) -> None:
     many = [passage(" ".join(f"The pump number {i} needs oil of grade {i}." for i in range(40)))]
-    assert len(ExtractiveGenerator(embedder, max_sentences=2).draft("Which oil do pumps need?", many).sentences) <= 2
+    assert len(quoted(ExtractiveGenerator(embedder, max_sentences=2), "Which oil do pumps need?", many)) <= 2
     with pytest.raises(UserError, match="max_sentences is 0"):
         ExtractiveGenerator(embedder, max_sentences=0)
 
@@ -165,9 +168,10 @@ def test_a_long_passage_costs_no_more_than_its_most_promising_sentences(
     filler = " ".join(f"Item {i} is stored on shelf {i} of the hall." for i in range(400))
     long = passage(f"{filler} The spare key lies under the blue mat.")
     started = time.process_time()
-    draft = ExtractiveGenerator(embedder, max_sentences=1).draft("Where does the spare key lie?", [long])
-    assert [s.text for s in draft.sentences] == ["The spare key lies under the blue mat."]
-    assert draft.usage["sentences_read"] <= 64
+    ask = Ask(question="Where does the spare key lie?")
+    found, usage = collect(ExtractiveGenerator(embedder, max_sentences=1).stream(ask, [long]))
+    assert [s.text for s in found] == ["The spare key lies under the blue mat."]
+    assert usage["sentences_read"] <= 64
     assert time.process_time() - started < 20
 
 

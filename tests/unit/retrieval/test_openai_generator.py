@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kernel.errors import Upstream, UserError
-from kernel.types import Passage
+from kernel.types import Ask, Passage
+from retrieval.generators import collect
 from retrieval.generators.openai_compatible import RETRIES, OpenAICompatibleGenerator
 
 PASSAGES = [
@@ -73,7 +74,7 @@ def ask(server: Server) -> Iterator[Callable[..., Any]]:
 
     def asked(**options: Any) -> Any:
         made.append(OpenAICompatibleGenerator(server.url, "tiny", **options))
-        return made[-1].draft("Why?", PASSAGES)
+        return collect(made[-1].stream(Ask(question="Why?"), PASSAGES))
 
     yield asked
     for generator in made:
@@ -93,10 +94,9 @@ def completion(text: str | None) -> dict[str, Any]:
 
 def test_a_question_becomes_a_chat_and_the_reply_sentences(server: Server, ask: Callable[..., Any]) -> None:
     server.replies = [(200, completion("It is so [1]. And so [2]."))]
-    draft = ask(api_key="secret-1")
-    assert [(s.text, s.marks) for s in draft.sentences] == [("It is so.", (1,)), ("And so.", (2,))]
-    assert draft.generator == "openai:tiny"
-    assert draft.usage == {"prompt_tokens": 7, "completion_tokens": 3, "passages": 2}
+    sentences, usage = ask(api_key="secret-1")
+    assert [(s.text, s.marks) for s in sentences] == [("It is so.", (1,)), ("And so.", (2,))]
+    assert usage == {"prompt_tokens": 7, "completion_tokens": 3, "passages": 2}
     path, headers, body = server.asked[0]
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer secret-1"
@@ -118,19 +118,19 @@ def test_a_key_of_the_environment_is_not_sent_to_whichever_server(
 
 def test_marks_out_of_range_images_and_links_do_not_get_through(server: Server, ask: Callable[..., Any]) -> None:
     server.replies = [(200, completion("See ![x](http://evil.example/?q=1) [here](http://evil.example) [1][3][99]."))]
-    assert [(s.text, s.marks) for s in ask().sentences] == [("See x here.", (1,))]
+    assert [(s.text, s.marks) for s in ask()[0]] == [("See x here.", (1,))]
 
 
 def test_no_answer_is_an_empty_draft(server: Server, ask: Callable[..., Any]) -> None:
     server.replies = [(200, completion("NO_ANSWER"))]
-    assert ask().sentences == ()
+    assert ask()[0] == ()
     server.replies = [(200, completion(None))]
-    assert ask().sentences == ()
+    assert ask()[0] == ()
 
 
 def test_a_server_that_fails_once_is_asked_again(server: Server, ask: Callable[..., Any]) -> None:
     server.replies = [(500, {"error": "busy"}), (200, completion("It is so [1]."))]
-    assert ask().sentences[0].marks == (1,)
+    assert ask()[0][0].marks == (1,)
     assert len(server.asked) == 2
 
 
@@ -183,7 +183,7 @@ def test_a_server_that_is_not_there_is_an_error_with_its_address(monkeypatch: py
         port = taken.getsockname()[1]
     generator = OpenAICompatibleGenerator(f"http://me:secret@127.0.0.1:{port}/v1", "tiny")
     with pytest.raises(Upstream, match="cannot be reached") as error:
-        generator.draft("Why?", PASSAGES)
+        collect(generator.stream(Ask(question="Why?"), PASSAGES))
     generator.close()
     assert "secret" not in error.value.message
     assert str(port) in error.value.message

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kernel.errors import Conflict, NotFound, Refused, UserError
-from kernel.types import Passage
+from kernel.types import Ask, Passage, Sentence
 from retrieval.encoder import quiet_peft
-from retrieval.generators import prompt
+from retrieval.generators import collect, prompt
 from retrieval.generators.transformers import FIRST, TransformersGenerator
 
 CONTEXT = 1600
@@ -90,6 +90,12 @@ def adapters(model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str,
     )
 
 
+def answered(
+    generator: TransformersGenerator, question: str, passages: list[Passage]
+) -> tuple[tuple[Sentence, ...], dict[str, int]]:
+    return collect(generator.stream(Ask(question=question), passages))
+
+
 def written(generator: TransformersGenerator, question: str = "Why?") -> str:
     """What the model writes, before it is read as sentences: characters at random are seldom sentences."""
     generator.load()
@@ -119,8 +125,8 @@ def test_an_adapter_changes_what_is_written_and_going_back_restores_it(model: st
 
 def test_the_adapter_given_at_construction_answers_and_is_named(model: str, adapters: tuple[str, str]) -> None:
     generator = TransformersGenerator(model, adapter_path=adapters[0], max_new_tokens=12)
-    draft = generator.draft("Why?", [passage("The sky is blue.")])
-    assert draft.generator == f"transformers:{model}+{FIRST}"
+    generator.load()
+    assert generator.adapter == FIRST
     by_name = TransformersGenerator(model, max_new_tokens=12)
     by_name.load_adapter("x", adapters[0])
     by_name.use("x")
@@ -154,7 +160,7 @@ def test_an_adapter_that_is_not_safetensors_is_refused(model: str, adapters: tup
     never = TransformersGenerator(model, adapter_path=str(tmp_path))
     for _ in range(2):  # and never does the base model answer in its place
         with pytest.raises(NotFound):
-            never.draft("Why?", [passage("Blue.")])
+            answered(never, "Why?", [passage("Blue.")])
     (tmp_path / "adapter_config.json").write_text((Path(adapters[0]) / "adapter_config.json").read_text())
     (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
     with pytest.raises(Refused, match="safetensors"):
@@ -177,14 +183,14 @@ def test_passages_are_left_out_from_the_end_until_the_context_holds(chat: bool, 
     cut = generator._fit("What?", [passage("y" * 9_000)])[1][0]
     assert 80 <= len(cut.text) < 1_100
     assert cut.end == len(cut.text)
-    draft = generator.draft("What?", [passage("x " * 300)] * 6)
-    assert draft.usage["prompt_tokens"] + draft.usage["completion_tokens"] <= CONTEXT
-    assert 1 <= draft.usage["passages"] < 6
+    _, usage = answered(generator, "What?", [passage("x " * 300)] * 6)
+    assert usage["prompt_tokens"] + usage["completion_tokens"] <= CONTEXT
+    assert 1 <= usage["passages"] < 6
 
 
 def test_a_question_that_cannot_fit_is_a_clear_error(model: str) -> None:
     with pytest.raises(UserError, match="does not fit"):
-        TransformersGenerator(model).draft("Why? " * 1_000, [passage("x")])
+        answered(TransformersGenerator(model), "Why? " * 1_000, [passage("x")])
 
 
 def test_a_chat_model_gets_turns_and_another_a_text(model: str, tmp_path: Path) -> None:
@@ -223,11 +229,11 @@ def test_requests_from_several_threads_each_get_the_answer_they_would_get_alone(
     model: str, adapters: tuple[str, str]
 ) -> None:
     generator = TransformersGenerator(model, adapter_path=adapters[0], max_new_tokens=6)
-    alone = {n: generator.draft(f"Question {n}?", [passage("Blue.")]) for n in range(3)}
+    alone = {n: answered(generator, f"Question {n}?", [passage("Blue.")]) for n in range(3)}
     together: dict[int, Any] = {}
 
     def ask(n: int) -> None:
-        together[n] = generator.draft(f"Question {n}?", [passage("Blue.")])
+        together[n] = answered(generator, f"Question {n}?", [passage("Blue.")])
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in alone]
     for thread in threads:
@@ -239,7 +245,7 @@ def test_requests_from_several_threads_each_get_the_answer_they_would_get_alone(
 
 def test_a_model_that_is_not_there_is_the_callers_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be loaded"):
-        TransformersGenerator(str(tmp_path / "none")).draft("Why?", [])
+        answered(TransformersGenerator(str(tmp_path / "none")), "Why?", [])
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
     with pytest.raises(UserError, match="cannot be loaded"):
         TransformersGenerator(str(tmp_path)).load()
