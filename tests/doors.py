@@ -57,9 +57,9 @@ class Terminal:
     def __init__(self, home: Path) -> None:
         self.home = home
 
-    def type(self, *words: str, env: dict[str, str] | None = None) -> Result:
+    def type(self, *words: str, env: dict[str, str] | None = None, stdin: str | None = None) -> Result:
         """Run a command as it is."""
-        return CliRunner().invoke(app, [*words], env={"REPRISE_HOME": str(self.home), **(env or {})})
+        return CliRunner().invoke(app, [*words], input=stdin, env={"REPRISE_HOME": str(self.home), **(env or {})})
 
     def json(self, *words: str, code: int = 0, env: dict[str, str] | None = None) -> Any:
         """Run a command with `--json`; its one value. Asserts the exit code, and that nothing else was printed."""

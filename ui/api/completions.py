@@ -19,11 +19,9 @@ from kernel.ids import fresh, now_ms
 from ui.api import models, streaming
 from ui.api.access import Node, Where
 from ui.api.errors import as_openai
-from ui.spoken import spoken
+from ui.spoken import MOST_EXCHANGES, exchange, spoken
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
-MOST_EXCHANGES, MOST_CHARACTERS = 10, 4000
-"""How much of a conversation is history: a program sends all of it each time, and a follow-up needs its end."""
 _BESIDE = ("citations", "abstained", "support", "turn", "workspace", "adapters", "generator", "epoch", "as_of")
 """What of an answer stands under `reprise`, where the answer has it."""
 
@@ -131,7 +129,7 @@ def _conversation(messages: Sequence[Message]) -> tuple[str, list[dict[str, str]
     while said[-1].role == "assistant":
         said.pop()  # some programs send the beginning of the answer they want
     history = [
-        {"question": asked.text[:MOST_CHARACTERS], "answer": answered.text[:MOST_CHARACTERS]}
+        exchange(asked.text, answered.text)
         for asked, answered in pairwise(said)
         if (asked.role, answered.role) == ("user", "assistant") and asked.text.strip() and answered.text.strip()
     ]

@@ -51,17 +51,21 @@ def register(app: typer.Typer) -> None:
             door.exit_code = ABSTAINED
 
     @command(app)
-    def chat(door: Door, document: InDocument = None, workspace: InWorkspace = None) -> None:
-        """Ask one question after another; an empty line or Ctrl-D ends."""
-        while True:
-            try:
-                question = input("> ").strip()
-            except EOFError:
-                break
-            if not question:
-                break
-            shown = door.platform.ask(question, document=document, workspace=workspace)
-            door.out(shown, _people_answer)
+    def chat(
+        door: Door,
+        document: InDocument = None,
+        workspace: InWorkspace = None,
+        as_of: AsOf = None,
+        generator: Annotated[str | None, typer.Option(help="Which generator answers.")] = None,
+    ) -> None:
+        """Hold a conversation: follow-ups are understood, `/help` lists the commands, Ctrl-D ends.
+
+        With --json each question read from standard input is answered by one line of JSON.
+        """
+        from ui.chat import Chat
+
+        where = {"document": document, "workspace": workspace, "as_of": as_of, "generator": generator}
+        Chat(door, where).hold()
 
     @command(app)
     def feedback(
