@@ -70,7 +70,9 @@ class Chat:
 
     def _ask(self, question: str) -> None:
         events = self.door.platform.ask_stream(question, history=self.history(), **self.where)
-        done, meant, scope = {}, question, {}
+        done: dict[str, Any] = {}
+        scope: dict[str, Any] = {}
+        meant = question
         for words, event in spoken(events):
             if event["type"] == "searched":
                 meant, scope = event["question"], event.get("scope") or {}
