@@ -6,15 +6,16 @@ import hmac
 import json
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from ui.api.app import VERSION
 from ui.door import Door
-from ui.node import bind
 from ui.tools import make_server
 from ui.visit import Visits
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOST, PATH = "127.0.0.1", "/mcp"
@@ -23,7 +24,7 @@ HOST, PATH = "127.0.0.1", "/mcp"
 def over_stdio(door: Door) -> None:
     """Serve until the input ends. Nothing but the protocol goes to standard output; the SDK sees to that."""
     with closing(_visits(door)) as visits:
-        make_server(visits, VERSION).run("stdio")
+        make_server(visits, version("reprise")).run("stdio")
 
 
 def over_http(door: Door, port: int, announce: Callable[[str], None]) -> None:
@@ -34,13 +35,15 @@ def over_http(door: Door, port: int, announce: Callable[[str], None]) -> None:
     """
     import uvicorn
 
+    from ui.node import bind
+
     with closing(_visits(door)) as visits, closing(bind(HOST, port)) as bound, suppress(KeyboardInterrupt):
         app = http_app(visits, door.settings.api_key)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
         startup = server.startup
 
-        async def announced(**given: Any) -> None:
-            await startup(**given)
+        async def announced(sockets: list[socket] | None = None) -> None:
+            await startup(sockets)
             if server.started:
                 announce(f"http://{HOST}:{bound.getsockname()[1]}{PATH}")
 
@@ -53,7 +56,9 @@ def http_app(visits: Visits, key: str | None) -> ASGIApp:
 
     Stateless: every call stands alone, so a client goes on after a restart as if nothing had been.
     """
-    app = make_server(visits, VERSION).streamable_http_app(streamable_http_path=PATH, stateless_http=True, host=HOST)
+    app = make_server(visits, version("reprise")).streamable_http_app(
+        streamable_http_path=PATH, stateless_http=True, host=HOST
+    )
     return app if key is None else _Keyed(app, key)
 
 

@@ -150,12 +150,14 @@ def test_over_standard_input_and_output_on_a_home(terminal: Terminal) -> None:
 
     async def work(client: Client) -> Any:
         tools = (await client.list_tools()).tools
-        return [t.name for t in tools], await client.call_tool("ask", {"question": QUESTION})
+        listed = await client.call_tool("list_documents", {"contains": "returns"})
+        (row,) = listed.structured_content["documents"]
+        place = {"document": row["document"], "version": 1, "start": 0, "end": 9}
+        return [t.name for t in tools], await client.call_tool("open_citation", place)
 
     names, done = talk(there, work)
     assert names == TOOLS
-    assert not done.is_error, done.content
-    assert "30 days" in done.structured_content["answer"]
+    assert done.structured_content["quote"] == RETURNS[:9]
 
 
 def test_over_http_with_the_key_of_the_node(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
