@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -31,16 +30,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
-@pytest.fixture(scope="module", params=["a node's address", "a platform", "what is wired"])
-def source(request: pytest.FixtureRequest, platform: Platform) -> Iterator[Any]:
-    if request.param != "a node's address":
-        yield platform if request.param == "a platform" else platform.w
-        return
+@pytest.fixture(scope="module")
+def source(platform: Platform) -> Iterator[str]:
+    """A node's address."""
     with served(platform) as url:
         yield url
 
 
-def test_passages_come_as_nodes_that_say_where_they_stand(source: Any, platform: Platform) -> None:
+def test_passages_come_as_nodes_that_say_where_they_stand(source: str, platform: Platform) -> None:
     ours = retriever(source, k=2, api_key=KEY)
     hits = platform.search(QUESTION, 2)["hits"]
     for nodes in (ours.retrieve(QUESTION), asyncio.run(ours.aretrieve(QUESTION))):
@@ -54,13 +51,13 @@ def test_passages_come_as_nodes_that_say_where_they_stand(source: Any, platform:
     assert first.node.ref_doc_id == hits[0]["document"]
 
 
-def test_a_scope_is_kept(source: Any) -> None:
+def test_a_scope_is_kept(source: str) -> None:
     scoped = retriever(source, api_key=KEY, document="summer camp.md").retrieve(QUESTION)
     assert {n.metadata["name"] for n in scoped} == {"summer camp.md"}
     assert retriever(source, api_key=KEY, as_of="2001-01-01").retrieve(QUESTION) == []
 
 
-def test_an_answer_has_its_citations_as_source_nodes(source: Any) -> None:
+def test_an_answer_has_its_citations_as_source_nodes(source: str) -> None:
     reply = query_engine(source, api_key=KEY).query(QUESTION)
     assert "30 days" in str(reply)
     assert [n.metadata["n"] for n in reply.source_nodes] == list(range(1, len(reply.source_nodes) + 1))
@@ -72,7 +69,7 @@ def test_an_answer_has_its_citations_as_source_nodes(source: Any) -> None:
     assert refused.source_nodes == []
 
 
-def test_an_answer_streams_and_ends_as_the_whole_one(source: Any) -> None:
+def test_an_answer_streams_and_ends_as_the_whole_one(source: str) -> None:
     whole = query_engine(source, api_key=KEY).query(QUESTION)
     streamed = query_engine(source, api_key=KEY, streaming=True).query(QUESTION)
     assert streamed.metadata == {}
@@ -81,7 +78,7 @@ def test_an_answer_streams_and_ends_as_the_whole_one(source: Any) -> None:
     assert streamed.metadata["abstained"] is False
 
 
-def test_llamaindexs_own_query_engine_runs_on_our_retriever(source: Any) -> None:
+def test_llamaindexs_own_query_engine_runs_on_our_retriever(source: str) -> None:
     from llama_index.core.llms import MockLLM
     from llama_index.core.query_engine import RetrieverQueryEngine
 
@@ -91,3 +88,9 @@ def test_llamaindexs_own_query_engine_runs_on_our_retriever(source: Any) -> None
     assert "page" in str(reply) or "name: returns.md" in str(reply)
     assert "doc-" not in str(reply)  # ids are for programs
     assert len(reply.source_nodes) == 3
+
+
+def test_it_works_in_this_process_too_without_a_node(platform: Platform) -> None:
+    for here in (platform, platform.w):
+        assert retriever(here, k=1).retrieve(QUESTION)[0].metadata["name"] == "returns.md"
+    assert "30 days" in str(query_engine(platform).query(QUESTION))
