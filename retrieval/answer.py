@@ -66,7 +66,7 @@ class Answerer:
         self._search, self._library, self._turns = search, library, turns
         self._generators, self._default = generators, default
         self._embedder, self._checker = embedder, ClaimChecker(embedder)
-        self._passages, self._unsupported = passages, unsupported
+        self._passages, self.unsupported = passages, unsupported
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
     @property
@@ -103,7 +103,7 @@ class Answerer:
                 for sentence in sentences:
                     kept, passes = self._check(sentence, found.passages)
                     judged.append({"text": kept.text, "support": round(kept.support, 4), "kept": passes})
-                    if passes or (self._unsupported == "flag" and kept.text.strip()):
+                    if passes or (self.unsupported == "flag" and kept.text.strip()):
                         first = first or time.perf_counter()
                         yield {"type": "sentence", **(composer.add(kept) if passes else composer.flag(kept))}
         abstained = not composer.citations

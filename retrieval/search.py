@@ -177,4 +177,5 @@ def _passage(placed: Placed, score: float, rank: int) -> Passage:
         page=placed.page,
         score=float(score),
         rank=rank,
+        since=placed.since,
     )
