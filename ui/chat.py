@@ -39,8 +39,8 @@ class Chat:
     """One conversation: what was said, and where it looks."""
 
     door: Door
-    where: dict[str, str | None] = field(default_factory=dict)
-    """workspace, document, as_of and generator, as `ask` takes them."""
+    where: dict[str, Any] = field(default_factory=dict)
+    """workspace, document, as_of, generator and whatever else `ask` takes; None leaves it open."""
     said: list[dict[str, Any]] = field(default_factory=list)
     """What `ask` returned for each question, the question under `asked`; oldest first."""
 
@@ -69,7 +69,7 @@ class Chat:
         return [exchange(t["asked"], "" if t["abstained"] else t["answer"]) for t in self.said[-MOST_EXCHANGES:]]
 
     def _ask(self, question: str) -> None:
-        events = self.door.platform.ask_stream(question, history=self.history(), **self.where)
+        events = self.door.platform.ask_stream(question, history=self.history(), **self._where())
         done: dict[str, Any] = {}
         scope: dict[str, Any] = {}
         meant = question
@@ -84,16 +84,20 @@ class Chat:
         self.said.append({"asked": meant, **done})
         self.door.out({"asked": question, "question": meant, "scope": scope, **done}, _people_sources)
 
+    def _where(self) -> dict[str, Any]:
+        return {name: value for name, value in self.where.items() if value is not None}
+
     def _understood(self, asked: str, meant: str, scope: dict[str, Any]) -> None:
         """Say what was made of the question, before its answer: somebody may have meant something else."""
         if self.door.as_json:
             return
         if meant.strip() != asked.strip():
             _aside(f"understood as: {meant}")
-        if scope.get("inferred"):
-            names = scope.get("names") or scope.get("name") or scope.get("document") or scope["inferred"]
-            shown = ", ".join(map(str, names)) if isinstance(names, list | tuple) else str(names)
-            _aside(f"looking in {shown}, which the question names; `/scope off` looks everywhere")
+        inferred = scope.get("inferred")
+        if inferred and not scope.get("widened"):
+            names, more = inferred["names"], len(inferred["documents"]) - 3
+            shown = ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+            _aside(f"looking in {shown}, since the question says “{inferred['phrase']}”; `/scope off` looks everywhere")
 
     # --- commands --------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ from ui.spoken import MOST_CHARACTERS, MOST_EXCHANGES
 pytestmark = pytest.mark.integration
 
 QUESTION = "Within how many days can a parcel be sent back?"
-OTHER = "Who pays the postage from abroad?"
 UNKNOWN = "Who won the football world cup in Uruguay?"
 
 
@@ -29,9 +28,16 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         yield terminal
 
 
-def talk(terminal: Terminal, *lines: str, code: int = 0, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def there(terminal: Terminal) -> Iterator[dict[str, str]]:
+    """A node on the home, and the environment in which the command line speaks to it."""
+    with opened(terminal.home) as platform, served(platform) as url:
+        yield {"REPRISE_API": url, "REPRISE_HOME": str(terminal.home / "elsewhere")}
+
+
+def talk(terminal: Terminal, there: dict[str, str], *lines: str, code: int = 0) -> list[dict[str, Any]]:
     """Say lines to `chat --json`; what it answers, one value for each."""
-    done = terminal.type("chat", "--json", stdin="".join(f"{line}\n" for line in lines), env=env)
+    done = terminal.type("chat", "--json", stdin="".join(f"{line}\n" for line in lines), env=there)
     assert done.exit_code == code, (done.stdout, done.stderr)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == len([line for line in lines if line.strip()])
@@ -39,6 +45,7 @@ def talk(terminal: Terminal, *lines: str, code: int = 0, env: dict[str, str] | N
 
 
 def test_people_see_the_answer_its_sources_and_no_prompt(terminal: Terminal) -> None:
+    """On a home without a node. A blank line is skipped, and a refusal is no failure: exit code 3 belongs to `ask`."""
     done = terminal.type("chat", stdin=f"{QUESTION}\n\n{UNKNOWN}\n")
     assert done.exit_code == 0
     assert done.stderr == ""
@@ -49,17 +56,10 @@ def test_people_see_the_answer_its_sources_and_no_prompt(terminal: Terminal) -> 
     assert "[1]" not in refused  # nothing is cited for what is not answered
 
 
-def test_a_program_says_a_line_and_reads_a_line(terminal: Terminal) -> None:
-    answered, blank_is_skipped, refused = talk(terminal, QUESTION, "", OTHER, "   ", UNKNOWN)
-    assert answered["asked"] == answered["question"] == QUESTION
-    assert answered["citations"][0]["quote"] in LIBRARY["returns.md"]
-    assert blank_is_skipped["asked"] == OTHER
-    assert refused["abstained"] is True  # and the exit code is still 0: 3 belongs to `ask`
-
-
-def test_commands_narrow_open_rate_and_forget(terminal: Terminal) -> None:
+def test_a_program_says_a_line_and_reads_a_line(terminal: Terminal, there: dict[str, str]) -> None:
     answers = talk(
         terminal,
+        there,
         QUESTION,
         "/open 1",
         "/up",
@@ -76,7 +76,9 @@ def test_commands_narrow_open_rate_and_forget(terminal: Terminal) -> None:
         "/help",
     )
     asked, opened_, up, down, history, scope, scoped, off, as_of, earlier, now, new, empty, told = answers
+    assert asked["asked"] == asked["question"] == QUESTION
     cited = asked["citations"][0]
+    assert cited["quote"] in LIBRARY["returns.md"]
     assert (opened_["quote"], opened_["document"]) == (cited["quote"], cited["document"])
     assert opened_["before"] + opened_["quote"] + opened_["after"] in LIBRARY["returns.md"]
     assert (up["command"], down["command"]) == ("up", "down")
@@ -92,21 +94,14 @@ def test_commands_narrow_open_rate_and_forget(terminal: Terminal) -> None:
     assert "/open N" in told["text"]
 
 
-def test_a_line_that_fails_is_told_and_the_conversation_goes_on(terminal: Terminal) -> None:
-    lines = ["/open 1", "/nonsense", "/scope no such.md", "/as-of yesterday", QUESTION, "/open 9", OTHER]
-    answers = talk(terminal, *lines, code=1)
+def test_a_line_that_fails_is_told_and_the_conversation_goes_on(terminal: Terminal, there: dict[str, str]) -> None:
+    lines = ["/open 1", "/nonsense", "/scope no such.md", "/as-of yesterday", QUESTION, "/open 9", "", "/up"]
+    answers = talk(terminal, there, *lines, code=1)
     codes = [a["error"]["code"] if "error" in a else "" for a in answers]
     assert codes == ["bad_request", "usage", "not_found", "bad_time", "", "bad_request", ""]
-    said = terminal.type("chat", stdin=f"/nonsense\n{QUESTION}\n")
+    said = terminal.type("chat", stdin="/nonsense\n/help\n", env=there)
     assert "reprise: no command '/nonsense'" in said.stderr
-    assert "30 days" in said.stdout
-
-
-def test_it_speaks_to_a_node_as_it_does_to_a_home(terminal: Terminal) -> None:
-    with opened(terminal.home) as platform, served(platform) as url:
-        there = {"REPRISE_API": url, "REPRISE_HOME": str(terminal.home / "elsewhere")}
-        answered, opened_ = talk(terminal, QUESTION, "/open 1", env=there)
-    assert opened_["quote"] == answered["citations"][0]["quote"]
+    assert "/open N" in said.stdout
 
 
 class Script:
@@ -138,7 +133,8 @@ DONE = {"answer": "It is \x1b[31mfree. [1]", "abstained": False, "citations": []
 def test_it_says_how_a_question_was_understood_and_where_it_looks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scope = {"document": "doc-1", "names": ["10-K 2022.pdf"], "inferred": True}
+    inferred = {"documents": ["doc-1"], "names": ["10-K 2022.pdf"], "phrase": "2022 10-K", "reason": "named"}
+    scope = {"documents": ["doc-1"], "count": 1, "inferred": inferred, "suggested": None, "widened": False}
     script = Script(
         {"type": "searched", "question": "Who pays the postage?", "scope": scope, "passages": 3},
         {"type": "sentence", "text": DONE["answer"], "citations": []},
