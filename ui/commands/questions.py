@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         """
         from ui.chat import Chat
 
-        Chat(door, where | {"generator": generator}).hold()
+        Chat(door, where | {"generator": generator, "user": door.settings.user}).hold()
 
     @command(app)
     def feedback(
