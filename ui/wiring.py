@@ -38,6 +38,7 @@ from rehearsal.mix import Mixer
 from retrieval.answer import Answerer
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
+from retrieval.remembered import RememberingEmbedder
 from retrieval.search import Search
 from retrieval.turns import Turns
 from ui.pairing import Pairing
@@ -71,7 +72,8 @@ class Wired:
         )
         fate = ExampleFate(self.library)
         self.publish = PublishHandler(self.epochs, [fate])
-        self.live = LiveRetriever(self.db, self.embedder, self.home)
+        self.remembering = RememberingEmbedder(self.embedder, self.db)
+        self.live = LiveRetriever(self.db, self.remembering, self.home)
         self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
         self.turns = Turns(self.db)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
@@ -79,7 +81,7 @@ class Wired:
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
         runs = RunEraser(self.db, self.registry, self.home)
-        erasers: list[Eraser] = [self.turns, runs, self.memory]
+        erasers: list[Eraser] = [self.turns, runs, self.memory, self.remembering]
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory])
         self.near = Near(self.db, self.library)
@@ -105,9 +107,9 @@ class Wired:
             self.search,
             self.library,
             self.turns,
-            {name: make_generator(name, self.embedder) for name in names},
+            {name: make_generator(name, self.remembering) for name in names},
             settings.generator,
-            self.embedder,
+            self.remembering,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
         )
