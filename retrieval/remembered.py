@@ -132,4 +132,3 @@ class RememberingEmbedder:
 
 def _key(kind: str, fingerprint: str, text: str) -> bytes:
     return hashlib.blake2b(f"{kind}\0{fingerprint}\0{text}".encode(), digest_size=16).digest()
-
