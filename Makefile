@@ -9,7 +9,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
-BENCHMARKS ?= ingest growth retrieval
+BENCHMARKS ?= ingest growth retrieval latency
 
 BIN := .venv/bin
 STAMP := .venv/.reprise-stamp

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernel.batching import MOST_LETTERS, MOST_TEXTS, Batching
+from kernel.batching import MOST_TEXTS, Batching
 from tests.house import WordEmbedder, minilm
 
 WAIT = 30
 TEXTS = [f"question {i} about {'travel and expenses ' * (i % 5)}" for i in range(64)]
+LIKE = [f"question {i} of the customs" for i in range(10)]
 
 
 class Engine:
@@ -73,37 +74,35 @@ def test_who_is_alone_runs_alone() -> None:
 
 def test_those_who_wait_are_run_together_and_each_gets_its_own_rows() -> None:
     engine = Engine()
-    calls: list[tuple[list[str], Hashable]] = [(TEXTS[i : i + 1 + i % 3], None) for i in range(10)]
+    calls: list[tuple[list[str], Hashable]] = [(LIKE[i : i + n], None) for i, n in ((0, 1), (1, 3), (4, 2), (6, 1))]
     pool, futures = engine.held(calls)
     engine.hold.set()  # type: ignore[union-attr]
     with pool:
         for (texts, _), future in zip(calls, futures[1:], strict=True):
             assert np.array_equal(future.result(WAIT), rows(texts))
     assert len(engine.runs) == 2
-    assert engine.runs[1][1] == [text for texts, _ in calls for text in texts], "in order of arrival"
+    assert engine.runs[1][1] == [text for texts, _ in calls for text in texts], "of equal lengths in order of arrival"
 
 
 def test_only_equal_keys_are_run_together() -> None:
     engine = Engine()
-    pool, futures = engine.held([([TEXTS[i]], "ab"[i % 2]) for i in range(8)])
+    pool, futures = engine.held([([LIKE[i]], "ab"[i % 2]) for i in range(8)])
     engine.hold.set()  # type: ignore[union-attr]
     with pool:
         for i, future in enumerate(futures[1:]):
-            assert np.array_equal(future.result(WAIT), rows([TEXTS[i]]))
+            assert np.array_equal(future.result(WAIT), rows([LIKE[i]]))
     assert [(key, len(texts)) for key, texts in engine.runs[1:]] == [("a", 4), ("b", 4)]
 
 
-def test_a_batch_is_bounded_by_texts_and_by_padding() -> None:
+def test_a_batch_is_bounded_and_what_is_of_another_length_waits_for_its_own() -> None:
     engine = Engine()
-    long = "long " * (MOST_LETTERS // 10)
-    pool, futures = engine.held([(["short"], None)] * 3 + [([long], None)] + [(["short"], None)] * (MOST_TEXTS + 1))
+    pool, futures = engine.held([(["short"], None)] * 3 + [(["long " * 50], None)] + [(["short"], None)] * MOST_TEXTS)
     engine.hold.set()  # type: ignore[union-attr]
     with pool:
         for future in futures:
             future.result(WAIT)
     sizes = [len(texts) for _, texts in engine.runs[1:]]
-    assert sizes == [MOST_TEXTS, 2, 3], "the oldest leads next, so that a long one is passed over once at most"
-    assert all(len(t) * max(map(len, t)) <= MOST_LETTERS for _, t in engine.runs)
+    assert sizes == [MOST_TEXTS, 1, 3], "the oldest leads next, so a long one is passed over once at most"
 
 
 def test_one_call_larger_than_a_batch_is_run_whole() -> None:
@@ -115,30 +114,30 @@ def test_one_call_larger_than_a_batch_is_run_whole() -> None:
 
 def test_an_error_stays_with_the_text_that_caused_it() -> None:
     engine = Engine()
-    engine.failing = lambda text: ValueError(text) if text == TEXTS[2] else None
-    pool, futures = engine.held([([TEXTS[i]], None) for i in range(5)])
+    engine.failing = lambda text: ValueError(text) if text == LIKE[2] else None
+    pool, futures = engine.held([([LIKE[i]], None) for i in range(5)])
     engine.hold.set()  # type: ignore[union-attr]
     with pool:
         for i, future in enumerate(futures[1:]):
             if i == 2:
-                with pytest.raises(ValueError, match=TEXTS[2]):
+                with pytest.raises(ValueError, match=LIKE[2]):
                     future.result(WAIT)
             else:
-                assert np.array_equal(future.result(WAIT), rows([TEXTS[i]]))
+                assert np.array_equal(future.result(WAIT), rows([LIKE[i]]))
     assert engine.batching.of(["afterwards"]).shape == (1, 64)
 
 
 def test_an_interrupt_at_work_leaves_the_others_to_the_next_in_line() -> None:
     engine = Engine()
     interrupts = iter([KeyboardInterrupt()])
-    engine.failing = lambda text: next(interrupts, None) if text == TEXTS[0] else None
-    pool, futures = engine.held([([TEXTS[i]], None) for i in range(4)])
+    engine.failing = lambda text: next(interrupts, None) if text == LIKE[0] else None
+    pool, futures = engine.held([([LIKE[i]], None) for i in range(4)])
     engine.hold.set()  # type: ignore[union-attr]
     with pool:
         with pytest.raises(KeyboardInterrupt):
             futures[1].result(WAIT)
         for i, future in enumerate(futures[2:], 1):
-            assert np.array_equal(future.result(WAIT), rows([TEXTS[i]]))
+            assert np.array_equal(future.result(WAIT), rows([LIKE[i]]))
     assert [len(texts) for _, texts in engine.runs[1:]] == [4, 3]
 
 
@@ -148,7 +147,7 @@ def test_who_is_interrupted_while_waiting_holds_nobody_up() -> None:
 
     def interrupted() -> None:
         try:
-            engine.batching.of([TEXTS[0]])
+            engine.batching.of([LIKE[0]])
         except SystemExit as error:
             outcome.append(error)
 
@@ -159,12 +158,12 @@ def test_who_is_interrupted_while_waiting_holds_nobody_up() -> None:
         waiter = threading.Thread(target=interrupted)
         waiter.start()
         until(lambda: len(engine.batching._waiting) == 1)
-        second = pool.submit(engine.batching.of, [TEXTS[1]])
+        second = pool.submit(engine.batching.of, [LIKE[1]])
         until(lambda: len(engine.batching._waiting) == 2)
         # Python delivers it when the thread runs its next line, which is when it is woken.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(waiter.ident or 0), ctypes.py_object(SystemExit))
         engine.hold.set()
-        assert np.array_equal(second.result(WAIT), rows([TEXTS[1]]))
+        assert np.array_equal(second.result(WAIT), rows([LIKE[1]]))
         assert first.result(WAIT).shape == (1, 64)
         waiter.join(WAIT)
     assert outcome
