@@ -9,7 +9,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
-BENCHMARKS ?= ingest growth retrieval latency
+BENCHMARKS ?= ingest growth retrieval
 
 BIN := .venv/bin
 STAMP := .venv/.reprise-stamp
