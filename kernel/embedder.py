@@ -1,7 +1,8 @@
 """The embedder: any sentence-transformers model, and by default all-MiniLM-L6-v2 from a package, with no download.
 
 Documents are embedded by the engine and in the precision that `kernel.precision` chooses (the cosine to float32 is
-.9998, so the fingerprint does not name it); queries stay in float32.
+.9998, so the fingerprint does not name it); queries stay in float32, and those that come at the same time are embedded
+together (`kernel.batching`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernel.batching import Batching
 from kernel.errors import Failed, UserError
 from kernel.precision import (
     BATCH_TOKENS,
@@ -75,6 +77,7 @@ class SentenceTransformerEmbedder:
         # A model's tokenizer is not safe from several threads, so each model has its lock. With bfloat16 documents and
         # queries are two models, and a question never waits for a document.
         self._query_lock, self._document_lock = threading.Lock(), threading.Lock()
+        self._queries = Batching(lambda _key, texts: torch_encoder(self._model)(texts), self._query_lock)
 
     def load(self) -> None:
         """Load and warm up, so that the first question does not wait."""
@@ -121,9 +124,8 @@ class SentenceTransformerEmbedder:
         return out
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
-        encode = torch_encoder(self._model)
-        with self._query_lock:
-            return encode(texts)
+        _ = self._model  # loaded before the lock is taken: loading has its own
+        return self._queries.of(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         if not texts:

@@ -13,12 +13,13 @@ import itertools
 import json
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kernel.batching import Batching
 from kernel.errors import Conflict, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class QueryEncoder:
         self._base_path = base_path
         # One lock around choosing an adapter and running the model: the choice is a state of the model.
         self._lock = threading.RLock()
+        self._calls = Batching(self._run, self._lock)
         self._model: Any = None
         self._tokenizer: Any = None
         self._spec: SentenceModel | None = None
@@ -119,19 +121,22 @@ class QueryEncoder:
         Raises:
             NotFound: no adapter of that name is loaded.
         """
+        return self._calls.of(texts, adapter)
+
+    def _run(self, adapter: Hashable, texts: Sequence[str]) -> np.ndarray:
+        """What `encode` promises, with the lock held."""
         import numpy as np
         import torch
 
-        with self._lock:
-            self._start()
-            assert self._spec is not None
-            out = np.empty((len(texts), int(self._model.config.hidden_size)), dtype=np.float32)
-            by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths waste no padding
-            with torch.inference_mode(), self._wearing(adapter):
-                for start in range(0, len(texts), _BATCH):
-                    some = by_length[start : start + _BATCH]
-                    tokens = tokenize(self._tokenizer, [texts[i] for i in some], self._spec, self._spec.max_length)
-                    out[some] = embed(self._model, tokens, self._spec.pooling).numpy()
+        self._start()
+        assert self._spec is not None
+        out = np.empty((len(texts), int(self._model.config.hidden_size)), dtype=np.float32)
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths waste no padding
+        with torch.inference_mode(), self._wearing(None if adapter is None else str(adapter)):
+            for start in range(0, len(texts), _BATCH):
+                some = by_length[start : start + _BATCH]
+                tokens = tokenize(self._tokenizer, [texts[i] for i in some], self._spec, self._spec.max_length)
+                out[some] = embed(self._model, tokens, self._spec.pooling).numpy()
         return out
 
     @contextmanager

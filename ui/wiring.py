@@ -44,6 +44,7 @@ from retrieval.filters import Filtering
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
 from retrieval.preferences import Preferences
+from retrieval.remembered import RememberingEmbedder
 from retrieval.scoping import Scoping
 from retrieval.search import Search
 from retrieval.turns import Turns
@@ -78,7 +79,8 @@ class Wired:
         )
         fate = ExampleFate(self.library)
         self.publish = PublishHandler(self.epochs, [fate])
-        self.live = LiveRetriever(self.db, self.embedder, self.home)
+        self.remembering = RememberingEmbedder(self.embedder, self.db)
+        self.live = LiveRetriever(self.db, self.remembering, self.home)
         self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
         self.languages, self.tags = Languages(self.db, self.blobs), Tags(self.db)
         self.filtering, self.catalogues = Filtering(self.db, self.languages), Catalogues(self.db)
@@ -91,7 +93,7 @@ class Wired:
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
         runs = RunEraser(self.db, self.registry, self.home)
-        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory]
+        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.remembering]
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory])
         self.near = Near(self.db, self.library)
@@ -117,9 +119,9 @@ class Wired:
             self.search,
             self.library,
             self.turns,
-            {name: make_generator(name, self.embedder) for name in names},
+            {name: make_generator(name, self.remembering) for name in names},
             settings.generator,
-            self.embedder,
+            self.remembering,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
         )
