@@ -19,10 +19,10 @@ LANGUAGES = {
     "ar": "Arabic", "hi": "Hindi", "zh": "Chinese", "ja": "Japanese", "ko": "Korean",
 }  # fmt: skip
 LENGTHS = {"": "as it comes", "short": "short", "normal": "normal", "long": "long"}
-_ANY = "anywhere"
+_ANY = "no preference"
 
 
-@st.dialog("My preferences", width="large")
+@st.dialog("My preferences", width="medium", on_dismiss="rerun")
 def show(documents: list[dict[str, Any]]) -> None:
     """Draw the dialog."""
     with told():
