@@ -10,7 +10,7 @@ import streamlit as st
 from kernel.errors import RepriseError
 from ui.web import look
 from ui.web.client import node, tell, told, who
-from ui.web.plain import count, label
+from ui.web.plain import count, shorten
 
 OPEN = "as the question is"
 LANGUAGES = {
@@ -67,7 +67,7 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
             "Only in documents",
             list(names),
             chosen,
-            format_func=lambda d: label(names[d], 60),
+            format_func=lambda d: shorten(names[d], 60),
             key="me.documents",
             placeholder="all documents",
         )
