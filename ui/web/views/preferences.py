@@ -120,8 +120,9 @@ def _mine() -> None:
                     return
                 for name in [n for n in st.session_state if str(n).startswith(("chat.", "me."))]:
                     del st.session_state[name]
-                st.success(
+                st.toast(
                     f"Erased: {count(receipt['conversations'], 'conversation')}, "
                     f"{count(receipt['turns'], 'question')}, {count(receipt['feedback'], 'vote')}. "
                     f"The audit log knows it as {receipt['key']}."
                 )
+                st.rerun()
