@@ -295,6 +295,7 @@ def test_a_person_holds_a_conversation_comes_back_to_it_and_deletes_it(page: Any
     box.fill("How long is a book lent?")
     box.press("Enter")
     page.get_by_test_id("answer").get_by_text("four weeks").wait_for()
+    page.get_by_role("button", name="Correct it").wait_for()
     box.fill("What about a film?")
     box.press("Enter")
     page.get_by_text("Understood as: How long is a book lent (a film)?").wait_for()
