@@ -36,6 +36,8 @@ class Placed:
     page: int | None
     heading: str
     text: str
+    since: int
+    """When the version begins to count, in UTC milliseconds."""
 
 
 def counting(versions: Iterable[Version], at: int) -> Version | None:
@@ -88,5 +90,6 @@ def place(session: Session, points: Sequence[str], when: When, text_of: Callable
                 page=position.page,
                 heading=position.heading,
                 text=text_of(version.text_key)[position.start : position.end],
+                since=version.valid_from,
             )
     return found

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
 
     passages: int = Field(6, ge=1, le=50, description="passages an answer is made from")
     depth: int = Field(100, ge=10, le=1000, description="candidates each search arm hands to fusion")
+    scope: Literal["auto", "off"] = Field(
+        "auto", description="auto looks only in the documents a question names, where it surely does; off looks in all"
+    )
     refusal_threshold: float | None = Field(None, ge=0, le=1, description="support below which an answer is refused")
 
     history_exchanges: int = Field(

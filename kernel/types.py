@@ -106,6 +106,8 @@ class Passage:
     page: int | None = None
     score: float = 0.0
     rank: int = 0
+    since: int | None = None
+    """When its version began to count, in UTC milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from kernel.ports import Embedder, Generator
 from kernel.types import Ask, Exchange, Passage, Sentence, Sentences, Wishes
 from retrieval.compose import Composer, shown
 from retrieval.followup import Rewrite
+from retrieval.scoping import Scoped
 from retrieval.search import Found, Scope, Search
 from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
 from retrieval.turns import Asker, Turns
@@ -41,7 +42,9 @@ class Asked:
 
     question: str
     workspace: str
-    scope: Scope = field(default_factory=Scope)
+    scoped: Scoped
+    where: dict[str, Any] = field(default_factory=dict)
+    """What is told of the scope besides: who gave it."""
     k: int | None = None
     generator: str | None = None
     history: tuple[Exchange, ...] = ()
@@ -68,7 +71,7 @@ class Answerer:
         self._search, self._library, self._turns = search, library, turns
         self._generators, self._default = generators, default
         self._embedder, self._checker = embedder, ClaimChecker(embedder)
-        self._passages, self._unsupported = passages, unsupported
+        self._passages, self.unsupported = passages, unsupported
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
     @property
@@ -97,12 +100,11 @@ class Answerer:
             raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
         started = time.perf_counter()
         question = asked.question
-        found = self._search.search(question, asked.k or self._passages, asked.scope)
+        found, support, widened = self._read(asked)
         searched = time.perf_counter()
-        told = asked.by.told(question)
+        told = asked.by.told(question) | {"scope": asked.scoped.as_json(widened=widened) | asked.where}
         yield {"type": "searched", **told, "passages": len(found.passages)}
 
-        support = question_support(question, found.passages, self._embedder)
         composer, judged, first = Composer(found.passages), list[dict[str, Any]](), None
         drafting = _Drafting()
         if support >= self._threshold:
@@ -111,7 +113,7 @@ class Answerer:
                 for sentence in sentences:
                     kept, passes = self._check(sentence, found.passages)
                     judged.append({"text": kept.text, "support": round(kept.support, 4), "kept": passes})
-                    if passes or (self._unsupported == "flag" and kept.text.strip()):
+                    if passes or (self.unsupported == "flag" and kept.text.strip()):
                         first = first or time.perf_counter()
                         yield {"type": "sentence", **(composer.add(kept) if passes else composer.flag(kept))}
         abstained = not composer.citations
@@ -140,6 +142,21 @@ class Answerer:
         }
         self._turns.keep(asked.workspace, asked.question, done, found.when.at, asked.by)
         yield {"type": "done", **done}
+
+    def _read(self, asked: Asked) -> tuple[Found, float, bool]:
+        """Passages, how well they support an answer, and whether they come from beyond an inferred scope.
+
+        What the question seemed to say of where to look is a guess: where that supports nothing, all is looked at.
+        """
+        found, support = self._search_in(asked, asked.scoped.scope)
+        if support >= self._threshold or asked.scoped.inferred is None:
+            return found, support, False
+        found, support = self._search_in(asked, asked.scoped.wide)
+        return found, support, True
+
+    def _search_in(self, asked: Asked, scope: Scope) -> tuple[Found, float]:
+        found = self._search.search(asked.question, asked.k or self._passages, scope)
+        return found, question_support(asked.question, found.passages, self._embedder)
 
     def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> tuple[Sentence, bool]:
         """The sentence with its quotes and support, and whether what it cites supports it."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernel.types import Passage, Sentence
-from retrieval.generators.prompt import plain
+from retrieval.generators.plain import plain, unlinked
 
 UNSUPPORTED = "(not supported by the documents)"
 """Stands behind a sentence that is shown although nothing it cites supports it."""
@@ -81,7 +81,7 @@ def shown(passage: Passage) -> dict[str, Any]:
 
 
 def _harmless(text: str) -> str:
-    return _SOURCE_MARK.sub(r"(\1)", plain(text)).strip()
+    return _SOURCE_MARK.sub(r"(\1)", unlinked(plain(text))).strip()
 
 
 def _filled(text: str, marks: Sequence[str]) -> str:

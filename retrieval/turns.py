@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -32,8 +32,6 @@ class Asker:
     """The question as it was typed, where it was understood as another; None where that is the same."""
     personal: bool = False
     """Earlier turns, or how the person wishes to be answered, went into the answer."""
-    scope: dict[str, Any] = field(default_factory=dict)
-    """Where was looked and who said so; shown with the answer."""
 
     def told(self, question: str) -> dict[str, Any]:
         """What an answer's JSON says of it; `question` as it stands alone."""
@@ -43,7 +41,6 @@ class Asker:
             "rewritten": self.asked is not None and self.asked != question,
             "conversation": self.conversation,
             "user": self.user,
-            "scope": self.scope,
         }
 
 

@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's chat completions: vLLM (adapters are model names there), Ollama, llama.cpp, others.
 
 The server is asked once, and again a bounded number of times if it is busy or failing. What it writes is untrusted:
-`prompt.parse_marks` decides what of it gets through.
+`marks` decides what of it gets through.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from kernel.errors import Upstream, UserError
 from kernel.types import Ask, Exchange, Passage, Sentences
 from retrieval.generators import prompt
+from retrieval.generators.marks import parse_marks
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -56,7 +57,7 @@ class OpenAICompatibleGenerator:
         Raises:
             Upstream: it could not be reached, refused, failed after retries, or answered in another shape.
         """
-        reply = self._ask(prompt.messages(ask.question, passages))
+        reply = self._ask(prompt.messages(ask, passages))
         try:
             text = reply.choices[0].message.content or ""
         except (AttributeError, IndexError, TypeError) as error:
@@ -64,7 +65,7 @@ class OpenAICompatibleGenerator:
                 "answered without a message", "check that it speaks OpenAI's chat completions"
             ) from error
         used = getattr(reply, "usage", None)
-        yield from prompt.parse_marks(text, len(passages))
+        yield from parse_marks(text, len(passages))
         return {
             "prompt_tokens": getattr(used, "prompt_tokens", None) or 0,
             "completion_tokens": getattr(used, "completion_tokens", None) or 0,

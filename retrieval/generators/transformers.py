@@ -18,6 +18,7 @@ from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.types import Ask, Exchange, Passage, Sentences
 from retrieval.encoder import quiet_peft
 from retrieval.generators import prompt
+from retrieval.generators.marks import parse_marks
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +164,7 @@ class TransformersGenerator:
             self.load()
             tokens, shown = self._fit(ask.question, passages)
             text, written = self._generate(tokens)
-        yield from prompt.parse_marks(text, len(shown))
+        yield from parse_marks(text, len(shown))
         return {"prompt_tokens": len(tokens), "completion_tokens": written, "passages": len(shown)}
 
     def rewrite(self, question: str, history: Sequence[Exchange]) -> str | None:
@@ -196,14 +197,14 @@ class TransformersGenerator:
 
     def _encode(self, question: str, passages: Sequence[Passage]) -> list[int]:
         if getattr(self._tokenizer, "chat_template", None):
-            turns = prompt.messages(question, passages)
+            turns = prompt.messages(Ask(question=question), passages)
             try:
                 text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
             except Exception:  # templates of some models refuse a system turn, each with an error of its own
                 both = [{"role": "user", "content": "\n\n".join(turn["content"] for turn in turns)}]
                 text = self._tokenizer.apply_chat_template(both, tokenize=False, add_generation_prompt=True)
             return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        return list(self._tokenizer(prompt.completion(question, passages), verbose=False)["input_ids"])
+        return list(self._tokenizer(prompt.completion(Ask(question=question), passages), verbose=False)["input_ids"])
 
     def _context(self) -> int:
         config = self._model.config

@@ -59,6 +59,7 @@ COMMANDS = [
     "beat",
     "web",
     "chat",
+    "mcp",
     "examples import",
     "examples export",
     "examples list",

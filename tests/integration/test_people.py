@@ -249,10 +249,10 @@ def test_asking_alone_never_makes_an_example_with_or_without_consent(platform: P
 def test_a_wish_that_shaped_an_answer_counts_as_personal(platform: Platform, user: str) -> None:
     """Only where a generator writes: a quotation is the documents' words, whatever its reader wishes."""
     platform.set_me({"tone": "formal"}, user=user)
-    asked = platform._asked("What hums?", None, None, None, None, None, "openai:http://x#m", None, None, user)
+    asked = platform._asked("What hums?", None, {"generator": "openai:http://x#m", "user": user})
     assert asked.wishes == Wishes(tone="formal")
     assert asked.by.personal
-    quoted = platform._asked("What hums?", None, None, None, None, None, None, None, None, user)
+    quoted = platform._asked("What hums?", None, {"generator": None, "user": user})
     assert not quoted.by.personal
 
 

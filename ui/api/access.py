@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from fastapi import Depends, Header, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.preferences import NOBODY, user_name
 from retrieval.turns import LOCAL
@@ -37,6 +37,21 @@ Offset = Annotated[int, Field(ge=0, lt=2**53)]
 Epoch = Annotated[int, Field(ge=0, lt=2**63)]
 
 
+class Narrow(BaseModel):
+    """What a document must be to be looked in; see `retrieval.filters`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    documents: list[str] = Field([], description="ids, exact names, or patterns of names with * and ?")
+    sources: list[str] = Field([], description="a source, what lies below it, or a pattern")
+    tags: list[str] = Field([], description="it has all of them")
+    any_tags: list[str] = Field([], description="it has one of them")
+    languages: list[str] = Field([], description="ISO 639 codes, `und` where it could not be told")
+    media_types: list[str] = Field([], description="such as application/pdf, or text/*")
+    since: str | None = Field(None, description="ISO 8601: its version began to count then, or later")
+    until: str | None = Field(None, description="ISO 8601, or earlier; a day counts whole")
+
+
 class Where(BaseModel):
     """Where and when a question looks."""
 
@@ -44,3 +59,5 @@ class Where(BaseModel):
     epoch: Epoch | None = Field(None, description="what the platform knew at that epoch")
     document: str | None = Field(None, description="a document's id or name")
     workspace: str | None = Field(None, description="default: the node's workspace")
+    filters: Narrow | None = Field(None, description="look only in documents that fit all of this")
+    scope: Literal["auto", "off"] | None = Field(None, description="off: not what the question itself names")

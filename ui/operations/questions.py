@@ -1,39 +1,22 @@
-"""Operations of asking: search, ask, feedback, and the scope a question has."""
+"""Operations of asking: search, ask whole or as it is written, feedback."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Unpack
 
-from kernel.errors import UserError
-from kernel.ids import parse_time
-from kernel.types import Exchange, Wishes
 from retrieval.answer import Asked
-from retrieval.followup import standalone
-from retrieval.preferences import NOBODY, Preference, user_name
-from retrieval.search import Scope
-from retrieval.turns import LOCAL, Asker
-from ui.operations.seat import Seat
-
-GUIDE = "guide"
-MAX_PASSAGES = 50
-NEW = "new"
-"""Instead of a conversation's id: open one."""
+from ui.operations.asking import NEW, Asking, How, Where
 
 
-class Questions(Seat):
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        as_of: str | None = None,
-        epoch: int | None = None,
-        document: str | None = None,
-        workspace: str | None = None,
-    ) -> dict[str, Any]:
-        scope, workspace = self._scope(as_of, epoch, document, workspace)
-        found = self.w.search.search(query, k, scope)
+class Questions(Asking):
+    def search(self, query: str, k: int = 10, **where: Unpack[Where]) -> dict[str, Any]:
+        given, workspace = self._given(where)
+        scoped = self._scoped(query, given, where)
+        found = self.w.search.search(query, k, scoped.scope)
+        widened = not found.passages and scoped.inferred is not None
+        if widened:
+            found = self.w.search.search(query, k, scoped.wide)
         hits = [
             {
                 "rank": p.rank,
@@ -55,100 +38,19 @@ class Questions(Seat):
             "hits": hits,
             "epoch": found.when.epoch,
             "workspace": workspace,
+            "scope": scoped.as_json(widened=widened),
             "adapter": found.adapter,
             "ms": found.ms,
         }
 
-    def ask(
-        self,
-        question: str,
-        k: int | None = None,
-        *,
-        as_of: str | None = None,
-        epoch: int | None = None,
-        document: str | None = None,
-        workspace: str | None = None,
-        generator: str | None = None,
-        history: Sequence[dict[str, str]] | None = None,
-        conversation: str | None = None,
-        user: str | None = None,
-    ) -> dict[str, Any]:
-        """The answer, whole. `conversation` is the id of one, or `new`, which opens one; None asks outside of any."""
-        asked = self._asked(question, k, as_of, epoch, document, workspace, generator, history, conversation, user)
-        *_, done = self._events(asked, conversation)
+    def ask(self, question: str, k: int | None = None, **how: Unpack[How]) -> dict[str, Any]:
+        """The answer, whole."""
+        *_, done = self.ask_stream(question, k, **how)
         return {name: value for name, value in done.items() if name != "type"}
 
-    def ask_stream(
-        self,
-        question: str,
-        k: int | None = None,
-        *,
-        as_of: str | None = None,
-        epoch: int | None = None,
-        document: str | None = None,
-        workspace: str | None = None,
-        generator: str | None = None,
-        history: Sequence[dict[str, str]] | None = None,
-        conversation: str | None = None,
-        user: str | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    def ask_stream(self, question: str, k: int | None = None, **how: Unpack[How]) -> Iterator[dict[str, Any]]:
         """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
-        asked = self._asked(question, k, as_of, epoch, document, workspace, generator, history, conversation, user)
-        return self._events(asked, conversation)
-
-    def _events(self, asked: Asked, conversation: str | None) -> Iterator[dict[str, Any]]:
-        """The answer's events. A conversation that was opened for a question which then failed is taken away again."""
-        try:
-            yield from self.w.answerer.stream(asked)
-        finally:
-            if conversation == NEW and asked.by.conversation:
-                self.w.conversations.discard_empty(asked.by.conversation)
-
-    def _asked(
-        self,
-        question: str,
-        k: int | None,
-        as_of: str | None,
-        epoch: int | None,
-        document: str | None,
-        workspace: str | None,
-        generator: str | None,
-        history: Sequence[dict[str, str]] | None,
-        conversation: str | None,
-        user: str | None,
-    ) -> Asked:
-        """The question as it stands alone, with what its asker set and said before."""
-        if k is not None and not 1 <= k <= MAX_PASSAGES:
-            raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
-        user = NOBODY if user == NOBODY else user_name(user or LOCAL)
-        mine = self.w.preferences.of(user)
-        standing = self._standing(mine) if document is None and workspace is None else None
-        if standing:
-            document, workspace = standing["document"], standing["workspace"]
-        scope, workspace = self._scope(as_of, epoch, document, workspace)
-        before = tuple(Exchange(question=h["question"], answer=h["answer"]) for h in history or ())
-        if conversation == NEW:
-            conversation = self.w.conversations.open(user, workspace, question)
-        elif conversation is not None:
-            before = self.w.conversations.history(self.w.conversations.find(conversation, user).id)
-        meant = standalone(question, before, self.w.answerer.rewriter(generator))
-        shaped = self._writes(generator) and bool(before or mine.wishes != Wishes())
-        return Asked(
-            question=meant.question,
-            workspace=workspace,
-            scope=scope,
-            k=k,
-            generator=generator,
-            history=before,
-            wishes=mine.wishes,
-            by=Asker(
-                user=user,
-                conversation=conversation,
-                asked=question if meant.changed else None,
-                personal=meant.changed or shaped,
-                scope=self._told(workspace, document, standing),
-            ),
-        )
+        return self._events(self._asked(question, k, how), opened=how.get("conversation") == NEW)
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)
@@ -167,42 +69,10 @@ class Questions(Seat):
             "needs_consent": bool(found.personal and not consent),
         }
 
-    def _standing(self, mine: Preference) -> dict[str, Any] | None:
-        """The scope that a person set for questions that give none; None where there is none."""
-        if not mine.scoped:
-            return None
-        document = mine.documents[0] if len(mine.documents) == 1 else None
-        return {"workspace": mine.workspace, "document": document, "tags": list(mine.tags)}
-
-    def _told(self, workspace: str, document: str | None, standing: dict[str, Any] | None) -> dict[str, Any]:
-        """What an answer says of where it looked."""
-        documents = []
-        if document is not None:
-            found = self.w.library.find(document, workspace)
-            documents = [{"document": found.id, "name": found.name}]
-        told_by = "preferences" if standing else "question" if documents else None
-        return {"workspace": workspace, "documents": documents, "tags": [], "from": told_by}
-
-    def _writes(self, generator: str | None) -> bool:
-        """True for a generator that writes words of its own, into which a person's history and wishes go."""
-        return (generator or self.settings.generator) != "extractive"
-
-    def _scope(
-        self, as_of: str | None, epoch: int | None, document: str | None, workspace: str | None
-    ) -> tuple[Scope, str]:
-        if as_of is not None and epoch is not None:
-            raise UserError("both --as-of and --epoch were given", hint="give one: a time in the world, or an epoch")
-        chosen = workspace or self._default_workspace()
-        doc = None
-        if document is not None:
-            found = self.w.library.find(document, workspace)
-            doc, chosen = found.id, found.workspace
-        when = None
-        if as_of is not None or epoch is not None:
-            when = self.w.search.when(parse_time(as_of) if as_of else None, epoch)
-        return Scope(workspace=chosen, document=doc, when=when), chosen
-
-    def _default_workspace(self) -> str:
-        """The settings' workspace; while that is empty, the guide, so that a first question has something to find."""
-        mine = self.settings.workspace
-        return GUIDE if self.w.library.empty(mine) and not self.w.library.empty(GUIDE) else mine
+    def _events(self, asked: Asked, *, opened: bool) -> Iterator[dict[str, Any]]:
+        """The answer's events. A conversation that was opened for a question which then failed is taken away again."""
+        try:
+            yield from self.w.answerer.stream(asked)
+        finally:
+            if opened and asked.by.conversation:
+                self.w.conversations.discard_empty(asked.by.conversation)

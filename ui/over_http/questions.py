@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from kernel.errors import Failed
 from ui.over_http.connection import Connection, as_error, as_user
 
 
@@ -27,6 +28,9 @@ class Questions(Connection):
                 if event["type"] == "error":
                     raise as_error(event["status"], event["error"])
                 yield event
+                if event["type"] == "done":
+                    return
+        raise Failed(f"the node at {self.url} stopped in the middle of an answer", hint="ask again", code="broken_off")
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self._get("/v1/turns", limit=limit)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"  # becomes "0003" with the migration of that number
+down_revision = "0003"
 
 
 def upgrade() -> None:

@@ -210,7 +210,8 @@ def _standing(shown: dict[str, Any]) -> str:
     scope = shown.get("scope") or {}
     if scope.get("from") != "preferences":
         return ""
-    named = ", ".join([*(d["name"] for d in scope["documents"]), *scope["tags"]]) or f"workspace {scope['workspace']}"
+    documents = scope["documents"] or [] if not scope["tags"] else []  # tags say it shorter
+    named = ", ".join([*(d["name"] for d in documents), *scope["tags"]]) or f"workspace {scope['workspace']}"
     return f"in {named}, from your preferences"
 
 

@@ -27,9 +27,7 @@ def show(documents: list[dict[str, Any]]) -> None:
     """Draw the dialog."""
     with told():
         mine = node().me(user=who())
-        look.small(
-            f"You are “{mine['user']}”. This is a name, not a login: whoever gives the same name sees the same."
-        )
+        look.small(f"You are “{mine['user']}”. This is a name, not a login: whoever gives the same name sees the same.")
         _form(mine, documents)
         _mine()
 
@@ -53,9 +51,7 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
             key="me.length",
         )
         tone = c.text_input("Tone", mine["tone"] or "", key="me.tone", max_chars=60, placeholder="plain, formal, …")
-        look.small(
-            "Generators that write follow these. The extractive one quotes your documents word for word."
-        )
+        look.small("Generators that write follow these. The extractive one quotes your documents word for word.")
         shelves = [_ANY, *sorted({str(d["workspace"]) for d in documents} | ({mine["workspace"]} - {None}))]
         a, b = st.columns([1, 2])
         workspace = a.selectbox(
