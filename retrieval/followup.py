@@ -161,8 +161,7 @@ def _by_rules(question: str, before: Exchange, language: Language) -> str | None
     about = _ABOUT.match(bare)
     if about:
         return _slotted(asked, about[1], language)
-    fragment = _FRAGMENT.match(bare)
-    if fragment and _is_fragment(bare, led):
+    if _phrase(bare, language) and _is_fragment(bare, led):
         return _slotted(asked, bare, language)
     if _one_word(bare, question, led):
         return _slotted(asked, bare, language)
@@ -204,9 +203,9 @@ def _with(question: str, topic: str) -> str:
 def _slotted(asked: str, slot: str, language: Language) -> str:
     """The question before with `slot` put in: in place of its like, where one is, else behind it in brackets."""
     slot = slot.strip(" ?!.")
-    slot = slot[:1].lower() + slot[1:] if _FRAGMENT.match(slot) else slot
     stripped = asked.rstrip(" ?!.")
-    fragment = _FRAGMENT.match(slot)
+    fragment = _phrase(slot, language)
+    slot = slot[:1].lower() + slot[1:] if fragment else slot
     year = re.compile(r"\b(?:19|20)\d\d\b")
     if year.search(slot) and len(year.findall(stripped)) == 1:
         return f"{year.sub(year.search(slot)[0], stripped)}?"  # type: ignore[index]
@@ -251,6 +250,12 @@ def _alike(phrase: str, slot: str) -> bool:
 
 def _plural(words: str) -> bool:
     return bool(re.search(r"(?:[^s]s|children|people|men|women|staff|n)$", words))
+
+
+def _phrase(words: str, language: Language) -> re.Match[str] | None:
+    """A phrase that begins with a preposition. `a` is one in Spanish only."""
+    found = _FRAGMENT.match(words)
+    return found if found and (language == "es" or found[1].lower() != "a") else None
 
 
 def _is_fragment(bare: str, led: bool) -> bool:

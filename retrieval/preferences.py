@@ -40,7 +40,10 @@ _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """What one person set. `workspace`, `documents` (ids) and `tags` are the scope of questions that give none."""
+    """What one person set. `workspace`, `documents` (ids) and `tags` are the scope of questions that give none.
+
+    As `Preferences.of` gives it, the workspace of documents is theirs where no other was set.
+    """
 
     wishes: Wishes = field(default_factory=Wishes)
     workspace: str | None = None
@@ -64,11 +67,19 @@ class Preferences:
         """What the user set; everything open, and no consent, for who set nothing."""
         with self._db.read() as session:
             row = session.get(PreferenceRow, user)
-        return Preference() if row is None else _preference(row)
+        if row is None:
+            return Preference()
+        mine = _preference(row)
+        with suppress(NotFound):  # a delete is under way, and will take it out of here
+            if mine.documents and mine.workspace is None:
+                return replace(mine, workspace=self._library.find(mine.documents[0]).workspace)
+        return mine
 
     def show(self, user: str) -> dict[str, Any]:
         """For people and programs: documents with their names."""
-        mine = self.of(user)
+        with self._db.read() as session:
+            row = session.get(PreferenceRow, user)
+        mine = Preference() if row is None else _preference(row)
         return {
             "user": user,
             **asdict(mine.wishes),
@@ -158,12 +169,19 @@ class Preferences:
         return text
 
     def _documents(self, given: Sequence[str]) -> list[str]:
-        found = []
+        found, shelves = [], set()
         for name in given:
             try:
-                found.append(self._library.find(name).id)
+                document = self._library.find(name)
             except UserError as error:  # none, or several of that name
                 raise UserError(error.message, hint="give ids or names that `reprise documents` lists") from None
+            found.append(document.id)
+            shelves.add(document.workspace)
+        if len(shelves) > 1:
+            raise UserError(
+                f"the documents {given!r} are in several workspaces: {', '.join(sorted(shelves))}",
+                hint="a question looks in one workspace; name documents of one",
+            )
         return list(dict.fromkeys(found))
 
 

@@ -130,6 +130,7 @@ FOLLOWUPS = (
     Dialogue("Who wrote the safety manual?", "It was written by Dr. Helen Park.", "What else has she written?", "Helen Park written"),
     Dialogue("How can I reach support?", "By phone and e-mail.", "At weekends too?", "reach support weekends"),
     Dialogue("How do you define gross misconduct?", "Theft, violence or fraud.", "Can you give an example?", "gross misconduct"),
+    Dialogue("How long is a book lent?", "Four weeks.", "What about a film?", "lent film"),
     Dialogue("Can I combine the two discounts?", "No.", "why not", "combine discounts"),
     Dialogue("What is the GDPR?", "A regulation of the EU.", "Does it apply to small companies?", "GDPR apply small companies"),
     Dialogue("How do I start the server?", "Run serve.", "How do I stop it?", "server stop"),
