@@ -184,7 +184,9 @@ def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferr
     narrowed = _of_kind(catalogue, found, words)
     said = [known[word] for rest in subjects for word in rest]
     fiscal = any(word.fiscal for word in words)
-    proper = _proper(question, words, said)
+    # A plain year is less of a sign: then nothing else may be about them, as a page of news of that year would be.
+    alone = all(catalogue.having(rest) <= covered[rest] for rest in subjects)
+    proper = alone and _proper(question, words, said)
     sure = (fiscal or proper or narrowed != found) and not left_out and len(narrowed) <= FEW
     phrase = ", ".join(
         dict.fromkeys(question[w.start : w.end] for w in (*said, *_years_met(words, catalogue, narrowed)))

@@ -138,6 +138,12 @@ def test_half_a_name_is_no_scope(question: str) -> None:
     assert meant(question, FILINGS) is None
 
 
+def test_a_plain_year_is_no_sign_where_something_else_is_about_them_too() -> None:
+    mixed = catalogue("Acme annual report 2021.pdf", "Acme annual report 2022.pdf", "Acme opens a shop.md", "other.md")
+    assert meant("How many shops of Acme opened in 2022?", mixed) is None
+    assert meant("How many shops of Acme opened in FY2022?", mixed) == {"Acme annual report 2022.pdf"}
+
+
 def test_what_is_less_than_sure_is_suggested() -> None:
     found = infer("what was acme's revenue of 2022?", FILINGS)
     assert isinstance(found, Inferred)
