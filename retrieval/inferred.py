@@ -27,6 +27,7 @@ _SPANNING = re.compile(
     r"(?:FY|fiscal(?: year)?)?\s*((?:19|20)\d\d)\b",
     re.IGNORECASE,
 )
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "ersten": 1, "zweiten": 2, "dritten": 3, "vierten": 4}
 _GERMAN = {"der", "die", "das", "und", "ist", "wie", "was", "war", "im", "wird", "wurde", "laut", "welche", "wann"}
 
 
@@ -164,10 +165,9 @@ def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferr
     years = {word.year for word in words if word.year is not None} | _between(question)
     if not years:
         return None
-    known = {catalogue.known(word.key): word for word in reversed(words) if word.year is None and word.key not in STOP}
-    known.pop(None, None)
+    known = _known(words, catalogue)
     covered: dict[frozenset[str], set[str]] = {}
-    for number in frozenset().union(*(catalogue.by_subject.get(str(word), frozenset()) for word in known)):
+    for number in frozenset().union(*(catalogue.by_subject.get(word, frozenset()) for word in known)):
         for rest in catalogue.cards[number].rests:
             if rest <= known.keys():
                 covered.setdefault(rest, set()).add(number)
@@ -194,6 +194,26 @@ def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferr
     return _made(catalogue, sorted(narrowed), phrase, "period", 0.85 if sure else 0.4) if len(narrowed) <= FEW else None
 
 
+def _known(words: list[Word], catalogue: Catalogue) -> dict[str, Word]:
+    """The words of names that the question has, each where it has it first. Names of files are often written as one
+    word, so two or three words that stand together are one, too: Best Buy is in `BESTBUY_2023_10K.pdf`."""
+    found: dict[str, Word] = {}
+    for at, word in enumerate(words):
+        if word.year is not None:
+            continue
+        single = catalogue.known(word.key) if word.key not in STOP else None
+        if single is not None:
+            found.setdefault(single, word)
+        joined = word.key
+        for following in words[at + 1 : at + 3]:
+            if following.year is not None:
+                break
+            joined += following.key
+            if joined in catalogue.by_word:
+                found.setdefault(joined, word._replace(key=joined, end=following.end))
+    return found
+
+
 def _of_kind(catalogue: Catalogue, found: set[str], words: list[Word]) -> set[str]:
     """Those of the kind and the quarter that the question speaks of, where it speaks of one that some are of."""
     asked: set[str] = set()
@@ -204,6 +224,9 @@ def _of_kind(catalogue: Catalogue, found: set[str], words: list[Word]) -> set[st
     of_kind = {n for n in found if asked & catalogue.cards[n].kinds}
     found = of_kind or found
     periods = {word.key for word in words if PERIOD.fullmatch(word.key)}
+    for word, following in zip(words, words[1:], strict=False):
+        if word.key in _ORDINALS and following.key in ("quarter", "quartal"):
+            periods.add(f"q{_ORDINALS[word.key]}")
     return {n for n in found if periods & catalogue.cards[n].words} or found
 
 

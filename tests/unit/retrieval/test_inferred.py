@@ -39,6 +39,8 @@ FILINGS = catalogue(
     "ACME_2023_8K_dated-2023-05-05.pdf",
     "Initech annual report 2022 (final).pdf",
     "hooli-inc-2022-10-q.pdf",
+    "BIGSTORES_2022_10K.pdf",
+    "BIGSTORES_2023_10K.pdf",
 )
 
 
@@ -115,8 +117,11 @@ def test_a_question_that_only_has_words_of_a_title_is_asked_of_all_documents(que
             "How did shareholders of Acme vote in May 2023?",
             {"ACME_2023Q1_EARNINGS.pdf", "ACME_2023_8K_dated-2023-05-05.pdf"},
         ),
+        ("What did Acme earn in the first quarter of FY2023?", {"ACME_2023Q1_EARNINGS.pdf"}),
         ("What did Acme announce in its 8-K of 2023?", {"ACME_2023_8K_dated-2023-05-05.pdf"}),
         ("What was paid out in Initech's 2022 annual report?", {"Initech annual report 2022 (final).pdf"}),
+        ("Is Big Stores capital intensive based on FY2022 data?", {"BIGSTORES_2022_10K.pdf"}),
+        ("In the 2023 10-K of Big Stores, what was revenue?", {"BIGSTORES_2023_10K.pdf"}),
         ("Did Hooli hire in FY2022?", {"hooli-inc-2022-10-q.pdf"}),
     ],
 )
