@@ -66,6 +66,15 @@ def meant(question: str, among: Catalogue) -> set[str] | None:
         ("Is overtime paid according to the handbook?", {"handbook.pdf"}),
         ("Was gilt laut der Reiserichtlinie für Hotels?", {"Reiserichtlinie.docx"}),
         ("Was steht in der Reiserichtlinie über Hotels?", {"Reiserichtlinie.docx"}),
+        (
+            "How does the travel policy differ from the privacy policy?",
+            {"policies/travel-policy.md", "policies/privacy.md"},
+        ),
+        ("Is it in handbook.pdf and in the travel policy?", {"handbook.pdf", "policies/travel-policy.md"}),
+        (
+            "Who pays according to the travel policy and the privacy policy?",
+            {"policies/travel-policy.md", "policies/privacy.md"},
+        ),
         ("In the quickstart guide, how is a request sent?", {"guides/quickstart.md"}),
         ("Who may stay at home in the Remote Work document?", {"Remote work.md"}),
         ("Which days does “Remote work” name?", {"Remote work.md"}),
