@@ -91,7 +91,7 @@ def _people_hits(found: dict[str, Any]) -> None:
         if hit["heading"]:
             say(f"   {hit['heading']}")
         say("   " + " ".join(hit["text"].split())[:300] + "\n")
-    _say_scope(found["scope"])
+    _say_scope(found.get("scope"))
     if not found["hits"]:
         say(f"Nothing in workspace {found['workspace']!r}. `reprise ingest FILE` adds documents.")
 
@@ -107,12 +107,14 @@ def _people_answer(shown: dict[str, Any]) -> None:
     for c in shown["citations"]:
         page = f", page {c['page']}" if c["page"] else ""
         say(f"[{c['n']}] {c['name']} version {c['version']}{page}, characters {c['start']}-{c['end']}")
-    _say_scope(shown["scope"])
+    _say_scope(shown.get("scope"))
     say(f"\n{shown['turn']}  support {shown['support']:.2f}  epoch {shown['epoch']}  {shown['ms']['total']:.0f} ms")
 
 
-def _say_scope(scope: dict[str, Any]) -> None:
+def _say_scope(scope: dict[str, Any] | None) -> None:
     """Where was looked because of the question's own words, and how to look elsewhere."""
+    if scope is None:  # a node of an older release
+        return
     inferred, suggested = scope["inferred"], scope["suggested"]
     if inferred:
         where = f"{_named(inferred)}, because of “{inferred['phrase']}”"
