@@ -13,6 +13,7 @@ from typing import Any
 from kernel.database import Database
 from kernel.errors import IndexMismatch
 from kernel.index.physical import Collections
+from kernel.index.terms import TERMS
 from kernel.serving import EMBEDDER, LocalEmbedder, Pair, Serving, record_of
 from kernel.settings import DEFAULT_EMBEDDER, Settings
 from kernel.tables import Fact
@@ -77,6 +78,7 @@ class Pairing:
         old = str(record["fingerprint"])
         named = _NAME.match(old)
         record = self._record(self.make(named[1] if named else self._settings.embedder))
+        record["terms"] = None  # that release had others
         if (
             record["name"] == DEFAULT_EMBEDDER
         ):  # of other models it was made of one text's vector, and cannot be compared
@@ -98,6 +100,7 @@ class Pairing:
             "epoch": 0,
             "job": None,
             "previous": [],
+            "terms": TERMS,
         }
 
 
