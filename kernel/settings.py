@@ -56,6 +56,11 @@ class Settings(BaseSettings):
 
     passages: int = Field(6, ge=1, le=50, description="passages an answer is made from")
     depth: int = Field(100, ge=10, le=1000, description="candidates each search arm hands to fusion")
+    reranker: str = Field("off", description="off | cross-encoder:MODEL, a closer look at the best candidates")
+    rerank: Literal["auto", "always", "never"] = Field(
+        "auto", description="when the reranker looks: auto leaves it to each workspace's tuning"
+    )
+    diversity: float = Field(0.0, ge=0, le=1, description="0 to 1: how far passages that say the same stand back")
     refusal_threshold: float | None = Field(None, ge=0, le=1, description="support below which an answer is refused")
 
     rho: float = Field(0.20, ge=0.0, le=0.9, description="replay ratio: share of recalled old examples in a mix")

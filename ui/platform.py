@@ -17,6 +17,7 @@ from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
 from ui.operations.questions import GUIDE, MAX_PASSAGES, Questions
+from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
 from ui.operations.watches import Watches
@@ -25,7 +26,7 @@ from ui.wiring import Wired
 __all__ = ["GUIDE", "KINDS", "MAX_PASSAGES", "STATUSES", "Platform", "dumps", "wait_for"]
 
 
-class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Tuning, Questions, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -34,6 +35,7 @@ class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep)
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
         self._register_index()
+        self._register_tuning()
         self._register_watches()
 
     def evaluate(self, suite: str, k: int = 10, workspace: str | None = None) -> dict[str, Any]:
@@ -53,6 +55,7 @@ class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep)
             **recovered,
             **self._tend(),
             **self._tend_index(),
+            **self._tend_tuning(),
         }
 
 

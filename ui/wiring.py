@@ -14,6 +14,7 @@ from finetune.registry import Registry
 from finetune.retrain import Retrainer
 from finetune.runs import Runs
 from finetune.schedule import Schedules
+from finetune.tune import Tuner
 from ingest.add import Ingest
 from ingest.delete import DeleteHandler, Eraser
 from ingest.library import Library
@@ -38,7 +39,9 @@ from rehearsal.mix import Mixer
 from retrieval.answer import Answerer
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
+from retrieval.reranker import make_reranker
 from retrieval.search import Search
+from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 from ui.pairing import Pairing
 from ui.texts import texts_of
@@ -72,7 +75,18 @@ class Wired:
         fate = ExampleFate(self.library)
         self.publish = PublishHandler(self.epochs, [fate])
         self.live = LiveRetriever(self.db, self.embedder, self.home)
-        self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
+        self.tunings = Tunings(self.db)
+        self.search = Search(
+            self.index,
+            self.epochs,
+            self.library,
+            self.live,
+            settings.depth,
+            self.tunings,
+            reranker=make_reranker(settings.reranker),
+            rerank={"auto": None, "always": True, "never": False}[settings.rerank],
+            diversity=settings.diversity,
+        )
         self.turns = Turns(self.db)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
@@ -113,6 +127,7 @@ class Wired:
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
+        self.tuner = Tuner(self.db, self.index, self.search, self.live, self.epochs, self.evaluator, self.tunings)
         self.runs = Runs(self.db, self.home)
         self.retrainer = Retrainer(
             self.db,

@@ -14,7 +14,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from kernel.errors import RepriseError, Unauthorized
 from kernel.settings import Settings
-from ui.api import adapters, chat, documents, index, operations, uploads, versions, watches
+from ui.api import adapters, chat, documents, index, operations, tuning, uploads, versions, watches
 from ui.platform import Platform
 
 VERSION = "0.1.0"
@@ -38,7 +38,7 @@ def make_app(platform: Platform) -> FastAPI:
     app.state.ready = lambda: True
     app.state.closing = lambda: False
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-    for module in (documents, uploads, versions, watches, index, chat, adapters, operations):
+    for module in (documents, uploads, versions, watches, index, tuning, chat, adapters, operations):
         app.include_router(module.router)
     _add_health(app, platform)
     _add_errors(app)
