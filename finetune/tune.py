@@ -1,7 +1,7 @@
 """Tuning the fusion of a workspace on its own examples, gated as an adapter is.
 
-    approved training examples ─▶ two halves ─▶ the weight that is best on one ─▶ judged on the other against what serves
-                                                                               ─▶ adopted only if it does not lose
+    approved training examples ─▶ two halves ─▶ the weight that is best on one
+        ─▶ judged on the other against what serves ─▶ adopted only if it does not lose
 
 Held-out examples have no part in it: the gate of adapters needs them unseen. Where there are too few examples the
 default serves; pseudo-questions were measured as a stand-in and decide nothing that the default does not

@@ -176,7 +176,7 @@ class Search:
         if fused:
             how = how or How()
             tuning = self._tuning(scope, how)
-            found = self.arms(queries, vectors, scope, when=when)
+            found = self.arms(queries, vectors, scope, when=when, depth=k)
             return [
                 list(self._ordered(query, arms, k, when, tuning, how)[0].passages)
                 for query, arms in zip(queries, found, strict=True)
