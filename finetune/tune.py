@@ -114,8 +114,7 @@ class Tuner:
             progress("measuring", start, len(asked))
             batch = asked[start : start + _BATCH]
             for question, arms in zip(batch, self._arms(workspace, batch), strict=True):
-                for weight in gains:
-                    passages = self._search.ordered(question.question, arms, 3 * _K, How(weight=weight, rerank=False))
+                for weight, passages in self._search.by_weight(arms, 3 * _K, list(gains)).items():
                     gains[weight].append(ndcg(question, passages))
         return {weight: np.asarray(values) for weight, values in gains.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -21,6 +21,9 @@ MODEL = "reprise"
 class Query(Where):
     query: str
     k: int = Field(10, ge=1, le=1000)
+    explain: bool = Field(False, description="tell of every candidate how it came to its rank")
+    diversity: float | None = Field(None, ge=0, le=1, description="how far passages that say the same stand back")
+    expand: Literal["section", "neighbours"] | None = Field(None, description="what stands around each hit")
 
 
 class Question(Where):

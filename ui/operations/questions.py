@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast, get_args
 
+from ingest.section import Expand, around
 from kernel.errors import UserError
 from kernel.ids import parse_time
-from retrieval.search import Scope
+from retrieval.search import Found, How, Scope
 from ui.operations.seat import Seat
 
 GUIDE = "guide"
@@ -23,9 +24,15 @@ class Questions(Seat):
         epoch: int | None = None,
         document: str | None = None,
         workspace: str | None = None,
+        explain: bool = False,
+        diversity: float | None = None,
+        expand: str | None = None,
     ) -> dict[str, Any]:
+        if expand is not None and expand not in get_args(Expand):
+            raise UserError(f"expand is {expand!r}", hint=f"give {' or '.join(get_args(Expand))}, or leave it out")
         scope, workspace = self._scope(as_of, epoch, document, workspace)
-        found = self.w.search.search(query, k, scope)
+        found = self.w.search.search(query, k, scope, how=How(diversity=diversity), explain=explain)
+        more = around(self.w.db, self.w.library, found.passages, cast(Expand, expand)) if expand else {}
         hits = [
             {
                 "rank": p.rank,
@@ -40,6 +47,7 @@ class Questions(Seat):
                 "start": p.start,
                 "end": p.end,
                 "text": p.text,
+                **({"around": more.get(p.chunk)} if expand else {}),
             }
             for p in found.passages
         ]
@@ -49,6 +57,7 @@ class Questions(Seat):
             "workspace": workspace,
             "adapter": found.adapter,
             "ms": found.ms,
+            **({"explain": _explained(found)} if explain else {}),
         }
 
     def ask(
@@ -95,3 +104,12 @@ class Questions(Seat):
         """The settings' workspace; while that is empty, the guide, so that a first question has something to find."""
         mine = self.settings.workspace
         return GUIDE if self.w.library.empty(mine) and not self.w.library.empty(GUIDE) else mine
+
+
+def _explained(found: Found) -> dict[str, Any]:
+    return {
+        "weight": found.tuning.weight,
+        "tuned": bool(found.tuning.measured),
+        "reranker": found.reranker,
+        "candidates": [trace.as_json() for trace in found.trace],
+    }
