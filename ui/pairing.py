@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kernel.database import Database
+from kernel.embedder import SentenceTransformerEmbedder
 from kernel.errors import IndexMismatch
 from kernel.index.physical import Collections
 from kernel.index.terms import TERMS
@@ -55,6 +56,16 @@ class Pairing:
             IndexMismatch: the embedder's weights are not those that made the index.
         """
         embedder = self.make(record["name"])
+        if isinstance(embedder, SentenceTransformerEmbedder) and embedder.fingerprint != record["fingerprint"]:
+            plain = embedder.unprompted()
+            if plain.fingerprint == record["fingerprint"]:
+                log.warning(
+                    "the index of %r was made without the prompts that model wants; `reprise embedder switch %s` makes "
+                    "it anew with them",
+                    record["name"],
+                    record["name"],
+                )
+                embedder = plain
         if embedder.fingerprint != record["fingerprint"]:
             raise IndexMismatch(
                 f"the index was made by {record['fingerprint']!r}, and that model's weights are now "
