@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kernel.batching import Batching
 from kernel.errors import Conflict, NotFound, Refused
+from kernel.prompts import prompts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,8 @@ class SentenceModel:
     max_length: int
     """Tokens that the model reads of a text, special tokens counted."""
     lower_case: bool
+    prompt: str = ""
+    """What it reads before a question."""
 
 
 class QueryEncoder:
@@ -186,12 +189,14 @@ def read_model(base: str | Path) -> SentenceModel:
     pools = [path for kind, path in modules if kind == "Pooling"]
     pooling = _json(folder / pools[0] / "config.json", {}) if pools else {}
     about = _json(folder / "sentence_bert_config.json", {})
+    said = _json(folder / "config_sentence_transformers.json", {})
     longest = _json(folder / "config.json", {}).get("max_position_embeddings", 512)
     return SentenceModel(
         folder=folder,
         pooling=_pooling(pooling, base),
         max_length=int(about.get("max_seq_length") or min(longest, 512)),
         lower_case=bool(about.get("do_lower_case", False)),
+        prompt=prompts_of(str(base), said.get("prompts"), said.get("default_prompt_name")).query,
     )
 
 
@@ -208,8 +213,9 @@ def load_base(spec: SentenceModel, **overrides: Any) -> tuple[Any, Any]:
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], spec: SentenceModel, max_length: int) -> Any:
-    """Tokens of `texts` as tensors (batch, length), padded to the longest, cut at `max_length`."""
-    cleaned = [t.strip().lower() if spec.lower_case else t.strip() for t in texts]
+    """Tokens of questions as tensors (batch, length), padded to the longest, cut at `max_length`."""
+    asked = [spec.prompt + text for text in texts]
+    cleaned = [t.strip().lower() if spec.lower_case else t.strip() for t in asked]
     return tokenizer(cleaned, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
 
 

@@ -14,6 +14,7 @@ from finetune.registry import Registry
 from finetune.retrain import Retrainer
 from finetune.runs import Runs
 from finetune.schedule import Schedules
+from finetune.tune import Tuner
 from ingest.add import Ingest
 from ingest.delete import DeleteHandler, Eraser
 from ingest.language import Languages
@@ -45,8 +46,10 @@ from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
 from retrieval.preferences import Preferences
 from retrieval.remembered import RememberingEmbedder
+from retrieval.reranker import make_reranker
 from retrieval.scoping import Scoping
 from retrieval.search import Search
+from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 from ui.pairing import Pairing
 from ui.texts import texts_of
@@ -81,7 +84,18 @@ class Wired:
         self.publish = PublishHandler(self.epochs, [fate])
         self.remembering = RememberingEmbedder(self.embedder, self.db)
         self.live = LiveRetriever(self.db, self.remembering, self.home)
-        self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
+        self.tunings = Tunings(self.db)
+        self.search = Search(
+            self.index,
+            self.epochs,
+            self.library,
+            self.live,
+            settings.depth,
+            self.tunings,
+            reranker=make_reranker(settings.reranker),
+            rerank={"auto": None, "always": True, "never": False}[settings.rerank],
+            diversity=settings.diversity,
+        )
         self.languages, self.tags = Languages(self.db, self.blobs), Tags(self.db)
         self.filtering, self.catalogues = Filtering(self.db, self.languages), Catalogues(self.db)
         self.scoping = Scoping(self.filtering, self.catalogues, self.search.when, settings.scope)
@@ -127,6 +141,7 @@ class Wired:
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
+        self.tuner = Tuner(self.db, self.index, self.search, self.live, self.epochs, self.evaluator, self.tunings)
         self.runs = Runs(self.db, self.home)
         self.retrainer = Retrainer(
             self.db,

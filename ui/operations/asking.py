@@ -46,6 +46,8 @@ class How(Where, total=False):
     """And by whom, in which conversation, and who answers."""
 
     generator: str | None
+    adapter: str | None
+    """A retriever adapter to search with, by name, or `base`; None is the one that serves."""
     history: Sequence[dict[str, str]] | None
     """Earlier turns, oldest first, where no conversation is named."""
     conversation: str | None
@@ -80,6 +82,7 @@ class Asking(Seat):
             where={"from": given_by, "tags": list((where.get("filters") or {}).get("tags") or ())},
             k=k,
             generator=generator,
+            adapter=self.w.registry.pinned(how["adapter"]) if how.get("adapter") else None,
             history=before,
             wishes=mine.wishes,
             by=Asker(
