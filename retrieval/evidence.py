@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,8 @@ class Candidate:
     """The exact words; whitespace is collapsed except in code."""
     kind: Kind
     stems: frozenset[str]
+    read_as: str
+    """What is embedded for it: a table row goes with its header."""
 
     @property
     def asks(self) -> bool:
@@ -95,6 +97,8 @@ class Evidence:
     """float64 of shape (marks, PASSAGE_FEATURES)."""
     marks: tuple[int, ...]
     """The passages that have candidates, ascending: the rows of `passages`."""
+    vectors: np.ndarray
+    """float32 of shape (candidates, d): what was embedded for each, of length 1."""
     wanted: dict[str, float]
     """Stems of the question's content words and how rare each is here."""
 
@@ -105,7 +109,7 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
 
     asked = words.stems(question)
     headings = [passage.heading or passage.title for passage in passages]
-    candidates, notes = _candidates(passages)
+    candidates, arounds = _candidates(passages)
     rarity = _rarity([c.stems for c in candidates])
     wanted = {stem: rarity.get(stem, math.log(2 * len(candidates) + 2)) for stem in asked}
     if len(candidates) > READ:
@@ -114,17 +118,18 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
             key=lambda i: words.coverage(wanted, candidates[i].stems, wanted) + 0.3 / candidates[i].mark,
             reverse=True,
         )[:READ]
-        candidates, notes = [candidates[i] for i in sorted(keep)], [notes[i] for i in sorted(keep)]
+        candidates, arounds = [candidates[i] for i in sorted(keep)], [arounds[i] for i in sorted(keep)]
     if not candidates:
         return Evidence(
             candidates=(),
             features=np.zeros((0, len(FEATURES))),
             passages=np.zeros((0, len(PASSAGE_FEATURES))),
             marks=(),
+            vectors=np.zeros((0, embedder.dimension), dtype=np.float32),
             wanted=wanted,
         )
 
-    vectors = embedder.embed_documents([note.read_as for note in notes])
+    vectors = embedder.embed_documents([c.read_as for c in candidates])
     query = embedder.embed_queries([question])[0]
     cosine = vectors @ query
 
@@ -133,11 +138,11 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
     for candidate in candidates:
         held[candidate.mark] |= candidate.stems
     covered = {mark: words.coverage(wanted, stems, wanted) for mark, stems in held.items()}
-    numbers, kind = words.numbers(question), _kind_asked(question)
+    numbers, kind = words.numbers(question), kind_asked(question)
     rows = []
-    for own_cosine, candidate, note in zip(cosine, candidates, notes, strict=True):
+    for own_cosine, candidate, near in zip(cosine, candidates, arounds, strict=True):
         own = words.coverage(wanted, candidate.stems, wanted)
-        around = candidate.stems | note.around | set(words.stems(headings[candidate.mark - 1]))
+        around = candidate.stems | near | set(words.stems(headings[candidate.mark - 1]))
         named = words.numbers(candidate.text)
         rows.append(
             (
@@ -167,21 +172,38 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
         features=features,
         passages=np.array(whole, dtype=np.float64),
         marks=tuple(held),
+        vectors=vectors,
         wanted=wanted,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Note:
-    """What stands around a candidate: the text to embed for it, and the stems near it."""
+class _Remembering:
+    """An embedder that has seen some documents already."""
 
-    read_as: str
-    around: frozenset[str]
+    def __init__(self, inner: Embedder, seen: dict[str, np.ndarray]) -> None:
+        self._inner, self._seen = inner, seen
+        self.dimension, self.fingerprint, self.max_tokens = inner.dimension, inner.fingerprint, inner.max_tokens
+        self.embed_queries, self.count_tokens = inner.embed_queries, inner.count_tokens
+
+    def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
+        import numpy as np
+
+        new = sorted(set(texts) - self._seen.keys())
+        if new:
+            self._seen.update(zip(new, self._inner.embed_documents(new, progress), strict=True))
+        return np.stack([self._seen[text] for text in texts])
 
 
-def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Note]]:
+def remembering(embedder: Embedder, evidence: Evidence) -> Embedder:
+    """The embedder, which embeds no sentence of `evidence` again: to read the same passages for another question."""
+    seen = {candidate.read_as: vector for candidate, vector in zip(evidence.candidates, evidence.vectors, strict=True)}
+    return _Remembering(embedder, seen)
+
+
+def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[frozenset[str]]]:
+    """The candidates, and the stems that stand around each: of the sentence before, the header and the heading."""
     candidates: list[Candidate] = []
-    notes: list[_Note] = []
+    arounds: list[frozenset[str]] = []
     for mark, passage in enumerate(passages, 1):
         heading, header, before = "", "", frozenset[str]()
         columns = passage.heading.rpartition(" › ")[2]
@@ -210,12 +232,12 @@ def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Not
                     text=text,
                     kind=kind,
                     stems=stems,
+                    read_as=f"{header}: {text}" if header and kind == "row" else text,
                 )
             )
-            read_as = f"{header}: {text}" if header and kind == "row" else text
-            notes.append(_Note(read_as=read_as, around=near))
+            arounds.append(near)
             heading, before = (text, frozenset[str]()) if unit.kind == "heading" else (heading, stems)
-    return candidates, notes
+    return candidates, arounds
 
 
 def _rarity(sentences: Sequence[frozenset[str]]) -> dict[str, float]:
@@ -230,7 +252,8 @@ def _passage_cosine(sentences: np.ndarray, query: np.ndarray) -> float:
     return float(total @ query) / (float(total @ total) ** 0.5 or 1.0)
 
 
-def _kind_asked(question: str) -> str:
+def kind_asked(question: str) -> str:
+    """What the question asks for: `number`, `name`, or nothing that can be told."""
     return "number" if _ASKS_NUMBER.search(question) else "name" if _ASKS_NAME.search(question) else ""
 
 
