@@ -121,6 +121,16 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What evidence makes of a claim. The two need not add up to 1: most texts neither say nor deny a claim."""
+
+    support: float
+    """How likely the evidence says what the claim says, 0 to 1."""
+    contradiction: float
+    """How likely it says the opposite, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """What a generator hands back: sentences with marks, in order."""
 
