@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 READ = 64
 """Sentences that are embedded for one question. Where there are more, those that share its words go first."""
 
-FEATURES = ("cosine", "coverage", "context_coverage", "passage_coverage", "rank", "kind", "numbers")
+FEATURES = ("cosine", "coverage", "context_coverage", "passage_coverage", "rank", "kind", "numbers", "joint", "apart")
 """Columns of `Evidence.features`.
 
 cosine            of the question and the sentence (a table row is read with its header)
@@ -35,19 +35,25 @@ passage_coverage  the same share for the whole passage with its headings
 rank              1 / rank of the passage, as it was handed in
 kind              1 if it holds what is asked for (a number, a name), -1 if not, 0 if that is unknown
 numbers           share of the numbers in the question that the sentence names
+joint             cosine times coverage in context: words and meaning in one place
+apart             cosine of the sentence and what the question asks beyond the document's title
 
 Mixing the heading's vector into the sentence's was measured and changes nothing beyond noise.
 """
 
-PASSAGE_FEATURES = ("cosine", "passage_cosine", "coverage", "passage_coverage", "numbers")
+PASSAGE_FEATURES = ("joint", "apart", "passage_cosine", "numbers")
 """Columns of `Evidence.passages`, of one passage each, as an answer stands in one passage.
 
-cosine            the best over its sentences
+joint             the best over its sentences
+apart             the best over its sentences
 passage_cosine    of the question and the mean of its sentences: close to the passage's own vector, and free
-coverage          the best over its sentences
-passage_coverage  as above
 numbers           the best over its sentences; 1 where the question names no number
 """
+
+TOPIC = 0.8
+"""How much of the title's direction is taken out of the question for `apart`. Every sentence of a document on Jupiter is
+close to a question on Jupiter; what tells whether one answers is the rest of the question. All of it would leave noise
+of a question that is little more than the title."""
 
 _ASKS_NUMBER = re.compile(
     r"\b(?:when|how (?:many|much|long|old|far|often|large|big|tall|high|deep|fast|late|early|heavy|soon)|"
@@ -99,6 +105,8 @@ class Evidence:
     """The passages that have candidates, ascending: the rows of `passages`."""
     vectors: np.ndarray
     """float32 of shape (candidates, d): what was embedded for each, of length 1."""
+    topics: dict[str, np.ndarray]
+    """The vector of each title."""
     wanted: dict[str, float]
     """Stems of the question's content words and how rare each is here."""
 
@@ -126,10 +134,13 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
             passages=np.zeros((0, len(PASSAGE_FEATURES))),
             marks=(),
             vectors=np.zeros((0, embedder.dimension), dtype=np.float32),
+            topics={},
             wanted=wanted,
         )
 
-    vectors = embedder.embed_documents([c.read_as for c in candidates])
+    titles = sorted({passages[c.mark - 1].title for c in candidates})
+    embedded = embedder.embed_documents([*(c.read_as for c in candidates), *titles])
+    vectors, topics = embedded[: len(candidates)], dict(zip(titles, embedded[len(candidates) :], strict=True))
     query = embedder.embed_queries([question])[0]
     cosine = vectors @ query
 
@@ -138,31 +149,34 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
     for candidate in candidates:
         held[candidate.mark] |= candidate.stems
     covered = {mark: words.coverage(wanted, stems, wanted) for mark, stems in held.items()}
+    asides = {title: _without(query, topic) for title, topic in topics.items()}
     numbers, kind = words.numbers(question), kind_asked(question)
     rows = []
-    for own_cosine, candidate, near in zip(cosine, candidates, arounds, strict=True):
+    for own_cosine, vector, candidate, near in zip(cosine, vectors, candidates, arounds, strict=True):
         own = words.coverage(wanted, candidate.stems, wanted)
         around = candidate.stems | near | set(words.stems(headings[candidate.mark - 1]))
+        in_context = words.coverage(wanted, around, wanted)
         named = words.numbers(candidate.text)
         rows.append(
             (
                 own_cosine,
                 own,
-                words.coverage(wanted, around, wanted) - own,
+                in_context - own,
                 covered[candidate.mark],
                 1 / candidate.mark,
                 _kind_found(kind, candidate, named - numbers, wanted),
                 len(numbers & named) / len(numbers) if numbers else 0.0,
+                own_cosine * in_context,
+                vector @ asides[passages[candidate.mark - 1].title],
             )
         )
     features = np.array(rows, dtype=np.float64)
     column = {name: features[:, i] for i, name in enumerate(FEATURES)}
     whole = [
         (
-            cosine[own := marks == mark].max(),
+            column["joint"][own := marks == mark].max(),
+            column["apart"][own].max(),
             _passage_cosine(vectors[own], query),
-            column["coverage"][own].max(),
-            covered[mark],
             column["numbers"][own].max() if numbers else 1.0,
         )
         for mark in held
@@ -173,6 +187,7 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
         passages=np.array(whole, dtype=np.float64),
         marks=tuple(held),
         vectors=vectors,
+        topics=topics,
         wanted=wanted,
     )
 
@@ -197,7 +212,7 @@ class _Remembering:
 def remembering(embedder: Embedder, evidence: Evidence) -> Embedder:
     """The embedder, which embeds no sentence of `evidence` again: to read the same passages for another question."""
     seen = {candidate.read_as: vector for candidate, vector in zip(evidence.candidates, evidence.vectors, strict=True)}
-    return _Remembering(embedder, seen)
+    return _Remembering(embedder, seen | evidence.topics)
 
 
 def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[frozenset[str]]]:
@@ -245,6 +260,12 @@ def _rarity(sentences: Sequence[frozenset[str]]) -> dict[str, float]:
     counts = Counter(stem for stems in sentences for stem in stems)
     n = len(sentences)
     return {stem: math.log(1 + (n - count + 0.5) / (count + 0.5)) for stem, count in counts.items()}
+
+
+def _without(query: np.ndarray, topic: np.ndarray) -> np.ndarray:
+    """The question with `TOPIC` of the topic's direction taken out, of length 1 again."""
+    rest = query - TOPIC * float(query @ topic) * topic
+    return rest / (float(rest @ rest) ** 0.5 or 1.0)
 
 
 def _passage_cosine(sentences: np.ndarray, query: np.ndarray) -> float:

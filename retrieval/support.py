@@ -22,15 +22,9 @@ from retrieval.sentences import split
 if TYPE_CHECKING:
     import numpy as np
 
-ANSWER_WEIGHTS = {
-    "cosine": 4.3,
-    "passage_cosine": 3.8,
-    "coverage": 1.5,
-    "passage_coverage": 2.0,
-    "numbers": 1.1,
-}
+ANSWER_WEIGHTS = {"joint": 4.4, "apart": 5.1, "passage_cosine": 3.7, "numbers": 1.0}
 """Log odds that a passage answers, per column of `Evidence.passages`; `ANSWER_BIAS` is added."""
-ANSWER_BIAS = -6.6
+ANSWER_BIAS = -5.9
 
 REFUSAL_THRESHOLD = 0.4
 """Below this support an answer is a refusal. It leans towards answering: a quotation can be judged by its reader."""
@@ -64,7 +58,7 @@ def sentence_supports(evidence: Evidence) -> np.ndarray:
     supports = []
     for candidate, own in zip(evidence.candidates, evidence.features, strict=True):
         row = evidence.passages[evidence.marks.index(candidate.mark)].copy()
-        for name in ("cosine", "coverage"):
+        for name in ("joint", "apart"):
             row[PASSAGE_FEATURES.index(name)] = own[FEATURES.index(name)]
         supports.append(_answer_support(row))
     return np.array(supports)
