@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,11 +45,10 @@ class Remembering:
 
     def __init__(self, inner: SentenceTransformerEmbedder | None = None) -> None:
         self.inner, self.seen = inner or SentenceTransformerEmbedder(), dict[str, np.ndarray]()
-        self.dimension, self.max_tokens = self.inner.dimension, self.inner.max_tokens
 
-    @property
-    def fingerprint(self) -> str:
-        return self.inner.fingerprint
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else an embedder has."""
+        return getattr(self.inner, name)
 
     def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
         new = sorted(set(texts) - self.seen.keys(), key=len)
@@ -57,9 +57,6 @@ class Remembering:
         return np.stack([self.seen[t] for t in texts])
 
     embed_queries = embed_documents
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self.inner.count_tokens(texts)
 
 
 class Pool:

@@ -14,13 +14,15 @@ from typing import Any
 from ingest.library import Library
 from kernel.errors import NotFound
 from kernel.ids import fresh, iso
-from kernel.ports import Embedder, Generator
+from kernel.ports import Embedder, Generator, Verifier
 from kernel.types import Draft, Passage, Sentence
 from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.generators.prompt import plain
 from retrieval.search import Found, Scope, Search
-from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
+from retrieval.support import REFUSAL_THRESHOLD, question_support
 from retrieval.turns import Turns
+from retrieval.verifiers.embedded import EmbeddedVerifier
+from retrieval.verify import check
 
 CLOSEST = 3
 _SOURCE_MARK = re.compile(r"\[(\d+)\]")
@@ -40,10 +42,11 @@ class Answerer:
         *,
         passages: int,
         threshold: float | None,
+        verifier: Verifier | None = None,
     ) -> None:
         self._search, self._library, self._turns = search, library, turns
         self._generators, self._default = generators, default
-        self._embedder, self._checker = embedder, ClaimChecker(embedder)
+        self._embedder, self._verifier = embedder, verifier or EmbeddedVerifier(embedder)
         self._passages = passages
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
@@ -73,7 +76,8 @@ class Answerer:
         found = self._search.search(question, k or self._passages, scope)
         searched = time.perf_counter()
         draft = self._draft(name, question, found.passages)
-        sentences = [checked for s in draft.sentences if (checked := self._check(s, found.passages)) is not None]
+        checked = check(draft.sentences, found.passages, self._verifier)
+        sentences = [c.sentence for c in checked if c.supported]
         support = max((s.support for s in sentences), default=0.0)
         abstained = not sentences or support < self._threshold
         ended = time.perf_counter()
@@ -108,23 +112,6 @@ class Answerer:
         if not passages or not (quotes or question_support(question, passages, self._embedder) >= self._threshold):
             return Draft(sentences=(), generator=name)
         return generator.draft(question, passages)
-
-    def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> Sentence | None:
-        """The sentence with its quotes and support, or None when what it cites does not support it."""
-        marks = tuple(m for m in sentence.marks if 1 <= m <= len(passages))
-        if not marks or not sentence.text.strip():
-            return None
-        if sentence.quotes:  # a quotation supports itself; its support is how well it answers
-            return sentence
-        support = self._checker.support(sentence.text, [passages[m - 1].text for m in marks])
-        if support < CLAIM_THRESHOLD:
-            return None
-        quotes = tuple(self._best_quote(sentence.text, m, passages[m - 1]) for m in marks)
-        return Sentence(text=sentence.text, marks=marks, quotes=quotes, support=support)
-
-    def _best_quote(self, claim: str, mark: int, passage: Passage) -> tuple[int, int, int]:
-        start, end = self._checker.quote(claim, passage.text)
-        return mark, passage.start + start, passage.start + end
 
     def _refusal(self, found: Found, workspace: str) -> str:
         if not found.passages:

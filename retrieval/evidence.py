@@ -51,7 +51,7 @@ numbers           the best over its sentences; 1 where the question names no num
 """
 
 TOPIC = 0.8
-"""How much of the title's direction is taken out of the question for `apart`. Every sentence of a document on Jupiter is
+"""How much of the title is taken out of the question for `apart`. Every sentence of a document on Jupiter is
 close to a question on Jupiter; what tells whether one answers is the rest of the question. All of it would leave noise
 of a question that is little more than the title."""
 

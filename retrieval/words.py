@@ -137,7 +137,6 @@ def _fold(word: str) -> str:
 
 
 _FUNCTION_STEMS = frozenset(map(_fold, _FUNCTION_WORDS.split()))
-FUNCTION = _FUNCTION_STEMS
 _NEGATION_WORDS = frozenset(map(_fold, _NEGATIONS.split()))
 
 

@@ -40,6 +40,7 @@ from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
 from retrieval.search import Search
 from retrieval.turns import Turns
+from retrieval.verifiers import make_verifier
 from ui.pairing import Pairing
 from ui.texts import texts_of
 
@@ -110,6 +111,7 @@ class Wired:
             self.embedder,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
+            verifier=make_verifier(settings.verifier, self.embedder),
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
