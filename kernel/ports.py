@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import models
 
-    from kernel.types import Ask, Exchange, Passage, Sentences
+    from kernel.types import Ask, Exchange, Judgement, Passage, Sentences
 
 
 class VectorIndex(Protocol):
@@ -132,6 +132,20 @@ class Generator(Protocol):
 
         Raises:
             Upstream: a model server did not answer well.
+        """
+
+
+class Verifier(Protocol):
+    """Claims to judgements: whether texts say what a sentence says. Safe from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def judge(self, claims: Sequence[str], evidence: Sequence[Sequence[str]]) -> list[Judgement]:
+        """One judgement for each claim, in order; `evidence[i]` are the texts that `claims[i]` cites.
+
+        A claim without words, or without evidence, has no support and no contradiction. One call for a whole answer is
+        cheaper than one for each sentence, and gives the same judgements.
         """
 
 
