@@ -33,7 +33,7 @@ def test_passages_are_numbered_from_one_and_the_question_comes_last() -> None:
     assert '<passage n="2" document="d" version="1" about="A › B">\nTwo.\n</passage>' in user["content"]
     assert user["content"].endswith("Question: Why?")
     assert NO_ANSWER in system["content"]
-    assert completion(Ask(question="Why?"), []).endswith("Question: Why?\nAnswer:")
+    assert completion(messages(Ask(question="Why?"), [])).endswith("Question: Why?\nAnswer:")
 
 
 @pytest.mark.parametrize(

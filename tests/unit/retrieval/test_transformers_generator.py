@@ -12,7 +12,8 @@ from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.types import Ask, Passage, Sentence
 from retrieval.encoder import quiet_peft
 from retrieval.generators import collect, prompt
-from retrieval.generators.transformers import FIRST, TransformersGenerator
+from retrieval.generators.batch import Row
+from retrieval.generators.transformers import FIRST, TransformersGenerator, _until_stop
 
 CONTEXT = 1600
 
@@ -96,11 +97,16 @@ def answered(
     return collect(generator.stream(Ask(question=question), passages))
 
 
-def written(generator: TransformersGenerator, question: str = "Why?") -> str:
+def written(generator: TransformersGenerator, question: str = "Why?", adapter: str | None = None) -> str:
     """What the model writes, before it is read as sentences: characters at random are seldom sentences."""
+    return "".join(begun(generator, question, adapter).read())
+
+
+def begun(generator: TransformersGenerator, question: str = "Why?", adapter: str | None = None) -> Row:
     generator.load()
-    tokens, _ = generator._fit(question, [passage("The sky is blue.")])
-    return generator._generate(tokens)[0]
+    with generator._adapters.chosen(adapter) as name:
+        _, tokens, _ = generator._fit(Ask(question=question), [passage("The sky is blue.")])
+        return generator._row(tokens, generator._reserve(), name, _until_stop(False))
 
 
 def test_an_adapter_changes_what_is_written_and_going_back_restores_it(model: str, adapters: tuple[str, str]) -> None:
@@ -174,13 +180,13 @@ def test_passages_are_left_out_from_the_end_until_the_context_holds(chat: bool, 
     for count in (1, 2, 3, 8):
         for length in (10, 200, 5_000):
             passages = [passage(f"{n} " * (length // 2), rank=n + 1) for n in range(count)]
-            tokens, shown = generator._fit("What is it?", passages)
+            _, tokens, shown = generator._fit(Ask(question="What is it?"), passages)
             assert len(tokens) <= CONTEXT - 100
             assert [p.rank for p in shown] == [p.rank for p in passages[: len(shown)]]
             if length == 10 or count == 1:
                 assert len(shown) == min(count, len(shown)) >= 1
-    assert len(generator._fit("What?", [passage("x" * 10)] * 2)[1]) == 2
-    cut = generator._fit("What?", [passage("y" * 9_000)])[1][0]
+    assert len(generator._fit(Ask(question="What?"), [passage("x" * 10)] * 2)[2]) == 2
+    cut = generator._fit(Ask(question="What?"), [passage("y" * 9_000)])[2][0]
     assert 80 <= len(cut.text) < 1_100
     assert cut.end == len(cut.text)
     _, usage = answered(generator, "What?", [passage("x " * 300)] * 6)
@@ -198,7 +204,7 @@ def test_a_chat_model_gets_turns_and_another_a_text(model: str, tmp_path: Path) 
     plain = TransformersGenerator(model)
     for generator, begins, ends in ((chat, "system: ", "assistant: "), (plain, prompt.SYSTEM[:20], "Answer:")):
         generator.load()
-        text = generator._tokenizer.decode(generator._encode("Why?", [passage("Blue.")]))
+        text = generator._prompt(Ask(question="Why?"), [passage("Blue.")])
         assert text.startswith(begins)
         assert text.endswith(ends)
 
@@ -206,11 +212,11 @@ def test_a_chat_model_gets_turns_and_another_a_text(model: str, tmp_path: Path) 
 def test_a_model_that_refuses_a_system_turn_is_asked_in_one_turn(tmp_path: Path) -> None:
     generator = TransformersGenerator(save_model(tmp_path, chat=True))
     generator.load()
-    generator._tokenizer.chat_template = (
+    generator._model.tokenizer.chat_template = (
         "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
         "{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
     )
-    text = generator._tokenizer.decode(generator._encode("Why?", [passage("Blue.")]))
+    text = generator._prompt(Ask(question="Why?"), [passage("Blue.")])
     assert text.startswith("user: You answer")
     assert text.endswith("Question: Why?")
 
