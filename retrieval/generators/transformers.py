@@ -150,7 +150,7 @@ class TransformersGenerator:
             if len(tokens) <= budget:
                 return text, tokens, shown
             if len(shown) > 1:
-                shown.pop()
+                _leave_out(shown, (len(tokens) - budget) / len(tokens) * len(text))
             elif ask.history:
                 ask = replace(ask, history=())
                 shown = list(passages)
@@ -231,6 +231,17 @@ def _templated(tokenizer: object, turns: list[dict[str, str]]) -> str:
         turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
     )
     return str(written)
+
+
+def _leave_out(shown: list[Passage], characters: float) -> None:
+    """Take passages from the end of `shown`: the last one, and more while what is too long surely holds more.
+
+    A prompt is not tokenized again for each of fifty passages. Tokens per character differ from one passage to the
+    next, so only half of an estimate is believed.
+    """
+    gone = len(shown.pop().text)
+    while len(shown) > 1 and gone + len(shown[-1].text) < characters / 2:
+        gone += len(shown.pop().text)
 
 
 def _shortened(passage: Passage, characters: int) -> Passage:
