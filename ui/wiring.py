@@ -105,7 +105,7 @@ class Wired:
             self.search,
             self.library,
             self.turns,
-            {name: make_generator(name, self.embedder) for name in names},
+            {name: make_generator(name, self.embedder, settings.generator_key) for name in names},
             settings.generator,
             self.embedder,
             passages=settings.passages,

@@ -9,6 +9,7 @@ from kernel.errors import UserError
 from kernel.types import Ask, Passage, Sentence
 from retrieval.generators import collect, make_generator
 from retrieval.generators.extractive import ExtractiveGenerator
+from retrieval.generators.openai_compatible import OpenAICompatibleGenerator
 from retrieval.support import REFUSAL_THRESHOLD
 
 
@@ -182,5 +183,8 @@ def test_a_generator_is_chosen_by_its_specification(embedder: SentenceTransforme
     for spec in ("", "extractive:x", "openai:http://localhost", "transformers:", "gpt"):
         with pytest.raises(UserError, match="there is no generator"):
             make_generator(spec, embedder)
+    keyed = make_generator("openai:http://localhost:1/v1#m", embedder, "secret")
+    assert isinstance(keyed, OpenAICompatibleGenerator)
+    assert keyed._server._key == "secret"
     with pytest.raises(UserError, match="does not take these options"):
         make_generator("extractive", embedder, wings=2)
