@@ -71,8 +71,8 @@ class OpenAICompatibleGenerator:
         if not history:
             return question
         turns = prompt.standalone(question, history)
-        with self._adapters.chosen(None) as adapter:
-            written = "".join(self._written(turns, adapter, prompt.REWRITE_TOKENS, {}))
+        # The base model, as adapters are trained to answer.
+        written = "".join(self._written(turns, None, prompt.REWRITE_TOKENS, {}))
         return prompt.rewritten(written, question, history)
 
     def load_adapter(self, name: str, path: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kernel.errors import UserError
-from kernel.types import Ask, Exchange, Passage, Sentences
+from kernel.types import BASE, Ask, Exchange, Passage, Sentences
 from retrieval.generators import prompt
 from retrieval.generators.adapters import Adapters
 from retrieval.generators.batch import Batches, Row
@@ -96,7 +96,7 @@ class TransformersGenerator:
         """Answer from the passages that fit the model's context: the last ones are left out first.
 
         Raises:
-            UserError: the question alone does not fit, or the model cannot be loaded.
+            UserError: the question does not fit with even a part of one passage, or the model cannot be loaded.
             Failed: the model broke off.
         """
         self.load()
@@ -107,6 +107,8 @@ class TransformersGenerator:
             row = self._row(tokens, self._reserve(), adapter, _until_stop(thinking))
             for piece in row.read():
                 yield from parser.feed(piece)
+                if parser.loops:
+                    break
             yield from parser.finish()
         return {"prompt_tokens": len(tokens), "completion_tokens": row.written, "passages": len(shown)}
 
@@ -114,7 +116,7 @@ class TransformersGenerator:
         if not history:
             return question
         self.load()
-        with self._adapters.chosen(None) as adapter:
+        with self._adapters.chosen(BASE) as adapter:  # adapters are trained to answer
             kept = list(history)
             while True:
                 turns = prompt.standalone(question, kept, self._reserved())
@@ -159,9 +161,7 @@ class TransformersGenerator:
                 over = (len(tokens) - budget) / len(tokens) * sum(len(t) for t in (shown[0].text, prompt.SYSTEM))
                 keep = max(_LEAST_PASSAGE, int(len(shown[0].text) - max(16.0, over)))
                 shown = [_shortened(shown[0], keep)]
-            elif shown:
-                shown = []
-            else:
+            else:  # without a passage there is nothing to answer from
                 raise UserError(
                     f"a prompt of {len(tokens)} tokens does not fit {self._source!r}, which reads {budget} at most",
                     hint="ask a shorter question, or use a model with a longer context",

@@ -312,12 +312,12 @@ PASSAGES = [passage("So it is."), passage("So it is not.", 2)]
 
 
 def test_sentences_come_while_the_model_writes_and_the_usage_at_the_end(chain: str) -> None:
-    generator = TransformersGenerator(chain, max_new_tokens=35)
+    generator = TransformersGenerator(chain, max_new_tokens=500)
     stream = generator.stream(Ask(question="Why?"), PASSAGES)
     assert next(stream) == Sentence(text="So it.", marks=(1,))
     rest, usage = collect(stream)
-    assert [s.marks for s in rest] == [(1,), (1,), ()]
-    assert usage["completion_tokens"] == 35
+    assert rest == ()
+    assert usage["completion_tokens"] < 60, "it goes round in circles, and is stopped"
     assert usage["passages"] == 2
 
 
@@ -339,7 +339,7 @@ def test_an_answer_keeps_the_adapter_it_began_with_and_an_unload_waits_for_it(ch
     with pytest.raises(NotFound, match="cites-2"):
         next(generator.stream(Ask(question="Why?", adapter="cites-2"), PASSAGES))
     assert "cites-2" in generator._model._laid.peft_config, "its answer is still being written"
-    assert {s.marks for s in old if s.marks} == {(2,)}
+    assert {s.marks for s in old if s.marks} <= {(2,)}
     unloading.join(30)
     assert set(generator._model._laid.peft_config) == {"cites-3"}
     assert generator.adapters == {"cites-3"}
@@ -363,6 +363,9 @@ def test_a_follow_up_is_written_as_a_question_of_its_own(tmp_path: Path) -> None
     history = [Exchange(question="Which colours are there?", answer="Red [1].")]
     assert generator.rewrite("What is it?", history) == "What is Bleu?"
     assert generator.rewrite("What is it?", []) == "What is it?"
+    generator.load_adapter("lisps", save_turn(generator._source, tmp_path / "lisps", "Wh\n"))
+    generator.use("lisps")
+    assert generator.rewrite("What is it?", history) == "What is Bleu?", "adapters are trained to answer"
     endless = TransformersGenerator(save_chain(tmp_path / "endless", "Ab"), max_new_tokens=10)
     assert (
         endless.rewrite("Hm?", [Exchange(question="Ha?", answer="x")])
@@ -374,6 +377,10 @@ def test_old_turns_go_first_and_passages_stay(model: str) -> None:
     generator = TransformersGenerator(model, max_new_tokens=100)
     generator.load()
     history = tuple(Exchange(question=f"Question {n}?", answer="word " * 10) for n in range(20))
+    alone = next(n for n in range(400, 0, -1) if len(generator._prompt(Ask(question="Why? " * n), [])) < CONTEXT - 100)
+    generator._fit(Ask(question="Why? " * alone), [])
+    with pytest.raises(UserError, match="does not fit"):  # without a passage there is nothing to answer from
+        generator._fit(Ask(question="Why? " * alone), [passage("Blue. " * 100)])
     text, tokens, shown = generator._fit(Ask(question="Why?", history=history), [passage("Blue.")])
     assert len(tokens) <= CONTEXT - 100
     assert len(shown) == 1
