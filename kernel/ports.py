@@ -176,3 +176,17 @@ class Adaptable(Protocol):
             TryAgain: answers were still being written with it after a minute.
             Upstream: the model server did not let go of it.
         """
+
+
+class Reranker(Protocol):
+    """A second, closer look at the best candidates. Safe from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
+        """How well each passage answers the question, in order of `passages`: the higher the better, on any scale.
+
+        Raises:
+            UserError: the model cannot be loaded.
+        """

@@ -1,30 +1,58 @@
-"""Question to answer: search, draft, check every sentence against what it cites, refuse below a threshold.
+"""Question to answer: rewrite, search, judge, draft, check every sentence against what it cites, or refuse.
 
 What is promised here: a mark that is shown resolves to a citation, a citation's quote is the exact words of its
-version, and what the sources do not support is refused. A refusal says what was searched and what came closest.
+version, and what the sources do not support is refused, without asking a model. All of it holds while an answer is
+still being written, too: it leaves sentence by sentence, each one checked before anybody sees its first word.
+
+    event       when                              holds
+    searched    passages are found                the standalone question, the scope, how many passages
+    sentence    a sentence has passed its check   its text as it is appended, and the citations that are new
+    done        at the end                        everything: the JSON of `reprise ask`
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Generator as Stream
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from ingest.library import Library
 from kernel.errors import NotFound
 from kernel.ids import fresh, iso
 from kernel.ports import Embedder, Generator
-from kernel.types import Ask, Passage, Sentence
-from retrieval.generators import collect
-from retrieval.generators.extractive import ExtractiveGenerator
-from retrieval.generators.prompt import plain
-from retrieval.search import Found, Scope, Search
+from kernel.types import Ask, Exchange, Passage, Sentence, Sentences, Wishes
+from retrieval.compose import Composer, shown
+from retrieval.followup import Rewrite
+from retrieval.live import Pinned
+from retrieval.scoping import Scoped
+from retrieval.search import Found, How, Scope, Search
 from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
-from retrieval.turns import Turns
+from retrieval.turns import Asker, Turns
 
 CLOSEST = 3
-_SOURCE_MARK = re.compile(r"\[(\d+)\]")
+Unsupported = Literal["drop", "flag"]
+"""What becomes of a sentence that nothing it cites supports: it is left out, or shown and marked as such."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question with everything that shapes its answer."""
+
+    question: str
+    workspace: str
+    scoped: Scoped
+    where: dict[str, Any] = field(default_factory=dict)
+    """What is told of the scope besides: who gave it."""
+    k: int | None = None
+    generator: str | None = None
+    adapter: Pinned | None = None
+    """Of the retriever; None is the one that serves."""
+    history: tuple[Exchange, ...] = ()
+    wishes: Wishes = field(default_factory=Wishes)
+    by: Asker = field(default_factory=Asker)
 
 
 class Answerer:
@@ -41,87 +69,109 @@ class Answerer:
         *,
         passages: int,
         threshold: float | None,
+        unsupported: Unsupported = "drop",
     ) -> None:
         self._search, self._library, self._turns = search, library, turns
         self._generators, self._default = generators, default
         self._embedder, self._checker = embedder, ClaimChecker(embedder)
-        self._passages = passages
+        self._passages, self.unsupported = passages, unsupported
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
     @property
     def generators(self) -> list[str]:
         return sorted(self._generators)
 
-    def ask(
-        self,
-        question: str,
-        scope: Scope,
-        *,
-        workspace: str,
-        k: int | None = None,
-        generator: str | None = None,
-    ) -> dict[str, Any]:
+    def rewriter(self, generator: str | None) -> Rewrite | None:
+        """How a generator writes a follow-up as a question that stands alone."""
+        found = self._generators.get(generator or self._default)
+        return found.rewrite if found else None
+
+    def ask(self, asked: Asked) -> dict[str, Any]:
         """Answer, or refuse; the JSON of `reprise ask`.
 
         Raises:
             NotFound: no such generator.
             Upstream: the generator's server did not answer well.
         """
-        name = generator or self._default
+        *_, done = self.stream(asked)
+        return {name: value for name, value in done.items() if name != "type"}
+
+    def stream(self, asked: Asked) -> Iterator[dict[str, Any]]:
+        """The events of an answer. Raises as `ask` does; what was yielded before stays valid."""
+        name = asked.generator or self._default
         if name not in self._generators:
             raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
         started = time.perf_counter()
-        found = self._search.search(question, k or self._passages, scope)
+        question = asked.question
+        found, support, widened = self._read(asked)
         searched = time.perf_counter()
-        drafted = self._draft(name, question, found.passages)
-        sentences = [checked for s in drafted if (checked := self._check(s, found.passages)) is not None]
-        support = max((s.support for s in sentences), default=0.0)
-        abstained = not sentences or support < self._threshold
+        told = asked.by.told(question) | {"scope": asked.scoped.as_json(widened=widened) | asked.where}
+        yield {"type": "searched", **told, "passages": len(found.passages)}
+
+        composer, judged, first = Composer(found.passages), list[dict[str, Any]](), None
+        drafting = _Drafting()
+        if support >= self._threshold:
+            ask = Ask(question=question, history=asked.history, wishes=asked.wishes)
+            with closing(drafting.of(self._generators[name].stream(ask, found.passages))) as sentences:
+                for sentence in sentences:
+                    kept, passes = self._check(sentence, found.passages)
+                    judged.append({"text": kept.text, "support": round(kept.support, 4), "kept": passes})
+                    if passes or (self.unsupported == "flag" and kept.text.strip()):
+                        first = first or time.perf_counter()
+                        yield {"type": "sentence", **(composer.add(kept) if passes else composer.flag(kept))}
+        abstained = not composer.citations
         ended = time.perf_counter()
-        answer, citations = _compose(sentences, found.passages)
-        if abstained:
-            answer, citations = self._refusal(found, workspace), []
-        shown = {
-            "answer": answer,
+        done = {
+            "answer": self._refusal(found, asked.workspace) if abstained else composer.text,
             "abstained": abstained,
             "support": round(support, 4),
-            "citations": citations,
-            "closest": [_closest(p) for p in found.passages[:CLOSEST]] if abstained else [],
+            "citations": [] if abstained else composer.citations,
+            "closest": [shown(p) for p in found.passages[:CLOSEST]] if abstained else [],
+            "sentences": judged,
             "turn": fresh("turn"),
-            "workspace": workspace,
+            "workspace": asked.workspace,
+            **told,
             "adapters": {"retriever": found.adapter, "generator": None},
             "generator": name,
+            "usage": drafting.usage,
             "epoch": found.when.epoch,
             "as_of": iso(found.when.at),
             "ms": {
-                "search": round((searched - started) * 1000, 3),
-                "answer": round((ended - searched) * 1000, 3),
-                "total": round((ended - started) * 1000, 3),
+                "search": _ms(started, searched),
+                "first": _ms(started, first) if first else None,
+                "answer": _ms(searched, ended),
+                "total": _ms(started, ended),
             },
         }
-        self._turns.keep(workspace, question, shown, found.when.at)
-        return shown
+        self._turns.keep(asked.workspace, asked.question, done, found.when.at, asked.by)
+        yield {"type": "done", **done}
 
-    def _draft(self, name: str, question: str, passages: Sequence[Passage]) -> tuple[Sentence, ...]:
-        """What the generator drafts; nothing, without asking a model, where the passages do not answer."""
-        generator = self._generators[name]
-        quotes = isinstance(generator, ExtractiveGenerator)  # it reads the passages itself, and judges them as it does
-        if not passages or not (quotes or question_support(question, passages, self._embedder) >= self._threshold):
-            return ()
-        return collect(generator.stream(Ask(question=question), passages))[0]
+    def _read(self, asked: Asked) -> tuple[Found, float, bool]:
+        """Passages, how well they support an answer, and whether they come from beyond an inferred scope.
 
-    def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> Sentence | None:
-        """The sentence with its quotes and support, or None when what it cites does not support it."""
+        What the question seemed to say of where to look is a guess: where that supports nothing, all is looked at.
+        """
+        found, support = self._search_in(asked, asked.scoped.scope)
+        if support >= self._threshold or asked.scoped.inferred is None:
+            return found, support, False
+        found, support = self._search_in(asked, asked.scoped.wide)
+        return found, support, True
+
+    def _search_in(self, asked: Asked, scope: Scope) -> tuple[Found, float]:
+        found = self._search.search(asked.question, asked.k or self._passages, scope, how=How(adapter=asked.adapter))
+        return found, question_support(asked.question, found.passages, self._embedder)
+
+    def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> tuple[Sentence, bool]:
+        """The sentence with its quotes and support, and whether what it cites supports it."""
         marks = tuple(m for m in sentence.marks if 1 <= m <= len(passages))
         if not marks or not sentence.text.strip():
-            return None
+            return Sentence(text=sentence.text), False
         if sentence.quotes:  # a quotation supports itself; its support is how well it answers
-            return sentence
+            return sentence, True
         support = self._checker.support(sentence.text, [passages[m - 1].text for m in marks])
-        if support < CLAIM_THRESHOLD:
-            return None
         quotes = tuple(self._best_quote(sentence.text, m, passages[m - 1]) for m in marks)
-        return Sentence(text=sentence.text, marks=marks, quotes=quotes, support=support)
+        checked = Sentence(text=sentence.text, marks=marks, quotes=quotes, support=support)
+        return checked, support >= CLAIM_THRESHOLD
 
     def _best_quote(self, claim: str, mark: int, passage: Passage) -> tuple[int, int, int]:
         start, end = self._checker.quote(claim, passage.text)
@@ -139,51 +189,15 @@ class Answerer:
         )
 
 
-def _compose(sentences: Sequence[Sentence], passages: Sequence[Passage]) -> tuple[str, list[dict[str, Any]]]:
-    """The text with marks numbered from 1 in order of appearance, and one citation for each distinct quote."""
-    numbers: dict[tuple[str, int, int], int] = {}
-    citations: list[dict[str, Any]] = []
-    parts = []
-    for sentence in sentences:
-        marks = []
-        for mark, start, end in sentence.quotes:
-            passage = passages[mark - 1]
-            key = (passage.chunk, start, end)
-            if key not in numbers:
-                numbers[key] = len(numbers) + 1
-                citations.append(_citation(numbers[key], passage, start, end))
-            marks.append(f"[{numbers[key]}]")
-        # A footnote mark of the source, such as [3], must not pass for one of ours.
-        words = _SOURCE_MARK.sub(r"(\1)", plain(sentence.text)).strip()
-        parts.append(f"{words} {''.join(marks)}")
-    return " ".join(parts), citations
+class _Drafting:
+    """A generator's stream, and the usage that it ends with."""
+
+    def __init__(self) -> None:
+        self.usage: dict[str, int] = {}
+
+    def of(self, stream: Sentences) -> Stream[Sentence, None, None]:
+        self.usage = yield from stream
 
 
-def _citation(n: int, passage: Passage, start: int, end: int) -> dict[str, Any]:
-    return {
-        "n": n,
-        "chunk": passage.chunk,
-        "document": passage.document,
-        "name": passage.name,
-        "title": passage.title,
-        "version": passage.version,
-        "page": passage.page,
-        "heading": passage.heading,
-        "start": start,
-        "end": end,
-        "quote": passage.text[start - passage.start : end - passage.start],
-    }
-
-
-def _closest(passage: Passage) -> dict[str, Any]:
-    return {
-        "document": passage.document,
-        "name": passage.name,
-        "title": passage.title,
-        "version": passage.version,
-        "page": passage.page,
-        "heading": passage.heading,
-        "start": passage.start,
-        "end": passage.end,
-        "quote": passage.text,
-    }
+def _ms(since: float, until: float) -> float:
+    return round((until - since) * 1000, 3)

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +57,9 @@ class Terminal:
     def __init__(self, home: Path) -> None:
         self.home = home
 
-    def type(self, *words: str, env: dict[str, str] | None = None) -> Result:
+    def type(self, *words: str, env: dict[str, str] | None = None, stdin: str | None = None) -> Result:
         """Run a command as it is."""
-        return CliRunner().invoke(app, [*words], env={"REPRISE_HOME": str(self.home), **(env or {})})
+        return CliRunner().invoke(app, [*words], input=stdin, env={"REPRISE_HOME": str(self.home), **(env or {})})
 
     def json(self, *words: str, code: int = 0, env: dict[str, str] | None = None) -> Any:
         """Run a command with `--json`; its one value. Asserts the exit code, and that nothing else was printed."""
@@ -96,6 +97,32 @@ def opened(home: Path, **settings: Any) -> Iterator[Platform]:
         yield Platform(wired)
     finally:
         wired.close()
+
+
+@contextmanager
+def served(platform: Platform) -> Iterator[str]:
+    """The address of a running server on the platform."""
+    import uvicorn
+
+    from ui.api.app import make_app
+
+    server = uvicorn.Server(uvicorn.Config(make_app(platform), port=0, log_level="warning", lifespan="off"))
+    started = threading.Event()
+    startup = server.startup
+
+    async def announced(**given: Any) -> None:
+        await startup(**given)
+        started.set()
+
+    server.startup = announced  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert started.wait(30)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 @contextmanager

@@ -39,8 +39,11 @@ from rehearsal.examples import ExampleFate, Examples
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
 from rehearsal.tables import Example
+from retrieval.conversations import Conversations
 from retrieval.live import LiveRetriever
+from retrieval.preferences import Preferences
 from retrieval.search import Search
+from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 
 DIMENSION = 64
@@ -112,13 +115,24 @@ class House:
         if step is not None:
             self.ingest.step = step
         self.live = LiveRetriever(self.db, self.embedder, home)  # type: ignore[arg-type]
-        self.search = Search(self.index, self.epochs, self.library, self.live, 100)
+        self.tunings = Tunings(self.db)
+        self.search = Search(self.index, self.epochs, self.library, self.live, 100, self.tunings)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.turns = Turns(self.db)
+        self.conversations = Conversations(
+            self.db, exchanges=self.settings.history_exchanges, chars=self.settings.history_chars
+        )
+        self.preferences = Preferences(self.db, self.library)
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.delete = DeleteHandler(
-            self.db, self.blobs, self.index, self.epochs, self.library, [fate], [self.turns, self.memory]
+            self.db,
+            self.blobs,
+            self.index,
+            self.epochs,
+            self.library,
+            [fate],
+            [self.turns, self.preferences, self.memory],
         )
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [self.memory])
         if step is not None:

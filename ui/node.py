@@ -144,7 +144,7 @@ def serve(settings: Settings, *, web: bool, guide: bool, announce: Any) -> None:
     from ui.api.server import Server
 
     check_exposure(settings)
-    api_socket = _bind(settings.api_host, settings.api_port)
+    api_socket = bind(settings.api_host, settings.api_port)
     try:
         node = Node(settings, guide=guide)
     except BaseException:
@@ -191,7 +191,7 @@ def check_exposure(settings: Settings) -> None:
 
 def start_web(settings: Settings, api_url: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start Streamlit on the settings' port; its process and URL."""
-    free = _bind(settings.api_host, settings.web_port)
+    free = bind(settings.api_host, settings.web_port)
     port = free.getsockname()[1]
     free.close()  # Streamlit binds itself; another process could take the port in between, and would be told so
     script = Path(__file__).parent / "web" / "app.py"
@@ -215,7 +215,7 @@ def stop_process(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
         process.wait()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """A listening-to-be socket, bound before anything heavy starts, so that a taken port is said at once."""
     # The protocol is named because asyncio sets TCP_NODELAY only then; without it every answer waits 40 ms for an ACK.
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -12,11 +12,14 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
-from ui.operations.questions import GUIDE, MAX_PASSAGES, Questions
+from ui.operations.people import People
+from ui.operations.questions import Questions
+from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
 from ui.operations.watches import Watches
@@ -25,7 +28,11 @@ from ui.wiring import Wired
 __all__ = ["GUIDE", "KINDS", "MAX_PASSAGES", "STATUSES", "Platform", "dumps", "wait_for"]
 
 
-class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep):
+_LANGUAGES = 200
+"""Versions of before languages were told that a tick looks at: about a second's work."""
+
+
+class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -34,6 +41,7 @@ class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep)
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
         self._register_index()
+        self._register_tuning()
         self._register_watches()
 
     def evaluate(self, suite: str, k: int = 10, workspace: str | None = None) -> dict[str, Any]:
@@ -50,9 +58,11 @@ class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep)
             "swept": self.w.ledger.sweep(),
             "uploads_expired": self.w.uploads.sweep(),
             "erased": erased,
+            "languages_told": self.w.languages.fill(_LANGUAGES),
             **recovered,
             **self._tend(),
             **self._tend_index(),
+            **self._tend_tuning(),
         }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from kernel.types import Sentence
 from retrieval.generators import prompt
 from retrieval.generators.cut import MARK, Cutter, Visible
-from retrieval.generators.plain import plain
+from retrieval.generators.plain import plain, unlinked
 from retrieval.sentences import trim, units
 
 LOOP = 3
@@ -76,13 +76,12 @@ def parse_marks(text: str, k: int, *, thinking: bool = False) -> tuple[Sentence,
 
 
 _MARKS_BEHIND = re.compile(rf"([.!?…。！？])((?:{MARK.pattern})+)", re.I)
-_BARE_URL = re.compile(r"(?<![`\w])(?:https?|ftp)://[^\s`<>]+[^\s`<>.,;:!?)\]'\"]", re.I)
 _CODE_INDEX = re.compile(r"`[^`\n]+`")
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
 def _sentences(segment: str, k: int) -> Iterator[Sentence]:
-    text = _BARE_URL.sub(r"`\g<0>`", plain(segment.strip()))
+    text = unlinked(plain(segment.strip()))
     text = _CODE_INDEX.sub(lambda m: _INDEX.sub("\ue000\\1\ue001", m.group()), text)  # no marks
     if text.strip(" .\"'`*").upper() in (prompt.NO_ANSWER, ""):
         return

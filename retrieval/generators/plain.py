@@ -30,6 +30,17 @@ def plain(text: str) -> str:
     return _OPEN_TAG.sub("‹", text.replace("![", "! [").replace("](", "] (").replace("][", "] ["))
 
 
+def unlinked(text: str) -> str:
+    """The text with addresses as code, so that a renderer that makes links of them makes none.
+
+    A backtick without a partner goes: it would pair with one of ours, and lay the address open again.
+    """
+    return _ADDRESS.sub(lambda m: m.group(1) or (f"`{m.group(3)}`" if m.group(3) else ""), text)
+
+
+_ADDRESS = re.compile(
+    r"((`+)(?!`).+?(?<!`)\2(?!`))|((?<!\w)(?:(?:https?|ftp)://|www\.)[^\s`<>]*[^\s`<>.,;:!?)\]'\"])|`", re.I | re.S
+)
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|iframe|object|svg|template)\b.*?(?:</\1\s*>|\Z)", re.S | re.I)
 _NAMES = (
     "a|abbr|audio|b|base|blockquote|body|br|button|canvas|center|code|dd|del|details|dialog|div|dl|dt|em|embed|font|"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from kernel.errors import NotFound, UserError
-from tests.doors import BOILER, LIBRARY, RETURNS, Terminal, doors, memory_folder, nothing_left_behind, opened
+from tests.doors import BOILER, LIBRARY, RETURNS, Terminal, doors, memory_folder, nothing_left_behind, opened, served
 from tests.house import incoming, page
 from ui.api.app import make_app
 from ui.node import Workers
@@ -36,6 +35,7 @@ ROUTES = {
     "/v1/documents/{doc}/original": {"get"},
     "/v1/documents/{doc}/diff": {"get"},
     "/v1/documents/{doc}/restore": {"post"},
+    "/v1/documents/{doc}/tags": {"post"},
     "/v1/changes": {"get"},
     "/v1/retention": {"get", "put"},
     "/v1/retention/apply": {"post"},
@@ -49,9 +49,11 @@ ROUTES = {
     "/v1/uploads/{upload}": {"get", "head", "patch", "delete"},
     "/v1/search": {"post"},
     "/v1/ask": {"post"},
+    "/v1/ask/stream": {"post"},
     "/v1/turns": {"get"},
     "/v1/feedback": {"post"},
     "/v1/models": {"get"},
+    "/v1/models/{model}": {"get"},
     "/v1/chat/completions": {"post"},
     "/v1/examples": {"get"},
     "/v1/examples/import": {"post"},
@@ -81,6 +83,10 @@ ROUTES = {
     "/v1/status": {"get"},
     "/v1/audit": {"get"},
     "/v1/doctor": {"get"},
+    "/v1/conversations": {"get"},
+    "/v1/conversations/{conversation}": {"get", "patch", "delete"},
+    "/v1/me": {"get", "patch", "delete"},
+    "/v1/me/export": {"get"},
     "/v1/eval": {"post"},
     "/v1/backup": {"post"},
 }
@@ -114,25 +120,10 @@ def http(platform: Platform) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def node(platform: Platform) -> Iterator[str]:
     """The address of a running server on the platform, with worker threads that take its jobs."""
-    import uvicorn
-
     workers = Workers(platform)
     workers.start()
-    server = uvicorn.Server(uvicorn.Config(make_app(platform), port=0, log_level="warning", lifespan="off"))
-    started = threading.Event()
-    startup = server.startup
-
-    async def announced(**given: Any) -> None:
-        await startup(**given)
-        started.set()
-
-    server.startup = announced  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert started.wait(30)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with served(platform) as url:
+        yield url
     workers.stop()
 
 
@@ -267,52 +258,17 @@ def test_search_and_ask_give_the_values_of_the_command_line(http: TestClient) ->
     assert (refused.status_code, refused.json()["abstained"]) == (200, True)
 
 
-def test_models_are_the_platform_by_each_generator(http: TestClient) -> None:
-    models = http.get("/v1/models").json()
-    assert models["object"] == "list"
-    assert [m["id"] for m in models["data"]] == ["reprise", "reprise:extractive"]
-    assert all(set(m) == {"id", "object", "created", "owned_by"} and m["object"] == "model" for m in models["data"])
-
-
-def asked(question: str, **more: Any) -> dict[str, Any]:
-    messages = [{"role": "user", "content": "before"}, {"role": "assistant", "content": None}]
-    return {"model": "reprise", "messages": [*messages, {"role": "user", "content": question}], **more}
-
-
-def test_a_completion_has_openais_shape_and_its_citations(http: TestClient) -> None:
-    done = http.post("/v1/chat/completions", json=asked(QUESTION)).json()
-    assert (done["object"], done["model"]) == ("chat.completion", "reprise")
-    (choice,) = done["choices"]
-    assert (choice["index"], choice["finish_reason"], choice["message"]["role"]) == (0, "stop", "assistant")
-    assert "30 days" in choice["message"]["content"]
-    assert choice["message"]["citations"] == done["reprise"]["citations"]
-    assert set(choice["message"]["citations"][0]) >= {"n", "document", "version", "page", "start", "end", "quote"}
-    usage = done["usage"]
-    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
-    parts = [{"type": "text", "text": QUESTION}, {"type": "image_url", "image_url": {"url": "data:,"}}]
-    same = http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": parts}]}).json()
-    assert same["choices"][0]["message"]["content"] == choice["message"]["content"]
-    scoped = http.post("/v1/chat/completions", json=asked(QUESTION, document="summer camp.md")).json()
-    assert scoped["reprise"]["abstained"] is True
-    assert scoped["choices"][0]["message"]["citations"] == []
-
-
-def test_a_stream_of_events_ends_with_citations_and_done(http: TestClient) -> None:
-    plain = http.post("/v1/chat/completions", json=asked(QUESTION)).json()
-    with http.stream("POST", "/v1/chat/completions", json=asked(QUESTION, stream=True)) as response:
-        assert response.headers["content-type"].startswith("text/event-stream")
-        lines = [line for line in response.iter_lines() if line]
-    assert all(line.startswith("data: ") for line in lines)
-    assert lines[-1] == "data: [DONE]"
-    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
-    assert {c["object"] for c in chunks} == {"chat.completion.chunk"}
-    assert len({c["id"] for c in chunks}) == 1
-    deltas = [c["choices"][0]["delta"] for c in chunks]
-    assert deltas[0] == {"role": "assistant", "content": ""}
-    assert "".join(d.get("content", "") for d in deltas) == plain["choices"][0]["message"]["content"]
-    assert [c["choices"][0]["finish_reason"] for c in chunks] == [None] * (len(chunks) - 1) + ["stop"]
-    assert deltas[-1]["citations"] == plain["choices"][0]["message"]["citations"]
-    assert chunks[-1]["reprise"]["abstained"] is False
+def test_an_answer_streams_sentence_by_sentence_and_ends_as_the_whole_one(http: TestClient) -> None:
+    whole = http.post("/v1/ask", json={"question": QUESTION}).json()
+    with http.stream("POST", "/v1/ask/stream", json={"question": QUESTION}) as response:
+        events = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line]
+    kinds = [event["type"] for event in events]
+    assert kinds == ["searched", *["sentence"] * (len(events) - 2), "done"]
+    said = events[1:-1]
+    assert "".join(event["text"] for event in said) == events[-1]["answer"] == whole["answer"]
+    assert [c for event in said for c in event["citations"]] == events[-1]["citations"] == whole["citations"]
+    wrong = http.post("/v1/ask/stream", json={"question": QUESTION, "generator": "none"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "not_found")
 
 
 # --- the rest ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The HTTP application: errors, access, health; the routes are in the modules beside this one."""
+"""The HTTP application: access and health; errors and the routes are in the modules beside this one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from kernel.errors import RepriseError, Unauthorized
+from kernel.errors import Unauthorized
 from kernel.settings import Settings
-from ui.api import adapters, chat, documents, index, operations, uploads, versions, watches
+from ui.api import adapters, chat, completions, documents, index, operations, people, tuning, uploads, versions, watches
+from ui.api.errors import add_errors
 from ui.platform import Platform
 
 VERSION = "0.1.0"
@@ -38,10 +37,22 @@ def make_app(platform: Platform) -> FastAPI:
     app.state.ready = lambda: True
     app.state.closing = lambda: False
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-    for module in (documents, uploads, versions, watches, index, chat, adapters, operations):
+    for module in (
+        documents,
+        uploads,
+        versions,
+        watches,
+        index,
+        tuning,
+        chat,
+        completions,
+        people,
+        adapters,
+        operations,
+    ):
         app.include_router(module.router)
     _add_health(app, platform)
-    _add_errors(app)
+    add_errors(app)
     return app
 
 
@@ -98,34 +109,3 @@ def _add_health(app: FastAPI, platform: Platform) -> None:
         lines = [f"reprise_{name} {status[name]}" for name in ("epoch", "documents", "versions", "chunks", "points")]
         lines += [f'reprise_examples{{status="{s}"}} {n}' for s, n in status["examples"].items()]
         return "\n".join(lines) + "\n"
-
-
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(RepriseError)
-    def ours(_request: Request, error: RepriseError) -> JSONResponse:
-        return JSONResponse({"error": error.as_json()}, status_code=error.status)
-
-    @app.exception_handler(Exception)
-    def fault(_request: Request, error: Exception) -> JSONResponse:
-        hint = "this is a fault of Reprise; the node's log says where, and nothing acknowledged is lost"
-        body = {"code": "internal", "message": f"{type(error).__name__}: {error}", "hint": hint}
-        return JSONResponse({"error": body}, status_code=500)
-
-    @app.exception_handler(RequestValidationError)
-    def shape(_request: Request, error: RequestValidationError) -> JSONResponse:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        body = {
-            "code": "bad_request",
-            "message": f"the request does not fit: {problems}",
-            "hint": "see /docs",
-        }
-        return JSONResponse({"error": body}, status_code=422)
-
-    @app.exception_handler(HTTPException)
-    def other(_request: Request, error: HTTPException) -> JSONResponse:
-        code = "not_found" if error.status_code == 404 else "http_error"
-        return JSONResponse(
-            {"error": {"code": code, "message": str(error.detail), "hint": "see /docs"}},
-            status_code=error.status_code,
-            headers=error.headers,
-        )

@@ -7,61 +7,70 @@ from typing import Annotated, Any
 
 import typer
 
+from ui.commands.narrow import InWorkspace, looking
 from ui.door import Door, command, read_lines, say, table
 
-AsOf = Annotated[str | None, typer.Option("--as-of", help="ISO time: answer from what counted in the world then.")]
-Epoch = Annotated[int | None, typer.Option("--epoch", help="Answer from what the platform knew at this epoch.")]
-InDocument = Annotated[str | None, typer.Option("--document", "-d", help="Look in one document only: its id or name.")]
-InWorkspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Look in this workspace.")]
+Which = Annotated[str | None, typer.Option(help="Which generator answers.")]
 ABSTAINED = 3
 
 
 def register(app: typer.Typer) -> None:
     @command(app)
+    @looking
     def search(
         door: Door,
+        where: dict[str, Any],
         query: str,
         k: Annotated[int, typer.Option("--k", help="Passages to return.")] = 10,
-        as_of: AsOf = None,
-        epoch: Epoch = None,
-        document: InDocument = None,
-        workspace: InWorkspace = None,
+        explain: Annotated[bool, typer.Option("--explain", help="Show how each candidate came to its rank.")] = False,
+        diversity: Annotated[
+            float | None, typer.Option(help="0 to 1: how far passages that say the same stand back.")
+        ] = None,
+        expand: Annotated[str | None, typer.Option(help="Show what stands around: section or neighbours.")] = None,
     ) -> None:
         """The best passages for a query."""
-        found = door.platform.search(query, k, as_of=as_of, epoch=epoch, document=document, workspace=workspace)
-        door.out(found, _people_hits)
+        more = {"explain": explain, "diversity": diversity, "expand": expand}
+        door.out(door.platform.search(query, k, **more, **where), _people_hits)
 
     @command(app)
+    @looking
     def ask(
         door: Door,
+        where: dict[str, Any],
         question: str,
         k: Annotated[int | None, typer.Option("--k", help="Passages to answer from.")] = None,
-        as_of: AsOf = None,
-        epoch: Epoch = None,
-        document: InDocument = None,
-        workspace: InWorkspace = None,
-        generator: Annotated[str | None, typer.Option(help="Which generator answers.")] = None,
+        generator: Which = None,
+        adapter: Annotated[
+            str | None, typer.Option(help="Search with this retriever adapter, whatever serves; `base` is none.")
+        ] = None,
+        conversation: Annotated[
+            str | None, typer.Option("--conversation", "-c", help="Ask in a conversation: its id, or `new`.")
+        ] = None,
     ) -> None:
         """Answer with citations. Exit code 3 when nothing supports an answer."""
         shown = door.platform.ask(
-            question, k, as_of=as_of, epoch=epoch, document=document, workspace=workspace, generator=generator
+            question,
+            k,
+            generator=generator,
+            adapter=adapter,
+            conversation=conversation,
+            user=door.settings.user,
+            **where,
         )
         door.out(shown, _people_answer)
         if shown["abstained"]:
             door.exit_code = ABSTAINED
 
     @command(app)
-    def chat(door: Door, document: InDocument = None, workspace: InWorkspace = None) -> None:
-        """Ask one question after another; an empty line or Ctrl-D ends."""
-        while True:
-            try:
-                question = input("> ").strip()
-            except EOFError:
-                break
-            if not question:
-                break
-            shown = door.platform.ask(question, document=document, workspace=workspace)
-            door.out(shown, _people_answer)
+    @looking
+    def chat(door: Door, where: dict[str, Any], generator: Which = None) -> None:
+        """Hold a conversation: follow-ups are understood, `/help` lists the commands, Ctrl-D ends.
+
+        With --json each question read from standard input is answered by one line of JSON.
+        """
+        from ui.chat import Chat
+
+        Chat(door, where | {"generator": generator, "user": door.settings.user}).hold()
 
     @command(app)
     def feedback(
@@ -96,17 +105,77 @@ def _people_hits(found: dict[str, Any]) -> None:
         say(f"{hit['rank']}. {where}  ({hit['score']:.3f})")
         if hit["heading"]:
             say(f"   {hit['heading']}")
-        say("   " + " ".join(hit["text"].split())[:300] + "\n")
+        around = hit.get("around")
+        say("   " + (" ".join(around["text"].split()) if around else " ".join(hit["text"].split())[:300]) + "\n")
+    _say_scope(found.get("scope"))
+    if "explain" in found:
+        _people_explained(found)
     if not found["hits"]:
         say(f"Nothing in workspace {found['workspace']!r}. `reprise ingest FILE` adds documents.")
 
 
+_EXPLAINED = 30
+"""Candidates that are told to people; the JSON has all of them."""
+
+
+def _people_explained(found: dict[str, Any]) -> None:
+    told = found["explain"]
+    source = "tuned on this workspace" if told["tuned"] else "the default"
+    say(f"Words weigh {told['weight']:.2f}, meaning {1 - told['weight']:.2f} ({source}); reranker: {told['reranker']}")
+    names = {hit["chunk"]: hit["name"] for hit in found["hits"]}
+    rows = [
+        {
+            "rank": c["rank"] if c["rank"] is not None else f"- ({c['dropped']})",
+            "meaning": _arm(c["dense"]),
+            "words": _arm(c["words"]),
+            "fused": f"{c['fused']:.3f} (#{c['fused_rank']})",
+            "rerank": "-" if c["rerank"] is None else f"{c['rerank']:.3f}",
+            "score": f"{c['score']:.3f}",
+            "document": names.get(c["chunk"], ""),
+        }
+        for c in told["candidates"][:_EXPLAINED]
+    ]
+    table(rows, ["rank", "meaning", "words", "fused", "rerank", "score", "document"], "No candidates.")
+
+
+def _arm(standing: dict[str, Any] | None) -> str:
+    """Score, score on the common scale, and rank in one arm."""
+    return "-" if standing is None else f"{standing['score']:.3f} → {standing['normal']:.2f} (#{standing['rank']})"
+
+
 def _people_answer(shown: dict[str, Any]) -> None:
+    if shown["rewritten"]:
+        say(f"Understood as: {shown['question']}")
+    scope = shown["scope"]
+    if scope.get("from") == "preferences":
+        where = ", ".join(filter(None, [scope["workspace"], _named(scope), *scope["tags"]]))
+        say(f"Looked in {where}, from your preferences.")
     say(shown["answer"] + "\n")
     for c in shown["citations"]:
         page = f", page {c['page']}" if c["page"] else ""
         say(f"[{c['n']}] {c['name']} version {c['version']}{page}, characters {c['start']}-{c['end']}")
+    _say_scope(shown.get("scope"))
     say(f"\n{shown['turn']}  support {shown['support']:.2f}  epoch {shown['epoch']}  {shown['ms']['total']:.0f} ms")
+
+
+def _say_scope(scope: dict[str, Any] | None) -> None:
+    """Where was looked because of the question's own words, and how to look elsewhere."""
+    if scope is None:  # a node of an older release
+        return
+    inferred, suggested = scope["inferred"], scope["suggested"]
+    if inferred:
+        where = f"{_named(inferred)}, because of “{inferred['phrase']}”"
+        if scope["widened"]:
+            say(f"Nothing was found in {where}: this is from all documents.")
+        else:
+            say(f"Looked in {where}; `--scope off` looks in all documents.")
+    elif suggested:
+        say(f"If you meant {_named(suggested, ' or ')}: `--document NAME` looks only there.")
+
+
+def _named(scope: dict[str, Any], between: str = ", ") -> str:
+    names = [d["name"] for d in scope["documents"] or ()]
+    return between.join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _people_measures(measured: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -77,17 +79,35 @@ class Connection:
         return self._send(method, path, **sent).json()
 
     def _send(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        try:
+        with self._reaching():
             response = self._http.request(method, path, **sent)
+        if response.is_error:
+            raise as_error(response.status_code, body_of(response))
+        return response
+
+    def _lines(self, method: str, path: str, **sent: Any) -> Iterator[str]:
+        """The lines of an answer as they come."""
+        with self._reaching(), self._http.stream(method, path, **sent) as response:
+            if response.is_error:
+                response.read()
+                raise as_error(response.status_code, body_of(response))
+            yield from response.iter_lines()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.HTTPError as error:
             raise Failed(
                 f"the node at {self.url} does not answer: {error}",
                 hint="start it with `reprise up`, or unset REPRISE_API to work without one",
                 code="node_unreachable",
             ) from error
-        if response.is_error:
-            raise as_error(response.status_code, body_of(response))
-        return response
+
+
+def as_user(user: str | None) -> dict[str, str]:
+    """The header that says whose call this is; none where nobody was named."""
+    return {} if user is None else {"X-Reprise-User": quote(user, safe="")}
 
 
 def given(**query: Any) -> dict[str, Any]:
