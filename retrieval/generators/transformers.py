@@ -121,7 +121,7 @@ class TransformersGenerator:
             while True:
                 turns = prompt.standalone(question, kept, self._reserved())
                 tokens = self._tokens(self._text(turns, "Standalone question:"))
-                if len(tokens) <= self._model.context - self._rewrite_reserve():
+                if len(tokens) <= self._most():
                     break
                 if not kept:
                     return None
@@ -143,7 +143,7 @@ class TransformersGenerator:
 
     def _fit(self, ask: Ask, passages: Sequence[Passage]) -> tuple[str, list[int], list[Passage]]:
         """The prompt, its tokens and the passages in it; where not even one fits, the beginning of the first."""
-        budget = self._model.context - self._reserve()
+        budget = self._most()
         ask = self._with_recent_history(ask, budget // _HISTORY_SHARE)
         shown = list(passages)
         while True:
@@ -193,6 +193,10 @@ class TransformersGenerator:
 
     def _reserved(self) -> list[str]:
         return list(self._model.tokenizer.all_special_tokens)
+
+    def _most(self) -> int:
+        """Tokens of a prompt at most, also for rewrites: in a batch all rows run as long as one does."""
+        return self._model.context - max(self._reserve(), self._rewrite_reserve())
 
     def _reserve(self) -> int:
         """Tokens kept free for the answer: what was asked for, but at most half of a small context."""

@@ -388,6 +388,22 @@ def test_old_turns_go_first_and_passages_stay(model: str) -> None:
     assert "Question 0?" not in text
 
 
+def test_an_answer_and_a_rewrite_of_one_batch_stay_within_the_context_together(model: str) -> None:
+    long = [Exchange(question="word " * 300, answer="word " * 300)] * 3
+    for most in (1, 300):
+        generator = TransformersGenerator(model, max_new_tokens=most)
+        generator.load()
+        answer = generator._fit(Ask(question="Why?"), [passage("Blue. " * 900)])[1]
+        with busy(generator) as batches:
+            rewriting = threading.Thread(target=generator.rewrite, args=("And then?", long))
+            rewriting.start()
+        rewriting.join(30)
+        rows = [row for batch in batches for row in batch]
+        assert len(rows) == 2
+        longest = max(len(answer), *(len(row.prompt) for row in rows))
+        assert longest + max(row.limit for row in rows) <= CONTEXT
+
+
 def test_no_text_can_bring_special_tokens_of_the_model(model: str) -> None:
     generator = TransformersGenerator(model)
     generator.load()
