@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import models
 
-    from kernel.types import Ask, Exchange, Passage, Sentences
+    from kernel.types import Ask, Exchange, Judgement, Passage, Sentences
 
 
 class VectorIndex(Protocol):
@@ -175,6 +175,20 @@ class Adaptable(Protocol):
             NotFound: no adapter is loaded under that name.
             TryAgain: answers were still being written with it after a minute.
             Upstream: the model server did not let go of it.
+        """
+
+
+class Verifier(Protocol):
+    """Claims to judgements: whether texts say what a sentence says. Safe from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def judge(self, claims: Sequence[str], evidence: Sequence[Sequence[str]]) -> list[Judgement]:
+        """One judgement for each claim, in order; `evidence[i]` are the texts that `claims[i]` cites.
+
+        A claim without words, or without evidence, has no support and no contradiction. One call for a whole answer is
+        cheaper than one for each sentence, and gives the same judgements.
         """
 
 

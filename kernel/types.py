@@ -122,6 +122,16 @@ class Sentence:
     """How well the cited passages support this sentence, 0 to 1."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What evidence makes of a claim. The two need not add up to 1: most texts neither say nor deny a claim."""
+
+    support: float
+    """How likely the evidence says what the claim says, 0 to 1."""
+    contradiction: float
+    """How likely it says the opposite, 0 to 1."""
+
+
 Sentences = Generator[Sentence, None, dict[str, int]]
 """An answer as it is written: sentences in order, and when they are over what it took (`usage`, counts by name)."""
 

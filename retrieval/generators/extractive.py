@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 WEIGHTS = {
-    "cosine": 3.9,
-    "coverage": 4.4,
-    "context_coverage": 1.9,
-    "passage_coverage": 3.2,
-    "rank": 0.3,
+    "apart": 5.2,
+    "coverage": 3.9,
+    "context_coverage": 1.3,
+    "passage_coverage": 2.6,
+    "rank": 0.4,
     "kind": 0.8,
-    "numbers": 2.6,
+    "numbers": 2.4,
 }
 """Log odds that a sentence answers, per feature: a conditional logit fitted by `benchmarks/calibrate_support.py`."""
 
