@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     embedder: str = Field(DEFAULT_EMBEDDER, description="packaged model, or a sentence-transformers name or path")
     generator: str = Field("extractive", description="extractive | transformers:MODEL | openai:URL#MODEL")
+    generator_key: str | None = Field(None, description="key of the model server that the generator asks")
     verifier: str = Field("embedded", description="embedded | nli:MODEL; what checks a written sentence by its sources")
     precision: Literal["auto", "float32", "bfloat16", "openvino"] = Field(
         "auto", description="engine and precision of document embedding: auto measures once and remembers"

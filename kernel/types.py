@@ -155,6 +155,10 @@ class Wishes:
     """A few words, as in `plain` or `formal`."""
 
 
+BASE = "__base__"
+"""In place of an adapter's name: the model without any."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What a generator is asked."""
@@ -165,4 +169,4 @@ class Ask:
     """Oldest first, already bounded."""
     wishes: Wishes = Wishes()
     adapter: str | None = None
-    """Name of a loaded adapter; None is the one that serves."""
+    """Name of a loaded adapter, or `BASE`; None is the one that serves."""

@@ -134,7 +134,7 @@ class Wired:
             self.search,
             self.library,
             self.turns,
-            {name: make_generator(name, self.remembering) for name in names},
+            {name: make_generator(name, self.remembering, settings.generator_key) for name in names},
             settings.generator,
             self.remembering,
             make_verifier(settings.verifier, self.remembering),
