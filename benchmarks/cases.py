@@ -54,7 +54,7 @@ class Remembering:
         new = sorted(set(texts) - self.seen.keys(), key=len)
         if new:
             self.seen.update(zip(new, self.inner.embed_documents(new, progress), strict=True))
-        return np.stack([self.seen[t] for t in texts])
+        return np.stack([self.seen[t] for t in texts]) if texts else np.empty((0, self.inner.dimension), np.float32)
 
     embed_queries = embed_documents
 

@@ -3,7 +3,7 @@
 climate_fever   a claim and a sentence of Wikipedia, voted on by five people
 scifact         a claim and a whole abstract; the evidence is one to a few of its sentences
 clapnq          sentences of gold answers and their passage: as they are, another passage, a number changed, a `not` in
-rgb             snippets with a right answer, beside the same with a wrong one, and beside others on the subject
+rgb             sentences with a right answer, beside a snippet that gives a wrong one, and beside others on the subject
 """
 
 from __future__ import annotations
@@ -104,14 +104,22 @@ def _spoilt(text: str) -> list[tuple[str, str]]:
 
 
 def _rgb(data: Path) -> list[Claim]:
+    """The sentences in which a right and a wrong snippet differ, beside the wrong one, the right one and another."""
     found = list[Claim]()
     for row in jsonl(data / "rgb" / "en_fact.json"):
+        group = f"rgb{row['id']}"
         for n, (right, wrong) in enumerate(zip(row["positive"], row["positive_wrong"], strict=False)):
-            if right == wrong:
-                continue
-            group = f"rgb{row['id']}"
-            found.append(Claim(text=right, evidence=wrong, label="refutes", group=group, spoilt="the answer swapped"))
-            found.append(Claim(text=right, evidence=right, label="supports", group=group))
-            if n < len(row["negative"]):
-                found.append(Claim(text=right, evidence=row["negative"][n], label="neither", group=group))
+            ours, theirs = _sentences(right), _sentences(wrong)
+            for text in (one for one, other in zip(ours, theirs, strict=False) if one != other):
+                if len(ours) != len(theirs) or len(words.stems(text)) < 3:
+                    continue
+                swapped = "the answer swapped"
+                found.append(Claim(text=text, evidence=wrong, label="refutes", group=group, spoilt=swapped))
+                found.append(Claim(text=text, evidence=right, label="supports", group=group))
+                if n < len(row["negative"]):
+                    found.append(Claim(text=text, evidence=row["negative"][n], label="neither", group=group))
     return found
+
+
+def _sentences(text: str) -> list[str]:
+    return [" ".join(text[a:b].split()) for a, b in split(text)]

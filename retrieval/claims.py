@@ -40,8 +40,6 @@ class Comparison:
     """Share of the claim's content words, names twice, that one sentence or two neighbours hold."""
     cosine: float
     """To the nearest sentence; 0 where nothing was embedded."""
-    names: float
-    """Share of the words of its names that no sentence holds."""
     number: bool
     """It has a number that no sentence near its matter names."""
     other_number: bool
@@ -81,7 +79,6 @@ def compare(claim: str, reading: Reading, cosines: Sequence[float] | None = None
     return Comparison(
         said=max([*said, *pairs]),
         cosine=0.0 if cosines is None else max(cosines),
-        names=_missing_names(claim, reading),
         number=bool(unsaid),
         other_number=bool(_kinds(claim, unsaid) & _kinds(nearest, words.numbers(nearest) - words.numbers(claim))),
         swapped=any(disagree(claim, nearest, kind) for kind in ("number", "name")),
@@ -109,11 +106,6 @@ def _weight(claim: str) -> dict[str, float]:
 
 def _names(text: str) -> set[str]:
     return {stem for name in _NAME.findall(text) for stem in words.stems(name)}
-
-
-def _missing_names(claim: str, reading: Reading) -> float:
-    names, held = _names(claim), frozenset[str]().union(*reading.stems)
-    return len(names - held) / len(names) if names else 0.0
 
 
 def _unsaid(claim: str, reading: Reading, said: Sequence[float]) -> set[str]:

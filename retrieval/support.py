@@ -2,8 +2,8 @@
 
 The constants hold for the packaged embedder, all-MiniLM-L6-v2 without an adapter, as cosines of others are spread
 differently; `benchmarks/calibrate_support.py` fits them again and prints how good they are on documents, and on whole
-data sets, that were not fitted. What they cannot do: tell a passage that answers from one that asks the same question
-in other words, or check whether a period covers a date.
+data sets, that were not fitted. They cannot tell a passage that answers from one that asks the same question in
+other words, nor check whether a period covers a date.
 """
 
 from __future__ import annotations
