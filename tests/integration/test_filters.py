@@ -160,7 +160,7 @@ REQUESTS = st.fixed_dictionaries(
     back=st.integers(0, 12),
     at=st.sampled_from([*DATES, "2023-01-01", "2030-01-01"]),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_filter_finds_exactly_what_fits_at_that_epoch_and_time(
     library: tuple[House, list[Known]], asked: dict[str, Any], workspace: str | None, back: int, at: str
 ) -> None:
@@ -186,7 +186,7 @@ def test_a_filter_finds_exactly_what_fits_at_that_epoch_and_time(
     question=st.sampled_from(["parcel within thirty days", "Paket Zustellung", "12 34"]),
     at=st.sampled_from(DATES[1:]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_passage_of_a_search_comes_from_what_a_filter_leaves_out(
     library: tuple[House, list[Known]], asked: dict[str, Any], question: str, at: str
 ) -> None:
