@@ -102,6 +102,7 @@ class Preferences:
                 checked[name] = self._checked(name, value)
             except UserError as error:
                 problems.append(f"{error.message} ({error.hint})")
+        problems += self._elsewhere(user, checked)
         if problems or not checked:
             raise UserError(
                 "; ".join(problems) or "nothing was given to change",
@@ -168,6 +169,19 @@ class Preferences:
             raise UserError(f"tone {text!r} does not fit", hint='give a few plain words, e.g. "plain" or "formal"')
         return text
 
+    def _elsewhere(self, user: str, checked: Mapping[str, Any]) -> list[str]:
+        """What is wrong if the documents that were set are not in the workspace that was."""
+        with self._db.read() as session:
+            row = session.get(PreferenceRow, user)
+        workspace = checked.get("workspace", row.workspace if row else None)
+        documents = checked.get("documents", row.documents if row else [])
+        if not workspace or not documents or not checked.keys() & {"workspace", "documents"}:
+            return []
+        names = [d.name for d in map(self._library.find, documents) if d.workspace != workspace]
+        return (
+            [f"{', '.join(map(repr, names))} is not in workspace {workspace!r} (clear one of the two)"] if names else []
+        )
+
     def _documents(self, given: Sequence[str]) -> list[str]:
         found, shelves = [], set()
         for name in given:
@@ -204,11 +218,6 @@ def user_name(given: str | None) -> str:
 def key_of(user: str) -> str:
     """What stands for a user in records that outlive them, such as the audit log: no name, yet the same each time."""
     return f"user-{digest(user)[:12]}"
-
-
-def without_scope(mine: Preference) -> Preference:
-    """The same person, with a question that says itself where to look."""
-    return replace(mine, workspace=None, documents=(), tags=())
 
 
 def _preference(row: PreferenceRow) -> Preference:
