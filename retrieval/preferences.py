@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
+from ingest.tags import normalised
 from kernel.database import Database
 from kernel.errors import NotFound, UserError
 from kernel.ids import digest, now_ms
@@ -153,7 +154,7 @@ class Preferences:
         if name in ("documents", "tags"):
             given = [value] if isinstance(value, str) else list(value or [])
             given = [str(v).strip() for v in given if str(v).strip()]
-            return self._documents(given) if name == "documents" else list(dict.fromkeys(given))
+            return self._documents(given) if name == "documents" else list(normalised(given))
         if name == "consent":
             return int(_yes(value))
         text = "" if value is None else str(value).strip()

@@ -207,7 +207,7 @@ def test_a_standing_scope_may_be_several_documents_or_tags_in_another_workspace(
         platform.ingest(
             [incoming(name, f"# {name}\n\n{text}\n", workspace="pier", tags=("boats",) * (name != "old.md"))]
         )
-    for scope in ({"documents": ["red.md", "blue.md"]}, {"documents": [], "workspace": "pier", "tags": ["boats"]}):
+    for scope in ({"documents": ["red.md", "blue.md"]}, {"documents": [], "workspace": "pier", "tags": [" Boats "]}):
         platform.set_me(scope, user=user)
         shown = platform.ask("When does the blue boat leave?", user=user)
         assert shown["workspace"] == "pier"
