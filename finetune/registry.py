@@ -22,7 +22,7 @@ from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import NotFound, Refused, UserError
 from kernel.ids import iso, now_ms
-from retrieval.live import RETRIEVER, LiveRetriever, point
+from retrieval.live import RETRIEVER, LiveRetriever, Pinned, point
 from retrieval.tables import Pointer
 
 BASE = "base"
@@ -59,6 +59,22 @@ class Registry:
                 created=now_ms(),
             )
         )
+
+    def pinned(self, name: str) -> Pinned:
+        """A retriever adapter to ask with, whatever serves; `base` is the model without any.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        if name == BASE:
+            return Pinned(name=BASE, path=None)
+        with self._db.read() as session:
+            found = session.get(Adapter, name)
+        if found is None or found.kind != RETRIEVER:
+            raise NotFound(
+                f"no retriever adapter {name!r}", hint="`reprise adapters` lists them; `base` is none of them"
+            )
+        return Pinned(name=found.name, path=found.path)
 
     def listing(self) -> list[dict[str, Any]]:
         """Newest first."""

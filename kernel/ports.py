@@ -133,3 +133,17 @@ class Generator(Protocol):
         Raises:
             Upstream: a model server did not answer well.
         """
+
+
+class Reranker(Protocol):
+    """A second, closer look at the best candidates. Safe from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
+        """How well each passage answers the question, in order of `passages`: the higher the better, on any scale.
+
+        Raises:
+            UserError: the model cannot be loaded.
+        """

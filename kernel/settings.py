@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     scope: Literal["auto", "off"] = Field(
         "auto", description="auto looks only in the documents a question names, where it surely does; off looks in all"
     )
+    reranker: str = Field("off", description="off | cross-encoder:MODEL, a closer look at the best candidates")
+    rerank: Literal["auto", "always", "never"] = Field(
+        "auto", description="when the reranker looks: auto leaves it to each workspace's tuning"
+    )
+    diversity: float = Field(0.0, ge=0, le=1, description="0 to 1: how far passages that say the same stand back")
     refusal_threshold: float | None = Field(None, ge=0, le=1, description="support below which an answer is refused")
 
     history_exchanges: int = Field(

@@ -26,8 +26,9 @@ from kernel.ports import Embedder, Generator
 from kernel.types import Ask, Exchange, Passage, Sentence, Sentences, Wishes
 from retrieval.compose import Composer, shown
 from retrieval.followup import Rewrite
+from retrieval.live import Pinned
 from retrieval.scoping import Scoped
-from retrieval.search import Found, Scope, Search
+from retrieval.search import Found, How, Scope, Search
 from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
 from retrieval.turns import Asker, Turns
 
@@ -47,6 +48,8 @@ class Asked:
     """What is told of the scope besides: who gave it."""
     k: int | None = None
     generator: str | None = None
+    adapter: Pinned | None = None
+    """Of the retriever; None is the one that serves."""
     history: tuple[Exchange, ...] = ()
     wishes: Wishes = field(default_factory=Wishes)
     by: Asker = field(default_factory=Asker)
@@ -155,7 +158,7 @@ class Answerer:
         return found, support, True
 
     def _search_in(self, asked: Asked, scope: Scope) -> tuple[Found, float]:
-        found = self._search.search(asked.question, asked.k or self._passages, scope)
+        found = self._search.search(asked.question, asked.k or self._passages, scope, how=How(adapter=asked.adapter))
         return found, question_support(asked.question, found.passages, self._embedder)
 
     def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> tuple[Sentence, bool]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from kernel.database import Database
-from kernel.errors import RepriseError
+from kernel.errors import NotFound, Refused, RepriseError
 from kernel.ids import now_ms
 from kernel.serving import LocalEmbedder
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
@@ -33,6 +34,15 @@ log = logging.getLogger(__name__)
 RETRIEVER = "retriever"
 _BASES = 2
 """Base models kept at a time: what serves, and what served until a moment ago."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """An adapter that a question asks for by name, whatever serves; `path` None is the base model."""
+
+    name: str
+    path: str | None
+    """Relative to the home folder."""
 
 
 class LiveRetriever:
@@ -63,8 +73,15 @@ class LiveRetriever:
         with self._db.read() as session:
             return session.get(Pointer, RETRIEVER)
 
-    def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, str | None]:
-        """Vectors of shape (len(texts), dimension), and the name of the adapter that made them."""
+    def encode(self, texts: Sequence[str], pinned: Pinned | None = None) -> tuple[np.ndarray, str | None]:
+        """Vectors of shape (len(texts), dimension), and the name of the adapter that made them.
+
+        Raises:
+            Refused, NotFound: a pinned adapter does not fit the embedder that serves, or is not there: what somebody
+                asked for by name is not silently replaced by another.
+        """
+        if pinned is not None:
+            return self._encode_pinned(pinned, texts), pinned.name if pinned.path else None
         pointer = self.pointer()
         if pointer is None or pointer.champion is None:
             return self._embedder.embed_queries(texts), None
@@ -86,6 +103,19 @@ class LiveRetriever:
         if adapter is None:
             return self._embedder.embed_queries(texts)
         return self._encoder()[0].encode(texts, adapter)
+
+    def _encode_pinned(self, pinned: Pinned, texts: Sequence[str]) -> np.ndarray:
+        if pinned.path is None:
+            return self.encode_with(None, texts)
+        misfit = self._misfit(pinned.name, pinned.path)
+        if misfit is not None:
+            raise Refused(misfit, hint="ask without naming an adapter, or switch the embedder back", code="misfit")
+        self.load(pinned.name, pinned.path)
+        try:
+            return self.encode_with(pinned.name, texts)
+        except NotFound:  # a promotion freed what does not serve, between the two lines
+            self.load(pinned.name, pinned.path)
+            return self.encode_with(pinned.name, texts)
 
     def load(self, name: str, path: str) -> None:
         """Have an adapter ready under its name; nothing happens if it is. `path` is relative to the home folder."""

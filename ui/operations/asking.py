@@ -46,6 +46,8 @@ class How(Where, total=False):
     """And by whom, in which conversation, and who answers."""
 
     generator: str | None
+    adapter: str | None
+    """A retriever adapter to search with, by name, or `base`; None is the one that serves."""
     history: Sequence[dict[str, str]] | None
     """Earlier turns, oldest first, where no conversation is named."""
     conversation: str | None
@@ -70,7 +72,7 @@ class Asking(Seat):
             conversation = self.w.conversations.open(user, workspace, question)
         elif conversation is not None:
             before = self.w.conversations.history(self.w.conversations.find(conversation, user).id)
-        generator = how.get("generator")
+        generator, adapter = how.get("generator"), how.get("adapter")
         meant = standalone(question, before, self.w.answerer.rewriter(generator))
         shaped = (generator or self.settings.generator) != "extractive" and bool(before or mine.wishes != Wishes())
         return Asked(
@@ -80,6 +82,7 @@ class Asking(Seat):
             where={"from": given_by, "tags": list((where.get("filters") or {}).get("tags") or ())},
             k=k,
             generator=generator,
+            adapter=self.w.registry.pinned(adapter) if adapter else None,
             history=before,
             wishes=mine.wishes,
             by=Asker(

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Any, Unpack, cast, get_args
 
+from ingest.section import Expand, around
+from kernel.errors import UserError
+from retrieval import search
 from retrieval.answer import Asked
 from ui.operations.asking import NEW, Asking, How, Where
 
 
 class Questions(Asking):
-    def search(self, query: str, k: int = 10, **where: Unpack[Where]) -> dict[str, Any]:
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        explain: bool = False,
+        diversity: float | None = None,
+        expand: str | None = None,
+        **where: Unpack[Where],
+    ) -> dict[str, Any]:
+        if expand is not None and expand not in get_args(Expand):
+            raise UserError(f"expand is {expand!r}", hint=f"give {' or '.join(get_args(Expand))}, or leave it out")
         given, workspace = self._given(where)
         scoped = self._scoped(query, given, where)
-        found = self.w.search.search(query, k, scoped.scope)
+        how = search.How(diversity=diversity)
+        found = self.w.search.search(query, k, scoped.scope, how=how, explain=explain)
         widened = not found.passages and scoped.inferred is not None
         if widened:
-            found = self.w.search.search(query, k, scoped.wide)
+            found = self.w.search.search(query, k, scoped.wide, how=how, explain=explain)
+        more = around(self.w.db, self.w.library, found.passages, cast(Expand, expand)) if expand else {}
         hits = [
             {
                 "rank": p.rank,
@@ -31,6 +47,7 @@ class Questions(Asking):
                 "start": p.start,
                 "end": p.end,
                 "text": p.text,
+                **({"around": more.get(p.chunk)} if expand else {}),
             }
             for p in found.passages
         ]
@@ -41,6 +58,7 @@ class Questions(Asking):
             "scope": scoped.as_json(widened=widened),
             "adapter": found.adapter,
             "ms": found.ms,
+            **({"explain": _explained(found)} if explain else {}),
         }
 
     def ask(self, question: str, k: int | None = None, **how: Unpack[How]) -> dict[str, Any]:
@@ -76,3 +94,12 @@ class Questions(Asking):
         finally:
             if opened and asked.by.conversation:
                 self.w.conversations.discard_empty(asked.by.conversation)
+
+
+def _explained(found: search.Found) -> dict[str, Any]:
+    return {
+        "weight": found.tuning.weight,
+        "tuned": bool(found.tuning.measured),
+        "reranker": found.reranker,
+        "candidates": [trace.as_json() for trace in found.trace],
+    }
