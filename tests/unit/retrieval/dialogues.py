@@ -158,7 +158,6 @@ FOLLOWUPS = (
     Dialogue("Can minors open an account?", "With a parent.", "From what age?", "minors account age"),
     Dialogue("What was net income in fiscal 2020?", "3 million.", "And in fiscal 2019?", "net income 2019", "2020"),
     Dialogue("How do I get a refund for a cancelled train?", "Use the form.", "Does that apply to buses as well?", "refund buses"),
-    Dialogue("What is the recommended daily amount of salt?", "5 g.", "Is sugar also limited?", "sugar limited"),
     Dialogue("Where can I download my payslip?", "In the portal.", "For last year too?", "payslip last year"),
     Dialogue("What is the maximum speed of the scooter?", "25 km/h.", "Its range?", "scooter range"),
     Dialogue("Does the contract renew automatically?", "Yes, yearly.", "How can I stop that?", "contract renew stop"),
