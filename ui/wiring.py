@@ -51,6 +51,7 @@ from retrieval.scoping import Scoping
 from retrieval.search import Search
 from retrieval.tuning import Tunings
 from retrieval.turns import Turns
+from retrieval.verifiers import make_verifier
 from ui.pairing import Pairing
 from ui.texts import texts_of
 
@@ -133,11 +134,13 @@ class Wired:
             self.search,
             self.library,
             self.turns,
-            {name: make_generator(name, self.remembering) for name in names},
+            {name: make_generator(name, self.remembering, settings.generator_key) for name in names},
             settings.generator,
             self.remembering,
+            make_verifier(settings.verifier, self.remembering),
             passages=settings.passages,
             threshold=settings.refusal_threshold,
+            unsupported=settings.unsupported,
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)

@@ -7,7 +7,9 @@ good enough is for whoever compares their `support` with a threshold. On XQuAD (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kernel.errors import UserError
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 WEIGHTS = {
-    "cosine": 3.9,
-    "coverage": 4.4,
-    "context_coverage": 1.9,
-    "passage_coverage": 3.2,
-    "rank": 0.3,
+    "apart": 5.2,
+    "coverage": 3.9,
+    "context_coverage": 1.3,
+    "passage_coverage": 2.6,
+    "rank": 0.4,
     "kind": 0.8,
-    "numbers": 2.6,
+    "numbers": 2.4,
 }
 """Log odds that a sentence answers, per feature: a conditional logit fitted by `benchmarks/calibrate_support.py`."""
 
@@ -34,8 +36,18 @@ CLOSE = 2.0
 """A further sentence is quoted if its log odds are this close to the best one's. Asking besides that it adds words of
 the question was measured and dropped: at equal length it finds fewer answers."""
 
+SENTENCES = {"short": 1, "long": 5}
+"""Sentences at most by the length that is wished for; any other length leaves the generator's own limit."""
+
 _AFTER_QUESTION = 0.5
 _SAME = 0.8
+_BEGINS = re.compile(
+    r"(?:However|Moreover|Furthermore|Additionally|In addition|Besides|Also|Therefore|Thus|Hence|Consequently|"
+    r"As a result|Accordingly|Nevertheless|Nonetheless|Meanwhile|Similarly|Likewise|In turn),\s+(?=\w)"
+)
+"""Ties a sentence to one before that is not quoted. "For example" is not among them: it says how much is said."""
+_ENDS = re.compile(r"(?:\s*\[\d{1,3}\])+$")
+"""Footnote marks of the source."""
 
 
 class ExtractiveGenerator:
@@ -56,18 +68,18 @@ class ExtractiveGenerator:
         evidence = read(ask.question, passages, self._embedder)
         if not evidence.candidates:
             return {"sentences_read": 0}
-        chosen = _choose(evidence, passages, self._max)
+        chosen = _choose(evidence, passages, SENTENCES.get(ask.wishes.length or "", self._max))
         supports = support.sentence_supports(evidence)
         best = support.answerable(evidence)
         sentences = []
         for position, i in enumerate(chosen):
             candidate = evidence.candidates[i]
-            twins = _twins(candidate, evidence.candidates)
+            twins = [_trimmed(t, passages, chosen, evidence) for t in _twins(candidate, evidence.candidates)]
             sentences.append(
                 (
                     candidate,
                     Sentence(
-                        text=candidate.text,
+                        text=twins[0].text,
                         marks=tuple(dict.fromkeys(t.mark for t in twins)),
                         quotes=tuple((t.mark, t.start, t.end) for t in twins),
                         support=best if position == 0 else min(best, float(supports[i])),
@@ -155,6 +167,22 @@ def _within(a: Candidate, b: Candidate) -> bool:
 def _twins(candidate: Candidate, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidate first, then those of other passages with the same words."""
     return [candidate, *(c for c in candidates if c.mark != candidate.mark and c.text == candidate.text)]
+
+
+def _trimmed(candidate: Candidate, passages: Sequence[Passage], chosen: Sequence[int], evidence: Evidence) -> Candidate:
+    """The candidate without what is redundant at its ends; still exact words, in one piece."""
+    if candidate.kind not in ("prose", "item"):
+        return candidate
+    passage = passages[candidate.mark - 1]
+    raw = passage.text[candidate.start - passage.start : candidate.end - passage.start]
+    begins, ends = _BEGINS.match(raw), _ENDS.search(raw)
+    if begins and any(_follows(evidence.candidates[i], candidate) for i in chosen):
+        begins = None
+    start, end = begins.end() if begins else 0, ends.start() if ends else len(raw)
+    if end - start < len(raw) / 2:
+        return candidate
+    text = " ".join(raw[start:end].split())
+    return replace(candidate, start=candidate.start + start, end=candidate.start + end, text=text)
 
 
 def _in_order(sentences: list[tuple[Candidate, Sentence]]) -> list[tuple[Candidate, Sentence]]:
