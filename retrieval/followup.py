@@ -113,6 +113,7 @@ _BARE = re.compile(
     r"(?: (?:exactly|then|genau|dann|exactamente))?$",
     re.I,
 )
+_WHICH = re.compile(rf"^(?:(?:up )?(?:{_PREPOSITIONS}) )?(?:what|which|how (?:many|much)|welche[rmns]?|qué) \w+$", re.I)
 _MORE = re.compile(
     r"^(?:(?:can|could|would) you )?(?:please )?(?:(?:tell|give|show) me )?"
     r"(?:(?:some |a bit )?more(?: details?| information| info)?|(?:more |further )details?|elaborate|go on|continue|"
@@ -156,7 +157,7 @@ def _by_rules(question: str, before: Exchange, language: Language) -> str | None
     asked = _joined(before)
     if _MORE.match(bare):
         return before.question
-    if _BARE.match(bare):
+    if _BARE.match(bare) or _WHICH.match(bare):
         return _capital(f"{bare}: {_about(before, language)}?")
     about = _ABOUT.match(bare)
     if about:
@@ -281,6 +282,8 @@ def _one_word(bare: str, question: str, led: bool) -> bool:
 
 def _relational(bare: str, led: bool) -> bool:
     """Nothing but words that need an owner: "What is the deadline?"; one more is let in behind a leading `and`."""
+    if re.search(r"\b(?:my|our|your|meine?[rnms]?|unsere?[rnms]?|mis?|nuestr[oa]s?)\b", bare, re.I):
+        return False  # it says itself whose
     content = _content(bare)
     foreign = [s for s in content if s not in RELATIONAL_STEMS]
     if not content:

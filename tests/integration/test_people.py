@@ -201,6 +201,24 @@ def test_a_standing_scope_counts_where_the_question_gives_none_and_is_shown(plat
     assert "30 days" in platform.ask(RETURNS, user="")["answer"], "who measures asks as nobody"
 
 
+def test_a_standing_scope_may_be_several_documents_or_tags_in_another_workspace(platform: Platform, user: str) -> None:
+    pages = {"red.md": "The red boat leaves at noon.", "blue.md": "The blue boat leaves at dusk.", "old.md": "No boat."}
+    for name, text in pages.items():
+        platform.ingest(
+            [incoming(name, f"# {name}\n\n{text}\n", workspace="pier", tags=("boats",) * (name != "old.md"))]
+        )
+    for scope in ({"documents": ["red.md", "blue.md"]}, {"documents": [], "workspace": "pier", "tags": [" Boats "]}):
+        platform.set_me(scope, user=user)
+        shown = platform.ask("When does the blue boat leave?", user=user)
+        assert shown["workspace"] == "pier"
+        assert shown["scope"]["from"] == "preferences"
+        assert sorted(d["name"] for d in shown["scope"]["documents"]) == ["blue.md", "red.md"]
+        assert "dusk" in shown["answer"]
+    for wrong in ({"workspace": "default", "documents": ["red.md"]}, {"documents": ["red.md", "returns.md"]}):
+        with pytest.raises(UserError, match="workspace"):
+            platform.set_me(wrong, user=user)
+
+
 def test_a_standing_scope_forgets_a_document_that_is_deleted(platform: Platform, user: str) -> None:
     platform.ingest([incoming("short lived.md", "# Comet\n\nThe comet comes back every 76 years.\n")])
     platform.set_me({"documents": ["short lived.md"]}, user=user)

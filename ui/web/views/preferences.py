@@ -53,7 +53,7 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
         tone = c.text_input("Tone", mine["tone"] or "", key="me.tone", max_chars=60, placeholder="plain, formal, …")
         look.small("Generators that write follow these. The extractive one quotes your documents word for word.")
         shelves = [_ANY, *sorted({str(d["workspace"]) for d in documents} | ({mine["workspace"]} - {None}))]
-        a, b = st.columns([1, 2])
+        a, b, c = st.columns([2, 3, 2])
         workspace = a.selectbox(
             "Look in workspace", shelves, shelves.index(mine["workspace"] or _ANY), key="me.workspace"
         )
@@ -67,6 +67,7 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
             key="me.documents",
             placeholder="all documents",
         )
+        tags = c.text_input("With the tags", ", ".join(mine["tags"]), key="me.tags", placeholder="any")
         look.small("Questions that say nothing else look there; the answer says so.")
         consent = st.checkbox(
             "My earlier questions and my preferences may become training examples",
@@ -83,6 +84,7 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
         "tone": tone,
         "workspace": None if workspace == _ANY else workspace,
         "documents": only,
+        "tags": tags.split(","),
         "consent": consent,
     }
     try:
