@@ -22,7 +22,7 @@ from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import NotFound, Refused, UserError
 from kernel.ids import iso, now_ms
-from retrieval.live import RETRIEVER, LiveRetriever, point
+from retrieval.live import RETRIEVER, LiveRetriever, Pinned, point
 from retrieval.tables import Pointer
 
 BASE = "base"
@@ -86,6 +86,19 @@ class Registry:
         """
         with self._db.read() as session:
             return _found(session, name).path
+
+    def pinned(self, name: str) -> Pinned:
+        """A retriever adapter for a question that asks for it by name, whatever its state.
+
+        Raises:
+            NotFound: no such adapter.
+            UserError: it is not a retriever's.
+        """
+        with self._db.read() as session:
+            adapter = _found(session, name)
+        if adapter.kind != RETRIEVER:
+            raise UserError(f"{name!r} is an adapter of the {adapter.kind}", hint="give one of the retriever")
+        return Pinned(name=adapter.name, path=adapter.path)
 
     def lineage(self, kind: str) -> list[str]:
         """Runs of the champion and its ancestors, newest first. One that fits another embedder than serves is none."""

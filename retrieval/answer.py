@@ -25,6 +25,7 @@ from kernel.ids import fresh, iso
 from kernel.ports import Embedder, Generator
 from kernel.types import Ask, Exchange, Passage, Sentence, Sentences, Wishes
 from retrieval.compose import Composer, shown
+from retrieval.live import Pinned
 from retrieval.search import Found, Scope, Search
 from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
 from retrieval.turns import Turns
@@ -45,6 +46,8 @@ class Asked:
     generator: str | None = None
     history: tuple[Exchange, ...] = ()
     wishes: Wishes = field(default_factory=Wishes)
+    pinned: Pinned | None = None
+    """The retriever adapter that is to look; None is the one that serves."""
 
 
 class Answerer:
@@ -90,7 +93,7 @@ class Answerer:
             raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
         started = time.perf_counter()
         question = asked.question
-        found = self._search.search(question, asked.k or self._passages, asked.scope)
+        found = self._search.search(question, asked.k or self._passages, asked.scope, asked.pinned)
         searched = time.perf_counter()
         yield {"type": "searched", "question": question, "passages": len(found.passages)}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from kernel.database import Database
-from kernel.errors import RepriseError
+from kernel.errors import NotFound, Refused, RepriseError
 from kernel.ids import now_ms
 from kernel.serving import LocalEmbedder
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
@@ -33,6 +34,14 @@ log = logging.getLogger(__name__)
 RETRIEVER = "retriever"
 _BASES = 2
 """Base models kept at a time: what serves, and what served until a moment ago."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """An adapter that a question asks for by name, whether or not it serves. `path` is relative to the home folder."""
+
+    name: str
+    path: str
 
 
 class LiveRetriever:
@@ -63,8 +72,16 @@ class LiveRetriever:
         with self._db.read() as session:
             return session.get(Pointer, RETRIEVER)
 
-    def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, str | None]:
-        """Vectors of shape (len(texts), dimension), and the name of the adapter that made them."""
+    def encode(self, texts: Sequence[str], pinned: Pinned | None = None) -> tuple[np.ndarray, str | None]:
+        """Vectors of shape (len(texts), dimension), and the name of the adapter that made them.
+
+        Raises:
+            NotFound: the files of the pinned adapter are not there. Nothing stands in for it: whoever names an adapter
+                wants to know what that one finds.
+            Refused: it was trained on another embedder, or its weights do not fit.
+        """
+        if pinned is not None:
+            return self._encode_pinned(texts, pinned), pinned.name
         pointer = self.pointer()
         if pointer is None or pointer.champion is None:
             return self._embedder.embed_queries(texts), None
@@ -86,6 +103,17 @@ class LiveRetriever:
         if adapter is None:
             return self._embedder.embed_queries(texts)
         return self._encoder()[0].encode(texts, adapter)
+
+    def _encode_pinned(self, texts: Sequence[str], pinned: Pinned) -> np.ndarray:
+        misfit = self._misfit(pinned.name, pinned.path)
+        if misfit is not None:
+            raise Refused(misfit, hint="ask without pinning it", code="adapter_misfit")
+        self.load(pinned.name, pinned.path)
+        try:
+            return self.encode_with(pinned.name, texts)
+        except NotFound:  # a promote unloaded it in between: it serves nobody but this question
+            self.load(pinned.name, pinned.path)
+            return self.encode_with(pinned.name, texts)
 
     def load(self, name: str, path: str) -> None:
         """Have an adapter ready under its name; nothing happens if it is. `path` is relative to the home folder."""

@@ -16,7 +16,7 @@ from kernel.ids import now_ms
 from kernel.index.schema import DENSE, SPARSE, keyword, sparse_query, visible
 from kernel.ports import VectorIndex
 from kernel.types import Passage, When
-from retrieval.live import LiveRetriever
+from retrieval.live import LiveRetriever, Pinned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ class Search:
             )
         return When(epoch=committed if epoch is None else epoch, at=now_ms() if as_of is None else as_of)
 
-    def search(self, query: str, k: int = 10, scope: Scope | None = None) -> Found:
+    def search(self, query: str, k: int = 10, scope: Scope | None = None, pinned: Pinned | None = None) -> Found:
         """The `k` best passages by dense + BM25, fused.
 
         Raises:
@@ -82,7 +82,7 @@ class Search:
         started = time.perf_counter()
         while True:
             with self._epochs.one_index() as held:
-                vectors, adapter = self._live.encode([query])
+                vectors, adapter = self._live.encode([query], pinned)
                 embedded = time.perf_counter()
                 when = scope.when or self.when()
                 if held.moved:  # another index serves, and this one lacks what came since

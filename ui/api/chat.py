@@ -31,6 +31,7 @@ class Question(Where):
     k: int | None = Field(None, ge=1, le=50)
     generator: str | None = None
     history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
+    adapter: str | None = Field(None, description="a retriever adapter by name; default: the one that serves")
 
 
 class Vote(BaseModel):

@@ -65,9 +65,12 @@ class Questions(Seat):
         workspace: str | None = None,
         generator: str | None = None,
         history: Sequence[dict[str, str]] | None = None,
+        adapter: str | None = None,
     ) -> dict[str, Any]:
         """The answer, whole."""
-        return self.w.answerer.ask(self._asked(question, k, as_of, epoch, document, workspace, generator, history))
+        return self.w.answerer.ask(
+            self._asked(question, k, as_of, epoch, document, workspace, generator, history, adapter)
+        )
 
     def ask_stream(
         self,
@@ -80,9 +83,12 @@ class Questions(Seat):
         workspace: str | None = None,
         generator: str | None = None,
         history: Sequence[dict[str, str]] | None = None,
+        adapter: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
-        return self.w.answerer.stream(self._asked(question, k, as_of, epoch, document, workspace, generator, history))
+        return self.w.answerer.stream(
+            self._asked(question, k, as_of, epoch, document, workspace, generator, history, adapter)
+        )
 
     def _asked(
         self,
@@ -94,6 +100,7 @@ class Questions(Seat):
         workspace: str | None,
         generator: str | None,
         history: Sequence[dict[str, str]] | None,
+        adapter: str | None,
     ) -> Asked:
         if k is not None and not 1 <= k <= MAX_PASSAGES:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
@@ -105,6 +112,7 @@ class Questions(Seat):
             k=k,
             generator=generator,
             history=tuple(Exchange(question=h["question"], answer=h["answer"]) for h in history or ()),
+            pinned=None if adapter is None else self.w.registry.pinned(adapter),
         )
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
