@@ -23,6 +23,7 @@ from sqlalchemy import bindparam, select
 
 from ingest.ahead import read_ahead
 from ingest.incoming import Incoming, failure_row, row
+from ingest.language import language_of
 from ingest.layout import chunker_for, layout_of
 from ingest.library import read_as
 from ingest.moved import Moves
@@ -31,6 +32,7 @@ from ingest.parse.limits import Limits
 from ingest.publish import PublishHandler, check_source, live_version
 from ingest.release import Release
 from ingest.tables import Document, Version
+from ingest.tags import Tags, add_tags
 from ingest.vectors import Vectors
 from ingest.wave import Item, Waves, waves
 from kernel.blobs import require_room
@@ -83,7 +85,7 @@ class Ingest:
     ) -> None:
         self._db, self._epochs, self._embedder, self._settings = db, epochs, embedder, settings
         self._waves = Waves(db, blobs, index, Vectors(db, embedder), epochs, publish)
-        self._moves = Moves()
+        self._moves, self._tags = Moves(), Tags(db)
         self._read, self._readers = read or self._read_here, readers
         self._layouts: dict[str, str] = {}
         self._turns = [Lock() for _ in range(64)]
@@ -202,6 +204,7 @@ class Ingest:
             item.layout = self.layout
             item.parsed, drafts = self._read(file.content, _called(file))
             item.drafts = tuple(drafts)
+            item.language = language_of(item.parsed.text)
             self._waves.store(item)
 
     def _read_here(self, content: bytes, name: str) -> tuple[Parsed, Sequence[ChunkDraft]]:
@@ -216,6 +219,8 @@ class Ingest:
             return None
         document, source, number, chunks = found
         check_source(file, source)
+        if file.tags:
+            self._tags.change(document, add=file.tags)
         return row(file, "unchanged", document, number, kept=chunks)
 
     def _moved(self, file: Incoming, blob: str) -> dict[str, Any] | None:
@@ -232,6 +237,7 @@ class Ingest:
             live = live_version(session, document.id) if document else None
             if document is None or live is None:
                 return None
+            add_tags(session, document.id, file.tags)
             found = row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
             return found | {"notes": ["moved or renamed: the document keeps its history"]}
 

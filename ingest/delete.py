@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from ingest.library import Library, find, needed
 from ingest.publish import Dependent, live_chunks, live_version
 from ingest.retention import forget_chunks
-from ingest.tables import Chunk, Document, Embedding, Position, Sketch, Version, WatchItem
+from ingest.tables import Chunk, Document, Embedding, Position, Sketch, Tag, Version, WatchItem
 from kernel.audit import record
 from kernel.database import Database, affected, alone
 from kernel.epochs import Death, Epochs, Plan
@@ -163,6 +163,7 @@ class DeleteHandler:
             alone(session, "library")
             _redact_jobs(session, document)
             found |= _forget_sources(session, document)
+            found["tags"] = affected(session, delete(Tag).where(Tag.document == document))
             session.execute(delete(Position).where(Position.document == document))
             found["cache_entries"] += forget_chunks(session, points) + _forget_orphans(session)
             session.execute(delete(Version).where(Version.document == document))
@@ -205,7 +206,7 @@ class DeleteHandler:
         with self._db.read() as session:
             rows = sum(
                 session.scalar(select(func.count()).select_from(table).where(table.document == document)) or 0
-                for table in (Chunk, Position, Version, Sketch, WatchItem)
+                for table in (Chunk, Position, Version, Sketch, Tag, WatchItem)
             )
         return points + rows
 
@@ -232,10 +233,21 @@ def _redact_jobs(session: Session, document: str) -> None:
     """Take the document's name and source out of the jobs that report on it; rows of the ledger outlive documents."""
     found = session.get(Document, document)
     words = {found.name, found.source, found.title} - {""} if found else set()
+    name = found.name if found else ""
     for job in session.scalars(select(Job).where(cast(Job.result, Text).contains(document))):
-        job.args, job.result = _without(job.args, words), _without(job.result, words)
+        job.args, job.result = _without(_untagged(job.args, name), words), _without(job.result, words)
     for item in session.scalars(select(JobItem).where(cast(JobItem.outcome, Text).contains(document))):
         item.outcome = _without(item.outcome, words)
+
+
+def _untagged(args: Any, name: str) -> Any:
+    """Arguments of a job without the tags its file of that name was sent with. A tag may be any word, also one that
+    stands elsewhere in a job, so it is not looked for."""
+    files = args.get("files") if isinstance(args, dict) else None
+    if not isinstance(files, list):
+        return args
+    kept = [of | {"tags": []} if isinstance(of, dict) and of.get("name") == name else of for of in files]
+    return args | {"files": kept}
 
 
 def _without(value: Any, words: set[str]) -> Any:

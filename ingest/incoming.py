@@ -23,6 +23,8 @@ class Incoming:
     explicit: bool = False
     root: str | None = None
     """The folder that was named, when the file was found in one: what is no longer in it may have moved."""
+    tags: tuple[str, ...] = ()
+    """Given to the document beside those it has; in their one form (`ingest.tags`)."""
 
 
 def row(

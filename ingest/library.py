@@ -6,7 +6,7 @@ here opens the database and the blobs for them.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from threading import Lock
 from typing import Any
 
@@ -14,12 +14,14 @@ from sqlalchemy import Text, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from ingest import changes, compare
+from ingest.find import find
 from ingest.parse.detect import detect
 from ingest.parse.texts import suffix_for
 from ingest.place import PUBLISHED, Placed, counting, pending, place, state
 from ingest.tables import Document, Position, Version
+from ingest.tags import tags_of
 from kernel.database import Database
-from kernel.errors import Conflict, NotFound
+from kernel.errors import NotFound
 from kernel.ids import iso, now_ms
 from kernel.items import unfinished
 from kernel.jobs import ACTIVE
@@ -54,31 +56,16 @@ class Library:
             live = select(Document).where(Document.state == "live").order_by(Document.workspace, Document.name)
             if workspace is not None:
                 live = live.where(Document.workspace == workspace)
-            rows, now = [], now_ms()
-            for document in session.scalars(live):
-                versions = list(session.scalars(select(Version).where(Version.document == document.id)))
-                published = [v for v in versions if v.state in PUBLISHED]
-                if not published:
-                    continue  # its first version is still being published
-                counts = counting(published, now)
-                shown = counts or max(published, key=lambda v: v.number)  # none counts yet: what is going to
-                rows.append(
-                    {
-                        "document": document.id,
-                        "name": document.name,
-                        "workspace": document.workspace,
-                        "title": document.title,
-                        "source": document.source,
-                        "live_version": counts.number if counts else None,
-                        "pending": any(pending(v, counts) for v in published),
-                        "versions": len(published),
-                        "chunks": shown.chunks_new + shown.chunks_kept,
-                        "bytes": shown.bytes,
-                        "media_type": shown.media_type,
-                        "updated": iso(document.updated),
-                    }
-                )
-            return rows
+            found = list(session.scalars(live))
+            mine = select(Version).join(Document, Document.id == Version.document).where(Document.state == "live")
+            if workspace is not None:
+                mine = mine.where(Document.workspace == workspace)
+            published: dict[str, list[Version]] = defaultdict(list)
+            for version in session.scalars(mine.where(Version.state.in_(PUBLISHED))):
+                published[version.document].append(version)
+            tags, now = tags_of(session), now_ms()
+        # A document whose first version is still being published is not listed yet.
+        return [_listed(d, published[d.id], tags.get(d.id, []), now) for d in found if published[d.id]]
 
     def empty(self, workspace: str) -> bool:
         """True if no document of `workspace` was ever published and kept."""
@@ -206,27 +193,6 @@ class Library:
             return passages
 
 
-def find(session: Session, doc: str, workspace: str | None = None) -> Document:
-    """`Library.find` in the caller's transaction."""
-    by_id = session.get(Document, doc)
-    if by_id is not None and by_id.state == "live":
-        return by_id
-    if by_id is not None:
-        raise NotFound(
-            f"document {doc!r} was deleted",
-            hint="its text is gone for good; only its receipt is left",
-            code="deleted",
-        )
-    named = select(Document).where(Document.name == doc, Document.state == "live")
-    found = list(session.scalars(named.where(Document.workspace == workspace) if workspace else named))
-    if not found:
-        raise NotFound(f"no document {doc!r}", hint="`reprise documents` lists them; give an id or an exact name")
-    if len(found) > 1:
-        where = ", ".join(sorted(d.workspace for d in found))
-        raise Conflict(f"several workspaces have a document {doc!r}: {where}", hint="give the document's id")
-    return found[0]
-
-
 def read_as(name: str, media_type: str, content: bytes) -> str:
     """A file name under which `content` is read as `media_type`: a person may have given it any name."""
     found = suffix_for(media_type)
@@ -239,6 +205,28 @@ def needed(session: Session, blob: str) -> bool:
     versions = select(Version.number).where(made, Version.state != "expired")
     jobs = select(Job.id).where(or_(Job.state.in_(ACTIVE), unfinished()), cast(Job.args, Text).contains(blob))
     return any(session.execute(named.limit(1)).first() is not None for named in (versions, jobs))
+
+
+def _listed(document: Document, published: list[Version], tags: list[str], now: int) -> dict[str, Any]:
+    counts = counting(published, now)
+    shown = counts or max(published, key=lambda v: v.number)  # none counts yet: what is going to
+    return {
+        "document": document.id,
+        "name": document.name,
+        "workspace": document.workspace,
+        "title": document.title,
+        "source": document.source,
+        "tags": tags,
+        "language": shown.language,
+        "live_version": counts.number if counts else None,
+        "pending": any(pending(v, counts) for v in published),
+        "versions": len(published),
+        "chunks": shown.chunks_new + shown.chunks_kept,
+        "bytes": shown.bytes,
+        "media_type": shown.media_type,
+        "from": iso(shown.valid_from),
+        "updated": iso(document.updated),
+    }
 
 
 def _nothing_counts(document: Document, versions: list[Version]) -> NotFound:

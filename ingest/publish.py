@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from ingest.incoming import Incoming
 from ingest.tables import Chunk, Document, Position, Version
+from ingest.tags import add_tags
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import Conflict, TryAgain, UserError
 from kernel.ids import derived, digest, fresh, iso, now_ms
@@ -116,6 +117,8 @@ class PublishHandler:
         chunker: str,
         valid_from: int | None,
         cause: str,
+        language: str,
+        tags: Sequence[str] = (),
     ) -> Staged:
         """Step 1: number the version, write its rows as staged, record the change. In the caller's transaction.
 
@@ -158,6 +161,7 @@ class PublishHandler:
                 created=now_ms(),
                 cause=cause,
                 notes=list(parsed.notes),
+                language=language,
             )
         )
         session.flush()
@@ -187,6 +191,7 @@ class PublishHandler:
             "base": live.number if live else None,
             "title": parsed.title,
             "from": starts,
+            "tags": list(tags),  # a tag shows with the version it came with
         }
         body["retired"] = list(diff.retired)
         change = self._epochs.stage(session, self.kind, document.id, [diff.points[i] for i in diff.new], body)
@@ -226,6 +231,7 @@ class PublishHandler:
         session.execute(update(Version).where(*ours).values(state="live", born=epoch))
         titled = {"title": change.body["title"], "updated": at}
         session.execute(update(Document).where(Document.id == change.subject).values(titled))
+        add_tags(session, change.subject, change.body.get("tags", ()), most=None)
         for dependent, notes in zip(self._dependents, change.plan["notes"]["dependents"], strict=True):
             dependent.commit(session, epoch, notes)
 

@@ -41,6 +41,7 @@ def read(
     refused: list[tuple[str, RepriseError]] | None = None,
     max_bytes: int | None = None,
     limits: Limits = DEFAULT,
+    tags: Sequence[str] = (),
 ) -> Iterator[Incoming]:
     """Every file of `paths`, in order of name within a folder. What cannot be read goes to `refused`.
 
@@ -68,6 +69,7 @@ def read(
                     at=at,
                     explicit=as_name is not None,
                     root=root,
+                    tags=tuple(tags),
                 )
         except RepriseError as error:
             refused.append((path, error))

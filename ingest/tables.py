@@ -62,6 +62,16 @@ class Version(Base):
     """ingest | restore | rechunk"""
     notes: Mapped[list[Any]] = mapped_column(server_default="[]")
     """What its reader said about it."""
+    language: Mapped[str | None]
+    """ISO 639 code; `und` where it cannot be told, null where nobody has looked yet (see `ingest.language`)."""
+
+
+class Tag(Base):
+    """A word by which people sort documents, in its one form (`ingest.tags`)."""
+
+    __tablename__ = "tags"
+    document: Mapped[str] = mapped_column(ForeignKey("documents.id"), primary_key=True)
+    tag: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
 class Chunk(Base):

@@ -23,6 +23,7 @@ from ingest.library import needed
 from ingest.near import same_bytes
 from ingest.publish import PublishHandler, Staged, check_source, live_version, named
 from ingest.tables import Document, Version
+from ingest.tags import add_tags
 from ingest.vectors import Vectors
 from kernel.database import Database, alone
 from kernel.epochs import Epochs
@@ -49,6 +50,8 @@ class Item:
     layout: str = ""
     """What cut the drafts."""
     parsed: Parsed | None = None
+    language: str = ""
+    """Of the text."""
     drafts: tuple[ChunkDraft, ...] = ()
     same_as: list[str] = field(default_factory=list)
     """Other documents that have these very bytes."""
@@ -186,6 +189,7 @@ class Waves:
             check_source(file, document.source)
             if live is not None and _stands(session, item, live):
                 item.row = row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
+                add_tags(session, document.id, file.tags)
                 return
         else:
             document = Document(
@@ -213,6 +217,8 @@ class Waves:
             chunker=item.layout,
             valid_from=file.at,
             cause=item.cause,
+            language=item.language,
+            tags=file.tags,
         )
 
 

@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".reprise"), description="folder that holds everything of one platform")
     workspace: str = Field("default", description="workspace of documents and questions that name none")
 
+    user: str = Field("local", description="whose conversations and preferences these are: a name, not a login")
+
     api: str | None = Field(None, description="URL of a running node; the command line then only talks to it")
     api_host: str = Field("127.0.0.1", description="address the node listens on")
     api_port: int = Field(8321, ge=0, le=65535, description="port of the HTTP API; 0 takes a free one")
@@ -56,7 +58,15 @@ class Settings(BaseSettings):
 
     passages: int = Field(6, ge=1, le=50, description="passages an answer is made from")
     depth: int = Field(100, ge=10, le=1000, description="candidates each search arm hands to fusion")
+    scope: Literal["auto", "off"] = Field(
+        "auto", description="auto looks only in the documents a question names, where it surely does; off looks in all"
+    )
     refusal_threshold: float | None = Field(None, ge=0, le=1, description="support below which an answer is refused")
+
+    history_exchanges: int = Field(
+        6, ge=0, le=50, description="earlier exchanges of a conversation a question is read with"
+    )
+    history_chars: int = Field(6000, ge=0, le=200_000, description="characters of them at most")
 
     rho: float = Field(0.20, ge=0.0, le=0.9, description="replay ratio: share of recalled old examples in a mix")
 

@@ -58,11 +58,14 @@ class Memory:
         self._take(batch, counts)
         return counts
 
-    def from_turn(self, turn: Turn, vote: str, correction: str | None) -> str | None:
+    def from_turn(self, turn: Turn, vote: str, correction: str | None, *, consent: bool = False) -> str | None:
         """The example a vote makes: a thumb up keeps what was cited, a correction what supports it; None for neither.
 
-        A correction that no passage supports is quarantined, not trusted.
+        A correction that no passage supports is quarantined, not trusted. A turn into which earlier turns or a person's
+        wishes went makes none without that person's `consent`: its question, or its answer, holds words of them.
         """
+        if turn.personal and not consent:
+            return None
         shown = turn.shown
         if correction:
             quotes: tuple[Quote, ...] = self._support(turn, correction)
@@ -78,7 +81,7 @@ class Memory:
             return None
         new = NewExample(
             workspace=turn.workspace,
-            question=turn.question,
+            question=turn.meant,
             quotes=quotes,
             answer=answer,
             preferred=correction or None,
@@ -130,6 +133,13 @@ class Memory:
             point = found.point
         self._index.delete([point])
         return {"example": example, "status": "retired"}
+
+    def withdraw(self, examples: Sequence[str], reason: str) -> int:
+        """Take examples away with their words, as if they had never been made; how many there were."""
+        with self._db.read() as session:
+            wanted = select(Example).where(Example.id.in_(examples), Example.question != REDACTED)
+            found = {e.id: e.point for e in session.scalars(wanted)}
+        return self._redact(found, reason)
 
     def status(self, example: str) -> str:
         """approved, quarantined or retired."""
@@ -222,7 +232,7 @@ class Memory:
         """The passage that holds most of a correction's words, if it holds enough of them."""
         words = _words(correction)
         best: tuple[float, Quote] | None = None
-        for query in (correction, f"{turn.question} {correction}"):
+        for query in (correction, f"{turn.meant} {correction}"):
             for passage in self._search.search(query, 5, Scope(workspace=turn.workspace)).passages:
                 share = len(words & _words(passage.text)) / max(1, len(words))
                 if best is None or share > best[0]:

@@ -25,10 +25,12 @@ from kernel.ids import fresh, iso
 from kernel.ports import Embedder, Generator
 from kernel.types import Ask, Exchange, Passage, Sentence, Sentences, Wishes
 from retrieval.compose import Composer, shown
+from retrieval.followup import Rewrite
 from retrieval.live import Pinned
+from retrieval.scoping import Scoped
 from retrieval.search import Found, Scope, Search
 from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
-from retrieval.turns import Turns
+from retrieval.turns import Asker, Turns
 
 CLOSEST = 3
 Unsupported = Literal["drop", "flag"]
@@ -41,11 +43,14 @@ class Asked:
 
     question: str
     workspace: str
-    scope: Scope = field(default_factory=Scope)
+    scoped: Scoped
+    where: dict[str, Any] = field(default_factory=dict)
+    """What is told of the scope besides: who gave it."""
     k: int | None = None
     generator: str | None = None
     history: tuple[Exchange, ...] = ()
     wishes: Wishes = field(default_factory=Wishes)
+    by: Asker = field(default_factory=Asker)
     pinned: Pinned | None = None
     """The retriever adapter that is to look; None is the one that serves."""
 
@@ -76,6 +81,11 @@ class Answerer:
     def generators(self) -> list[str]:
         return sorted(self._generators)
 
+    def rewriter(self, generator: str | None) -> Rewrite | None:
+        """How a generator writes a follow-up as a question that stands alone."""
+        found = self._generators.get(generator or self._default)
+        return found.rewrite if found else None
+
     def ask(self, asked: Asked) -> dict[str, Any]:
         """Answer, or refuse; the JSON of `reprise ask`.
 
@@ -93,11 +103,11 @@ class Answerer:
             raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
         started = time.perf_counter()
         question = asked.question
-        found = self._search.search(question, asked.k or self._passages, asked.scope, asked.pinned)
+        found, support, widened = self._read(asked)
         searched = time.perf_counter()
-        yield {"type": "searched", "question": question, "passages": len(found.passages)}
+        told = asked.by.told(question) | {"scope": asked.scoped.as_json(widened=widened) | asked.where}
+        yield {"type": "searched", **told, "passages": len(found.passages)}
 
-        support = question_support(question, found.passages, self._embedder)
         composer, judged, first = Composer(found.passages), list[dict[str, Any]](), None
         drafting = _Drafting()
         if support >= self._threshold:
@@ -120,6 +130,7 @@ class Answerer:
             "sentences": judged,
             "turn": fresh("turn"),
             "workspace": asked.workspace,
+            **told,
             "adapters": {"retriever": found.adapter, "generator": None},
             "generator": name,
             "usage": drafting.usage,
@@ -132,8 +143,23 @@ class Answerer:
                 "total": _ms(started, ended),
             },
         }
-        self._turns.keep(asked.workspace, asked.question, done, found.when.at)
+        self._turns.keep(asked.workspace, asked.question, done, found.when.at, asked.by)
         yield {"type": "done", **done}
+
+    def _read(self, asked: Asked) -> tuple[Found, float, bool]:
+        """Passages, how well they support an answer, and whether they come from beyond an inferred scope.
+
+        What the question seemed to say of where to look is a guess: where that supports nothing, all is looked at.
+        """
+        found, support = self._search_in(asked, asked.scoped.scope)
+        if support >= self._threshold or asked.scoped.inferred is None:
+            return found, support, False
+        found, support = self._search_in(asked, asked.scoped.wide)
+        return found, support, True
+
+    def _search_in(self, asked: Asked, scope: Scope) -> tuple[Found, float]:
+        found = self._search.search(asked.question, asked.k or self._passages, scope, asked.pinned)
+        return found, question_support(asked.question, found.passages, self._embedder)
 
     def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> tuple[Sentence, bool]:
         """The sentence with its quotes and support, and whether what it cites supports it."""

@@ -31,6 +31,8 @@ class Scope:
     workspace: str | None = None
     document: str | None = None
     when: When | None = None
+    documents: frozenset[str] | None = None
+    """Ids it may look in; none at all where it is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,8 @@ class Search:
             must.append(keyword("ws", scope.workspace))
         if scope.document is not None:
             must.append(keyword("doc", scope.document))
+        if scope.documents is not None:  # no document has the id "", so an empty set matches nothing
+            must.append(keyword("doc", *(sorted(scope.documents) or [""])))
         return models.Filter(must=must, must_not=rule.must_not)
 
     def _hybrid(

@@ -1,21 +1,47 @@
-"""Turns and feedback: what was asked, what was shown, what people said of it."""
+"""Turns and feedback: what was asked, by whom, what was shown, what people said of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from kernel.database import Database
 from kernel.errors import NotFound, UserError
 from kernel.ids import fresh, iso, now_ms
-from retrieval.tables import Cited, Feedback, Turn
+from retrieval.tables import Cited, Conversation, Feedback, Turn
 
+LOCAL = "local"
 REDACTED = "[deleted]"
 _MARK = re.compile(r"\[\d+\]")
+_GONE = {"quote": REDACTED, "name": REDACTED, "title": REDACTED, "text": REDACTED, "heading": "", "start": 0, "end": 0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asked, in which conversation, in which words, and what of that person went into the answer."""
+
+    user: str = LOCAL
+    conversation: str | None = None
+    asked: str | None = None
+    """The question as it was typed, where it was understood as another; None where that is the same."""
+    personal: bool = False
+    """Earlier turns, or how the person wishes to be answered, went into the answer."""
+
+    def told(self, question: str) -> dict[str, Any]:
+        """What an answer's JSON says of it; `question` as it stands alone."""
+        return {
+            "question": question,
+            "asked": self.asked or question,
+            "rewritten": self.asked is not None and self.asked != question,
+            "conversation": self.conversation,
+            "user": self.user,
+        }
 
 
 class Turns:
@@ -24,21 +50,42 @@ class Turns:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def keep(self, workspace: str, question: str, shown: dict[str, Any], asked_at: int) -> None:
+    def keep(
+        self, workspace: str, question: str, shown: dict[str, Any], asked_at: int, by: Asker | None = None
+    ) -> None:
+        """Store a turn, at the end of its conversation where it has one. `question` stands alone.
+
+        Raises:
+            NotFound: the conversation was deleted meanwhile; nothing was kept.
+        """
+        by = by or Asker()
+        now = now_ms()
         with self._db.write() as session:
+            position = None
+            if by.conversation is not None:
+                told = session.get(Conversation, by.conversation, with_for_update=True)
+                if told is None:
+                    raise NotFound(f"conversation {by.conversation!r} was deleted meanwhile", hint="open a new one")
+                last = select(func.max(Turn.position)).where(Turn.conversation == told.id)
+                position, told.updated = (session.scalar(last) or 0) + 1, now
             session.add(
                 Turn(
                     id=shown["turn"],
                     workspace=workspace,
-                    question=question,
+                    question=by.asked or question,
+                    standalone=question if by.asked and by.asked != question else None,
+                    user=by.user,
+                    conversation=by.conversation,
+                    position=position,
+                    personal=int(by.personal),
                     shown=shown,
                     epoch=shown["epoch"],
                     asked_at=asked_at,
-                    created=now_ms(),
+                    created=now,
                 )
             )
             session.flush()
-            named = {c["document"] for c in (*shown["citations"], *shown["closest"])}
+            named = {about["document"] for about in _about(shown)}
             session.add_all(Cited(turn=shown["turn"], document=document) for document in named)
 
     def get(self, turn: str) -> Turn:
@@ -52,19 +99,18 @@ class Turns:
         """Newest first, with the votes each got."""
         with self._db.read() as session:
             turns = list(session.scalars(select(Turn).order_by(Turn.created.desc()).limit(limit)))
-            votes: dict[str, list[str]] = {}
-            for turn, vote in session.execute(
-                select(Feedback.turn, Feedback.vote).where(Feedback.turn.in_([t.id for t in turns]))
-            ):
-                votes.setdefault(turn, []).append(vote)
+            voted = votes(session, [t.id for t in turns])
         return [
             {
                 "turn": t.id,
                 "question": t.question,
+                "standalone": t.meant,
                 "answer": t.shown["answer"],
                 "abstained": t.shown["abstained"],
                 "workspace": t.workspace,
-                "votes": votes.get(t.id, []),
+                "user": t.user,
+                "conversation": t.conversation,
+                "votes": voted.get(t.id, []),
                 "at": iso(t.created),
             }
             for t in turns
@@ -85,21 +131,58 @@ class Turns:
             session.add(Feedback(id=feedback, turn=turn, vote=vote, correction=correction, created=now_ms()))
         return feedback
 
+    def made(self, feedback: str, example: str) -> None:
+        """Remember which example a feedback made."""
+        with self._db.write() as session:
+            session.execute(update(Feedback).where(Feedback.id == feedback).values(example=example))
+
     # --- ingest.delete.Eraser --------------------------------------------------------------------
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
-        """Redact the quotes, the answers that were made of them, and what people said they should have been."""
+        """Redact the quotes, the answers that were made of them, and what people said they should have been.
+
+        A question that was understood with such an answer before it is again only what the person typed.
+        """
         with self._db.write() as session:
             turns = list(
                 session.scalars(select(Turn).join(Cited, Cited.turn == Turn.id).where(Cited.document == document))
             )
             for turn in turns:
-                for citation in (*turn.shown["citations"], *turn.shown["closest"]):
-                    if citation["document"] == document:
-                        citation.update(quote=REDACTED, name=REDACTED, title=REDACTED, heading="", start=0, end=0)
-                turn.shown["answer"] = " ".join([REDACTED, *_MARK.findall(turn.shown["answer"])])
+                quoted = any(_about(turn.shown | {"scope": None}, document))  # not only named as where to look
+                for about in _about(turn.shown, document):
+                    about.update((name, gone) for name, gone in _GONE.items() if name in about)
+                if quoted:
+                    turn.shown["answer"] = " ".join([REDACTED, *_MARK.findall(turn.shown["answer"])])
+                    for sentence in turn.shown.get("sentences", ()):
+                        sentence["text"] = REDACTED
                 flag_modified(turn, "shown")
+            conversations = {turn.conversation for turn in turns} - {None}
+            for turn in session.scalars(select(Turn).where(Turn.conversation.in_(conversations))):
+                if turn.standalone is not None:
+                    turn.standalone = None
+                    turn.shown = turn.shown | {"question": turn.question}
             corrected = Feedback.turn.in_([turn.id for turn in turns]) & Feedback.correction.is_not(None)
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Cited).where(Cited.document == document))
         return {"turns_redacted": len(turns)}
+
+
+def votes(session: Session, turns: Sequence[str]) -> dict[str, list[str]]:
+    """The votes on each of the turns that got any, oldest first."""
+    found: dict[str, list[str]] = {}
+    rows = select(Feedback.turn, Feedback.vote).where(Feedback.turn.in_(turns)).order_by(Feedback.created)
+    for turn, vote in session.execute(rows):
+        found.setdefault(turn, []).append(vote)
+    return found
+
+
+def _about(shown: Any, document: str | None = None) -> Iterator[dict[str, Any]]:
+    """Every part of what was shown, at any depth, that is about a document (about this one): it may hold its words."""
+    if isinstance(shown, dict):
+        named = shown.get("document")
+        if isinstance(named, str) and document in (None, named):
+            yield shown
+        shown = list(shown.values())
+    if isinstance(shown, list):
+        for part in shown:
+            yield from _about(part, document)

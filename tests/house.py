@@ -40,7 +40,9 @@ from rehearsal.examples import ExampleFate, Examples
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
 from rehearsal.tables import Example
+from retrieval.conversations import Conversations
 from retrieval.live import LiveRetriever
+from retrieval.preferences import Preferences
 from retrieval.search import Search
 from retrieval.turns import Turns
 
@@ -117,9 +119,19 @@ class House:
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.turns = Turns(self.db)
+        self.conversations = Conversations(
+            self.db, exchanges=self.settings.history_exchanges, chars=self.settings.history_chars
+        )
+        self.preferences = Preferences(self.db, self.library)
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.delete = DeleteHandler(
-            self.db, self.blobs, self.index, self.epochs, self.library, [fate], [self.turns, self.memory]
+            self.db,
+            self.blobs,
+            self.index,
+            self.epochs,
+            self.library,
+            [fate],
+            [self.turns, self.preferences, self.memory],
         )
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [self.memory])
         if step is not None:

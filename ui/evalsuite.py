@@ -72,7 +72,7 @@ def _measure(platform: Platform, row: dict[str, Any], k: int, workspace: str | N
         out["ndcg"] = ndcg_at_k(gains, len(relevant), k)
         out["recall"] = recall_at_k(gains, len(relevant), k)
         out["mrr"] = mrr_at_k(gains, len(relevant), k)
-    shown = platform.ask(row["question"], workspace=workspace)
+    shown = platform.ask(row["question"], workspace=workspace, user="")  # nobody's wishes, nobody's history
     refused = bool(shown["abstained"])
     should_refuse = bool(row.get("unanswerable"))
     out["refused"], out["should_refuse"] = float(refused), float(should_refuse)

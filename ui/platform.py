@@ -12,11 +12,13 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
-from ui.operations.questions import GUIDE, MAX_PASSAGES, Questions
+from ui.operations.people import People
+from ui.operations.questions import Questions
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
 from ui.operations.watches import Watches
@@ -25,7 +27,11 @@ from ui.wiring import Wired
 __all__ = ["GUIDE", "KINDS", "MAX_PASSAGES", "STATUSES", "Platform", "dumps", "wait_for"]
 
 
-class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep):
+_LANGUAGES = 200
+"""Versions of before languages were told that a tick looks at: about a second's work."""
+
+
+class Platform(Documents, Versions, Watches, Index, Questions, People, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -50,6 +56,7 @@ class Platform(Documents, Versions, Watches, Index, Questions, Learning, Upkeep)
             "swept": self.w.ledger.sweep(),
             "uploads_expired": self.w.uploads.sweep(),
             "erased": erased,
+            "languages_told": self.w.languages.fill(_LANGUAGES),
             **recovered,
             **self._tend(),
             **self._tend_index(),

@@ -16,12 +16,14 @@ from finetune.runs import Runs
 from finetune.schedule import Schedules
 from ingest.add import Ingest
 from ingest.delete import DeleteHandler, Eraser
+from ingest.language import Languages
 from ingest.library import Library
 from ingest.near import Near
 from ingest.publish import PublishHandler
 from ingest.reading import Reading
 from ingest.rechunk import Rechunker
 from ingest.retention import Keeper
+from ingest.tags import Tags
 from ingest.uploads import Uploads
 from ingest.watch import Watches
 from kernel.blobs import FileBlobs
@@ -36,8 +38,13 @@ from rehearsal.examples import ExampleFate, Examples
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
 from retrieval.answer import Answerer
+from retrieval.catalogue import Catalogues
+from retrieval.conversations import Conversations
+from retrieval.filters import Filtering
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
+from retrieval.preferences import Preferences
+from retrieval.scoping import Scoping
 from retrieval.search import Search
 from retrieval.turns import Turns
 from ui.pairing import Pairing
@@ -73,13 +80,18 @@ class Wired:
         self.publish = PublishHandler(self.epochs, [fate])
         self.live = LiveRetriever(self.db, self.embedder, self.home)
         self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
+        self.languages, self.tags = Languages(self.db, self.blobs), Tags(self.db)
+        self.filtering, self.catalogues = Filtering(self.db, self.languages), Catalogues(self.db)
+        self.scoping = Scoping(self.filtering, self.catalogues, self.search.when, settings.scope)
         self.turns = Turns(self.db)
+        self.conversations = Conversations(self.db, exchanges=settings.history_exchanges, chars=settings.history_chars)
+        self.preferences = Preferences(self.db, self.library)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
         runs = RunEraser(self.db, self.registry, self.home)
-        erasers: list[Eraser] = [self.turns, runs, self.memory]
+        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory]
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory])
         self.near = Near(self.db, self.library)

@@ -35,6 +35,7 @@ ROUTES = {
     "/v1/documents/{doc}/original": {"get"},
     "/v1/documents/{doc}/diff": {"get"},
     "/v1/documents/{doc}/restore": {"post"},
+    "/v1/documents/{doc}/tags": {"post"},
     "/v1/changes": {"get"},
     "/v1/retention": {"get", "put"},
     "/v1/retention/apply": {"post"},
@@ -82,6 +83,10 @@ ROUTES = {
     "/v1/status": {"get"},
     "/v1/audit": {"get"},
     "/v1/doctor": {"get"},
+    "/v1/conversations": {"get"},
+    "/v1/conversations/{conversation}": {"get", "patch", "delete"},
+    "/v1/me": {"get", "patch", "delete"},
+    "/v1/me/export": {"get"},
     "/v1/eval": {"post"},
     "/v1/backup": {"post"},
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import unquote
 
-from fastapi import Depends, Request
-from pydantic import BaseModel, Field
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel, ConfigDict, Field
 
+from retrieval.preferences import NOBODY, user_name
+from retrieval.turns import LOCAL
 from ui.platform import Platform
 
 
@@ -15,12 +18,38 @@ def _platform(request: Request) -> Platform:
     return platform
 
 
+def _user(
+    name: Annotated[
+        str, Header(alias="X-Reprise-User", description="whose this is, percent-encoded: a name, not a login")
+    ] = LOCAL,
+) -> str:
+    told = unquote(name)
+    return NOBODY if told == NOBODY else user_name(told)
+
+
+User = Annotated[str, Depends(_user)]
+"""Who asks: the name in a header. Nothing proves it; what must be kept apart needs a proxy that sets the header."""
 Node = Annotated[Platform, Depends(_platform)]
 Number = Annotated[int, Field(ge=1, lt=2**31)]
 """A version's number, or how many of something."""
 Offset = Annotated[int, Field(ge=0, lt=2**53)]
 """A character of a text."""
 Epoch = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Narrow(BaseModel):
+    """What a document must be to be looked in; see `retrieval.filters`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    documents: list[str] = Field([], description="ids, exact names, or patterns of names with * and ?")
+    sources: list[str] = Field([], description="a source, what lies below it, or a pattern")
+    tags: list[str] = Field([], description="it has all of them")
+    any_tags: list[str] = Field([], description="it has one of them")
+    languages: list[str] = Field([], description="ISO 639 codes, `und` where it could not be told")
+    media_types: list[str] = Field([], description="such as application/pdf, or text/*")
+    since: str | None = Field(None, description="ISO 8601: its version began to count then, or later")
+    until: str | None = Field(None, description="ISO 8601, or earlier; a day counts whole")
 
 
 class Where(BaseModel):
@@ -30,3 +59,5 @@ class Where(BaseModel):
     epoch: Epoch | None = Field(None, description="what the platform knew at that epoch")
     document: str | None = Field(None, description="a document's id or name")
     workspace: str | None = Field(None, description="default: the node's workspace")
+    filters: Narrow | None = Field(None, description="look only in documents that fit all of this")
+    scope: Literal["auto", "off"] | None = Field(None, description="off: not what the question itself names")

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from ui.api import streaming
-from ui.api.access import Node, Number, Where
+from ui.api.access import Node, Number, User, Where
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 
@@ -30,8 +30,9 @@ class Question(Where):
     question: str
     k: int | None = Field(None, ge=1, le=50)
     generator: str | None = None
-    history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
     adapter: str | None = Field(None, description="a retriever adapter by name; default: the one that serves")
+    history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
+    conversation: str | None = Field(None, description="a conversation's id, or `new`, which opens one")
 
 
 class Vote(BaseModel):
@@ -47,15 +48,15 @@ def search(node: Node, body: Query) -> dict[str, Any]:
 
 
 @router.post("/ask")
-def ask(node: Node, body: Question) -> dict[str, Any]:
+def ask(node: Node, user: User, body: Question) -> dict[str, Any]:
     """A cited answer, or a refusal."""
-    return node.ask(**body.model_dump())
+    return node.ask(**body.model_dump(), user=user)
 
 
 @router.post("/ask/stream", response_class=StreamingResponse)
-def ask_stream(node: Node, body: Question) -> StreamingResponse:
+def ask_stream(node: Node, user: User, body: Question) -> StreamingResponse:
     """The answer as server-sent events: `searched`, each `sentence` when it has passed its check, then `done`."""
-    events = streaming.begun(node.ask_stream(**body.model_dump()))
+    events = streaming.begun(node.ask_stream(**body.model_dump(), user=user))
     return StreamingResponse(streaming.told(events), media_type=streaming.MEDIA_TYPE, headers=streaming.HEADERS)
 
 

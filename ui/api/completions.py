@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kernel.ids import fresh, now_ms
 from ui.api import models, streaming
-from ui.api.access import Node, Where
+from ui.api.access import Node, User, Where
 from ui.api.errors import as_openai
 from ui.spoken import MOST_EXCHANGES, exchange, spoken
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
-_BESIDE = ("citations", "abstained", "support", "turn", "workspace", "adapters", "generator", "epoch", "as_of")
+_BESIDE = ("citations", "abstained", "support", "turn", "workspace", "scope", "adapters", "generator", "epoch", "as_of")
 """What of an answer stands under `reprise`, where the answer has it."""
 
 
@@ -72,11 +72,11 @@ def model(node: Node, model: str) -> dict[str, Any]:
 
 
 @router.post("/chat/completions")
-def completions(node: Node, body: ChatRequest) -> Any:
+def completions(node: Node, user: User, body: ChatRequest) -> Any:
     """A cited answer in OpenAI's shape; `citations` stand beside the message, the rest under `reprise`."""
     choice = models.chosen(node, body.model)
     question, history = _conversation(body.messages)
-    asked: dict[str, Any] = {"generator": choice.generator, "adapter": choice.adapter, "history": history}
+    asked: dict[str, Any] = {"generator": choice.generator, "adapter": choice.adapter, "history": history, "user": user}
     asked |= body.model_dump(include=set(Where.model_fields), exclude_none=True)
     ignored = sorted(body.model_extra or {}) + [m.role for m in body.messages if m.role in ("system", "developer")][:1]
     head = {"created": now_ms() // 1000, "model": body.model}

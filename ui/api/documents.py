@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from pydantic import BaseModel
 from starlette.formparsers import MultiPartParser
 
 from ingest.incoming import Incoming
 from ingest.names import plain_path, safe_name
+from ingest.tags import normalised
 from kernel.errors import FileRefused, UserError
 from kernel.ids import parse_time
-from ui.api.access import Epoch, Node, Number, Offset
+from ui.api.access import Epoch, Narrow, Node, Number, Offset
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 MultiPartParser.spool_max_size = 2**16
@@ -22,6 +23,15 @@ MultiPartParser.spool_max_size = 2**16
 
 class Restore(BaseModel):
     version: Number
+
+
+class Listing(Narrow):
+    workspace: str | None = None
+
+
+class TagChange(BaseModel):
+    add: list[str] = []
+    remove: list[str] = []
 
 
 @router.post("/documents", status_code=202)
@@ -35,12 +45,14 @@ def upload(
     name: Annotated[list[str] | None, Form(description="each document's name; default: its file's name")] = None,
     root: Annotated[list[str] | None, Form(description="the folder of the node in which each file was found")] = None,
     together: Annotated[bool, Form(description="all files become visible in one epoch")] = False,
+    tag: Annotated[list[str] | None, Form(description="a tag for each document; repeat it for more")] = None,
 ) -> dict[str, Any]:
     """Accept files. The answer is a job; its `result` is the JSON of `reprise ingest`."""
     limit = node.settings.max_upload_mb
     if as_name is not None and len(files) != 1:
         raise UserError("`as` names one document", hint="send one file with `as`")
     valid_from = parse_time(at) if at else None
+    tags = normalised(tag or ())
     names = []
     for i, file in enumerate(files):
         told = name[i] if name and i < len(name) else file.filename or ""
@@ -64,6 +76,7 @@ def upload(
                 at=valid_from,
                 explicit=as_name is not None,
                 root=(root[i] or None) if root and i < len(root) else None,
+                tags=tags,
             )
             file.file.close()
 
@@ -71,9 +84,15 @@ def upload(
 
 
 @router.get("/documents")
-def documents(node: Node, workspace: str | None = None) -> list[dict[str, Any]]:
-    """Live documents."""
-    return node.documents(workspace)
+def documents(node: Node, asked: Annotated[Listing, Query()]) -> list[dict[str, Any]]:
+    """Live documents; with filters those whose version that counts now fits them."""
+    return node.documents(asked.workspace, filters=asked.model_dump(exclude={"workspace"}))
+
+
+@router.post("/documents/{doc:path}/tags")
+def tag(node: Node, doc: str, body: TagChange) -> dict[str, Any]:
+    """Give a document tags and take others away; what it has then."""
+    return node.tag(doc, body.add, body.remove)
 
 
 @router.get("/documents/{doc:path}/history")

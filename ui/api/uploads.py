@@ -21,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from ingest.names import plain_path, safe_name
+from ingest.tags import normalised
 from ingest.uploads import Held, Uploads, Writer
 from kernel.errors import Conflict, RepriseError, UserError
 from kernel.ids import parse_time
@@ -65,7 +66,7 @@ Metadata = Annotated[
     str,
     Header(
         alias="Upload-Metadata",
-        description="`filename` and any of `workspace`, `as`, `at`, `source`: KEY BASE64,KEY BASE64,…",
+        description="`filename` and any of `workspace`, `as`, `at`, `source`, `tags`: KEY BASE64,KEY BASE64,…",
     ),
 ]
 
@@ -248,6 +249,7 @@ def _ticket(metadata: str, workspace: str) -> dict[str, Any]:
         "at": parse_time(told["at"]) if told.get("at") else None,
         "explicit": "as" in told,
         "root": told.get("root") or None,
+        "tags": normalised(told["tags"].split(",")) if told.get("tags") else (),
     }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ui.commands.narrow import narrowing
 from ui.door import Door, command, say, table
 
 if TYPE_CHECKING:
@@ -33,13 +34,18 @@ def register(app: typer.Typer) -> None:
         together: Annotated[
             bool, typer.Option("--together", help="A release: all files become visible at once, in one epoch.")
         ] = False,
+        tag: Annotated[
+            list[str] | None, typer.Option("--tag", help="A tag for each document, beside those it has; repeat it.")
+        ] = None,
     ) -> None:
         """Publish files as documents, or as new versions of documents."""
         from ingest import sources
         from ingest.incoming import failure
         from ingest.parse.limits import Limits
+        from ingest.tags import normalised
         from kernel.ids import parse_time
 
+        tags = normalised(tag or ())
         sources.check(paths, as_name)
         refused: list[tuple[str, RepriseError]] = []
         files = sources.read(
@@ -49,6 +55,7 @@ def register(app: typer.Typer) -> None:
             at=parse_time(at) if at else None,
             refused=refused,
             limits=Limits.of(door.settings),
+            tags=tags,
         )
         result = door.platform.ingest(files, door.progress(), together=together)
         result["documents"] += [failure(path, error) for path, error in refused]
@@ -57,13 +64,30 @@ def register(app: typer.Typer) -> None:
             door.exit_code = 1
 
     @command(app)
-    def documents(door: Door, workspace: Workspace = None) -> None:
-        """List documents."""
-        columns = ["name", "workspace", "title", "live_version", "versions", "chunks", "updated", "document"]
+    @narrowing
+    def documents(door: Door, filters: dict[str, Any] | None, workspace: Workspace = None) -> None:
+        """List documents, all or those that fit."""
+        columns = ["name", "workspace", "title", "tags", "language", "live_version", "versions", "chunks", "updated"]
+        found = door.platform.documents(workspace, filters=filters)
         door.out(
-            door.platform.documents(workspace),
-            lambda rows: table(rows, columns, "No documents yet. `reprise ingest FILE` adds one."),
+            found if door.as_json else [row | {"tags": ", ".join(row["tags"])} for row in found],
+            lambda rows: table(
+                rows,
+                [*columns, "document"],
+                "No document fits." if filters else "No documents yet. `reprise ingest FILE` adds one.",
+            ),
         )
+
+    @command(app)
+    def tag(
+        door: Door,
+        doc: Doc,
+        add: Annotated[list[str] | None, typer.Option("--add", "-a", help="A tag to give it; repeat it.")] = None,
+        remove: Annotated[list[str] | None, typer.Option("--remove", "-r", help="A tag to take away.")] = None,
+    ) -> None:
+        """A document's tags: change them, or only show them."""
+        told = door.platform.tag(doc, add or (), remove or ())
+        door.out(told, lambda told: say(", ".join(told["tags"]) or "No tags."))
 
     @command(app)
     def history(door: Door, doc: Doc) -> None:
@@ -192,6 +216,7 @@ _RECEIPT = (
     "training_rows_redacted",
     "sketches",
     "watch_items",
+    "tags",
 )
 
 

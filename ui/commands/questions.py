@@ -7,65 +7,55 @@ from typing import Annotated, Any
 
 import typer
 
+from ui.commands.narrow import InWorkspace, looking
 from ui.door import Door, command, read_lines, say, table
 
-AsOf = Annotated[str | None, typer.Option("--as-of", help="ISO time: answer from what counted in the world then.")]
-Epoch = Annotated[int | None, typer.Option("--epoch", help="Answer from what the platform knew at this epoch.")]
-InDocument = Annotated[str | None, typer.Option("--document", "-d", help="Look in one document only: its id or name.")]
-InWorkspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Look in this workspace.")]
+Which = Annotated[str | None, typer.Option(help="Which generator answers.")]
 ABSTAINED = 3
 
 
 def register(app: typer.Typer) -> None:
     @command(app)
+    @looking
     def search(
         door: Door,
+        where: dict[str, Any],
         query: str,
         k: Annotated[int, typer.Option("--k", help="Passages to return.")] = 10,
-        as_of: AsOf = None,
-        epoch: Epoch = None,
-        document: InDocument = None,
-        workspace: InWorkspace = None,
     ) -> None:
         """The best passages for a query."""
-        found = door.platform.search(query, k, as_of=as_of, epoch=epoch, document=document, workspace=workspace)
-        door.out(found, _people_hits)
+        door.out(door.platform.search(query, k, **where), _people_hits)
 
     @command(app)
+    @looking
     def ask(
         door: Door,
+        where: dict[str, Any],
         question: str,
         k: Annotated[int | None, typer.Option("--k", help="Passages to answer from.")] = None,
-        as_of: AsOf = None,
-        epoch: Epoch = None,
-        document: InDocument = None,
-        workspace: InWorkspace = None,
-        generator: Annotated[str | None, typer.Option(help="Which generator answers.")] = None,
+        generator: Which = None,
+        conversation: Annotated[
+            str | None, typer.Option("--conversation", "-c", help="Ask in a conversation: its id, or `new`.")
+        ] = None,
     ) -> None:
         """Answer with citations. Exit code 3 when nothing supports an answer."""
         shown = door.platform.ask(
-            question, k, as_of=as_of, epoch=epoch, document=document, workspace=workspace, generator=generator
+            question, k, generator=generator, conversation=conversation, user=door.settings.user, **where
         )
         door.out(shown, _people_answer)
         if shown["abstained"]:
             door.exit_code = ABSTAINED
 
     @command(app)
-    def chat(
-        door: Door,
-        document: InDocument = None,
-        workspace: InWorkspace = None,
-        as_of: AsOf = None,
-        generator: Annotated[str | None, typer.Option(help="Which generator answers.")] = None,
-    ) -> None:
+    @looking
+    def chat(door: Door, where: dict[str, Any], generator: Which = None) -> None:
         """Hold a conversation: follow-ups are understood, `/help` lists the commands, Ctrl-D ends.
 
         With --json each question read from standard input is answered by one line of JSON.
         """
         from ui.chat import Chat
 
-        where = {"document": document, "workspace": workspace, "as_of": as_of, "generator": generator}
-        Chat(door, where).hold()
+        Chat(door, where | {"generator": generator, "user": door.settings.user}).hold()
 
     @command(app)
     def feedback(
@@ -101,16 +91,42 @@ def _people_hits(found: dict[str, Any]) -> None:
         if hit["heading"]:
             say(f"   {hit['heading']}")
         say("   " + " ".join(hit["text"].split())[:300] + "\n")
+    _say_scope(found["scope"])
     if not found["hits"]:
         say(f"Nothing in workspace {found['workspace']!r}. `reprise ingest FILE` adds documents.")
 
 
 def _people_answer(shown: dict[str, Any]) -> None:
+    if shown["rewritten"]:
+        say(f"Understood as: {shown['question']}")
+    scope = shown["scope"]
+    if scope.get("from") == "preferences":
+        where = ", ".join(filter(None, [scope["workspace"], _named(scope), *scope["tags"]]))
+        say(f"Looked in {where}, from your preferences.")
     say(shown["answer"] + "\n")
     for c in shown["citations"]:
         page = f", page {c['page']}" if c["page"] else ""
         say(f"[{c['n']}] {c['name']} version {c['version']}{page}, characters {c['start']}-{c['end']}")
+    _say_scope(shown["scope"])
     say(f"\n{shown['turn']}  support {shown['support']:.2f}  epoch {shown['epoch']}  {shown['ms']['total']:.0f} ms")
+
+
+def _say_scope(scope: dict[str, Any]) -> None:
+    """Where was looked because of the question's own words, and how to look elsewhere."""
+    inferred, suggested = scope["inferred"], scope["suggested"]
+    if inferred:
+        where = f"{_named(inferred)}, because of “{inferred['phrase']}”"
+        if scope["widened"]:
+            say(f"Nothing was found in {where}: this is from all documents.")
+        else:
+            say(f"Looked in {where}; `--scope off` looks in all documents.")
+    elif suggested:
+        say(f"If you meant {_named(suggested, ' or ')}: `--document NAME` looks only there.")
+
+
+def _named(scope: dict[str, Any], between: str = ", ") -> str:
+    names = [d["name"] for d in scope["documents"] or ()]
+    return between.join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _people_measures(measured: dict[str, Any]) -> None:

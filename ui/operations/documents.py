@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from ingest.incoming import Incoming
 from ingest.section import section
 from kernel.errors import NotFound, UserError
 from kernel.types import Progress, silent
+from retrieval.filters import Filters
 from ui.operations.intake import Intake
 
 _NEVER = 2**63
@@ -21,8 +22,15 @@ class Documents(Intake):
     ) -> dict[str, Any]:
         return self.w.ingest.add(files, progress, total, together=together)
 
-    def documents(self, workspace: str | None = None) -> list[dict[str, Any]]:
-        return self.w.library.documents(workspace)
+    def documents(self, workspace: str | None = None, *, filters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Live documents; with filters those whose version that counts now fits them."""
+        chosen = Filters.of(filters)
+        fit = self.w.filtering.documents(chosen, workspace, self.w.search.when()) if chosen.given else None
+        return [row for row in self.w.library.documents(workspace) if fit is None or row["document"] in fit]
+
+    def tag(self, doc: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> dict[str, Any]:
+        """Give a document tags and take others away; what it has then. Nothing given only tells."""
+        return self.w.tags.change(doc, add, remove) if add or remove else self.w.tags.of(doc)
 
     def history(self, doc: str) -> list[dict[str, Any]]:
         return self.w.library.history(doc)

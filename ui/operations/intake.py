@@ -99,6 +99,7 @@ class _Attempt:
             if item in self._rows:
                 continue
             fields = {name: value for name, value in of.items() if name != "blob"}
+            fields["tags"] = tuple(fields.get("tags", ()))  # a job's arguments are JSON
             try:
                 content = self._w.blobs.get(of["blob"])
             except RepriseError as error:

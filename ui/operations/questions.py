@@ -1,34 +1,22 @@
-"""Operations of asking: search, ask, feedback, and the scope a question has."""
+"""Operations of asking: search, ask whole or as it is written, feedback."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Unpack
 
-from kernel.errors import UserError
-from kernel.ids import parse_time
-from kernel.types import Exchange
 from retrieval.answer import Asked
-from retrieval.search import Scope
-from ui.operations.seat import Seat
-
-GUIDE = "guide"
-MAX_PASSAGES = 50
+from ui.operations.asking import NEW, Asking, How, Where
 
 
-class Questions(Seat):
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        as_of: str | None = None,
-        epoch: int | None = None,
-        document: str | None = None,
-        workspace: str | None = None,
-    ) -> dict[str, Any]:
-        scope, workspace = self._scope(as_of, epoch, document, workspace)
-        found = self.w.search.search(query, k, scope)
+class Questions(Asking):
+    def search(self, query: str, k: int = 10, **where: Unpack[Where]) -> dict[str, Any]:
+        given, workspace = self._given(where)
+        scoped = self._scoped(query, given, where)
+        found = self.w.search.search(query, k, scoped.scope)
+        widened = not found.passages and scoped.inferred is not None
+        if widened:
+            found = self.w.search.search(query, k, scoped.wide)
         hits = [
             {
                 "rank": p.rank,
@@ -50,70 +38,19 @@ class Questions(Seat):
             "hits": hits,
             "epoch": found.when.epoch,
             "workspace": workspace,
+            "scope": scoped.as_json(widened=widened),
             "adapter": found.adapter,
             "ms": found.ms,
         }
 
-    def ask(
-        self,
-        question: str,
-        k: int | None = None,
-        *,
-        as_of: str | None = None,
-        epoch: int | None = None,
-        document: str | None = None,
-        workspace: str | None = None,
-        generator: str | None = None,
-        history: Sequence[dict[str, str]] | None = None,
-        adapter: str | None = None,
-    ) -> dict[str, Any]:
+    def ask(self, question: str, k: int | None = None, **how: Unpack[How]) -> dict[str, Any]:
         """The answer, whole."""
-        return self.w.answerer.ask(
-            self._asked(question, k, as_of, epoch, document, workspace, generator, history, adapter)
-        )
+        *_, done = self.ask_stream(question, k, **how)
+        return {name: value for name, value in done.items() if name != "type"}
 
-    def ask_stream(
-        self,
-        question: str,
-        k: int | None = None,
-        *,
-        as_of: str | None = None,
-        epoch: int | None = None,
-        document: str | None = None,
-        workspace: str | None = None,
-        generator: str | None = None,
-        history: Sequence[dict[str, str]] | None = None,
-        adapter: str | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    def ask_stream(self, question: str, k: int | None = None, **how: Unpack[How]) -> Iterator[dict[str, Any]]:
         """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
-        return self.w.answerer.stream(
-            self._asked(question, k, as_of, epoch, document, workspace, generator, history, adapter)
-        )
-
-    def _asked(
-        self,
-        question: str,
-        k: int | None,
-        as_of: str | None,
-        epoch: int | None,
-        document: str | None,
-        workspace: str | None,
-        generator: str | None,
-        history: Sequence[dict[str, str]] | None,
-        adapter: str | None,
-    ) -> Asked:
-        if k is not None and not 1 <= k <= MAX_PASSAGES:
-            raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
-        scope, workspace = self._scope(as_of, epoch, document, workspace)
-        return Asked(
-            question=question,
-            workspace=workspace,
-            scope=scope,
-            k=k,
-            generator=generator,
-            history=tuple(Exchange(question=h["question"], answer=h["answer"]) for h in history or ()),
-            pinned=None if adapter is None else self.w.registry.pinned(adapter),
-        )
+        return self._events(self._asked(question, k, how), opened=how.get("conversation") == NEW)
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)
@@ -121,25 +58,21 @@ class Questions(Seat):
     def feedback(self, turn: str, vote: str, correction: str | None = None) -> dict[str, Any]:
         found = self.w.turns.get(turn)
         feedback = self.w.turns.vote(turn, vote, correction)
-        example = self.w.memory.from_turn(found, vote, correction)
-        return {"feedback": feedback, "example": example, "status": self.w.memory.status(example) if example else None}
+        consent = self.w.preferences.of(found.user).consent
+        example = self.w.memory.from_turn(found, vote, correction, consent=consent)
+        if example:
+            self.w.turns.made(feedback, example)
+        return {
+            "feedback": feedback,
+            "example": example,
+            "status": self.w.memory.status(example) if example else None,
+            "needs_consent": bool(found.personal and not consent),
+        }
 
-    def _scope(
-        self, as_of: str | None, epoch: int | None, document: str | None, workspace: str | None
-    ) -> tuple[Scope, str]:
-        if as_of is not None and epoch is not None:
-            raise UserError("both --as-of and --epoch were given", hint="give one: a time in the world, or an epoch")
-        chosen = workspace or self._default_workspace()
-        doc = None
-        if document is not None:
-            found = self.w.library.find(document, workspace)
-            doc, chosen = found.id, found.workspace
-        when = None
-        if as_of is not None or epoch is not None:
-            when = self.w.search.when(parse_time(as_of) if as_of else None, epoch)
-        return Scope(workspace=chosen, document=doc, when=when), chosen
-
-    def _default_workspace(self) -> str:
-        """The settings' workspace; while that is empty, the guide, so that a first question has something to find."""
-        mine = self.settings.workspace
-        return GUIDE if self.w.library.empty(mine) and not self.w.library.empty(GUIDE) else mine
+    def _events(self, asked: Asked, *, opened: bool) -> Iterator[dict[str, Any]]:
+        """The answer's events. A conversation that was opened for a question which then failed is taken away again."""
+        try:
+            yield from self.w.answerer.stream(asked)
+        finally:
+            if opened and asked.by.conversation:
+                self.w.conversations.discard_empty(asked.by.conversation)

@@ -105,6 +105,11 @@ class Connection:
             ) from error
 
 
+def as_user(user: str | None) -> dict[str, str]:
+    """The header that says whose call this is; none where nobody was named."""
+    return {} if user is None else {"X-Reprise-User": quote(user, safe="")}
+
+
 def given(**query: Any) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}
 

@@ -34,6 +34,8 @@ class Documents(Sending):
             form["together"] = "true"
         if first.explicit:
             form["as"] = first.name
+        if first.tags:
+            form["tag"] = list(first.tags)
         if first.at is not None:
             from kernel.ids import iso
 
@@ -67,8 +69,12 @@ class Documents(Sending):
             epoch = self.status()["epoch"]
         return {"documents": rows, "seconds": round(time.perf_counter() - started, 3), "epoch": epoch}
 
-    def documents(self, workspace: str | None = None) -> list[dict[str, Any]]:
-        return self._get("/v1/documents", workspace=workspace)
+    def documents(self, workspace: str | None = None, *, filters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        return self._get("/v1/documents", workspace=workspace, **(filters or {}))
+
+    def tag(self, doc: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> dict[str, Any]:
+        sent = {"add": list(add), "remove": list(remove)}
+        return self._call("POST", f"/v1/documents/{quote(doc)}/tags", json=sent)
 
     def history(self, doc: str) -> list[dict[str, Any]]:
         return self._get(f"/v1/documents/{quote(doc)}/history")

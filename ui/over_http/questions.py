@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernel.errors import Failed
-from ui.over_http.connection import Connection, as_error
+from ui.over_http.connection import Connection, as_error, as_user
 
 
 class Questions(Connection):
     def search(self, query: str, k: int = 10, **where: Any) -> dict[str, Any]:
         return self._call("POST", "/v1/search", json={"query": query, "k": k, **where})
 
-    def ask(self, question: str, k: int | None = None, **where: Any) -> dict[str, Any]:
-        return self._call("POST", "/v1/ask", json={"question": question, "k": k, **where})
+    def ask(self, question: str, k: int | None = None, *, user: str | None = None, **where: Any) -> dict[str, Any]:
+        sent = {"question": question, "k": k, **where}
+        return self._call("POST", "/v1/ask", json=sent, headers=as_user(user))
 
-    def ask_stream(self, question: str, k: int | None = None, **where: Any) -> Iterator[dict[str, Any]]:
-        for line in self._lines("POST", "/v1/ask/stream", json={"question": question, "k": k, **where}):
+    def ask_stream(
+        self, question: str, k: int | None = None, *, user: str | None = None, **where: Any
+    ) -> Iterator[dict[str, Any]]:
+        sent = {"question": question, "k": k, **where}
+        for line in self._lines("POST", "/v1/ask/stream", json=sent, headers=as_user(user)):
             if line.startswith("data: "):
                 event = json.loads(line.removeprefix("data: "))
                 if event["type"] == "error":

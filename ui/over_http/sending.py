@@ -82,4 +82,6 @@ def _metadata(file: Any) -> str:
         told["root"] = file.root
     if file.at is not None:
         told["at"] = iso(file.at) or ""
+    if file.tags:
+        told["tags"] = ",".join(file.tags)  # none has a comma
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in told.items())

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import streamlit as st
 
@@ -29,6 +30,7 @@ _ON_A_PAGE = {
     "bad_location": "Give a folder's path from / on, or an address that begins with http:// or https://.",
     "poison": "It was left out, and the rest was published. Its bytes are kept: try again, or remove the job.",
     "job_active": "Cancel it first.",
+    "no_conversation": "It was deleted meanwhile. Begin a new conversation.",
     "gate_refused": "Retrain, or give a reason for promoting it all the same; it is kept in the audit log.",
 }
 """What to do, where the node's own hint speaks of the command line."""
@@ -57,6 +59,12 @@ def _remote(url: str, key: str | None) -> Remote:
 def node() -> Remote:
     """The node this web app belongs to."""
     return _remote(os.environ.get("REPRISE_API") or DEFAULT_API, os.environ.get("REPRISE_API_KEY") or None)
+
+
+def who() -> str:
+    """The name of whoever sits at the browser: what a proxy says, else the web app's own setting. Not a login."""
+    said = st.context.headers.get("X-Reprise-User")
+    return (unquote(said) if said else os.environ.get("REPRISE_USER")) or "local"
 
 
 @contextmanager

@@ -9,12 +9,14 @@ import streamlit as st
 
 from kernel.errors import RepriseError
 from ui.web import look, marks, passage
-from ui.web.client import GUIDE, node, problem, workspaces
+from ui.web.client import GUIDE, node, problem, who, workspaces
 from ui.web.pages import go
 from ui.web.plain import label, number, shorten, source
+from ui.web.views import conversations, preferences
 from ui.web.watch import published, publishing, watch
 
 EVERYTHING = "All documents"
+MINE = "from my preferences"
 FIRST_QUESTIONS = (
     "Does an old citation still open the text it cited?",
     "When does Reprise refuse to answer?",
@@ -28,12 +30,14 @@ _TURNS, _OPEN, _ASK = "chat.turns", "chat.cited", "chat.ask"
 def show() -> None:
     """Draw the page."""
     documents = node().documents()
+    mine = node().me(user=who())
+    conversations.show(_open_conversation)
     turns: list[dict[str, Any]] = st.session_state.setdefault(_TURNS, [])
     title, choices = st.columns([5, 4], vertical_alignment="bottom")
     with title:
         look.head("Chat", "Every answer cites the passages it comes from.")
     with choices:
-        where = _where(documents)
+        where = _where(documents, mine)
     typed = st.chat_input("Ask a question", key="chat.box")
     waiting: list[tuple[str, dict[str, Any]]] = st.session_state.setdefault(_ASK, [])
     if typed:
@@ -47,16 +51,34 @@ def show() -> None:
         left = st.container()
     with left:
         if not turns and not waiting:
-            _first(where, documents)
+            _first(where, documents, mine)
         for i, turn in enumerate(turns):
             _turn(i, turn)
         if waiting:
             _ask(waiting, turns)
 
 
-def _where(documents: list[dict[str, Any]]) -> dict[str, Any]:
+def _open_conversation(conversation: dict[str, Any] | None) -> None:
+    """Show a conversation in place of the one that is open, or none. Runs before the page is drawn."""
+    st.session_state[_ASK], st.session_state[_OPEN] = [], None
+    if conversation is None:
+        st.session_state[_TURNS] = []
+        st.session_state.pop(conversations.CURRENT, None)
+        return
+    st.session_state[conversations.CURRENT] = conversation["conversation"]
+    st.session_state[_TURNS] = [
+        {"question": t["question"], "narrowed": "", "shown": t["shown"], "said": None} for t in conversation["turns"]
+    ]
+    for turn in conversation["turns"]:
+        if turn["votes"]:
+            st.session_state[f"thumb-{turn['turn']}"] = int(turn["votes"][-1] == "up")
+
+
+def _where(documents: list[dict[str, Any]], mine: dict[str, Any]) -> dict[str, Any]:
     """The choice of workspace, and the options: where and when a question looks."""
     names = workspaces(documents)
+    if mine["workspace"] or mine["documents"] or mine["tags"]:
+        names = [MINE, *names]
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="right"):
         workspace = st.selectbox(
             "Workspace",
@@ -66,8 +88,10 @@ def _where(documents: list[dict[str, Any]]) -> dict[str, Any]:
             format_func=lambda w: f"{w} (about Reprise)" if w == GUIDE else w,
             help="The shelf that is searched.",
         )
+        if st.button("", icon=":material/person:", key="chat.me", help="My preferences"):
+            preferences.show(documents)
         with st.popover("Options", icon=":material/tune:"):
-            ours = {d["document"]: d["name"] for d in documents if d["workspace"] == workspace}
+            ours = {d["document"]: d["name"] for d in _on(workspace, documents, mine)}
             chosen = st.selectbox(
                 "Search in",
                 [EVERYTHING, *ours],
@@ -81,19 +105,27 @@ def _where(documents: list[dict[str, Any]]) -> dict[str, Any]:
                 key="chat.at",
                 help="Answer from what counted at that time. Empty: now.",
             )
-            if st.button("Empty this chat", icon=":material/delete_sweep:", disabled=not st.session_state[_TURNS]):
-                st.session_state[_TURNS], st.session_state[_OPEN] = [], None
-                st.rerun()
     as_of = at.replace(tzinfo=UTC).isoformat() if isinstance(at, datetime) else None
     kept = [f"as of {at:%Y-%m-%d %H:%M} UTC" if as_of else "", f"in {ours[document]}" if document else ""]
     narrowed = ", ".join(k for k in kept if k)
-    return {"workspace": workspace, "document": document, "as_of": as_of, "narrowed": narrowed}
+    told = None if workspace == MINE else workspace
+    return {"workspace": told, "document": document, "as_of": as_of, "narrowed": narrowed}
 
 
-def _first(where: dict[str, Any], documents: list[dict[str, Any]]) -> None:
+def _on(workspace: str | None, documents: list[dict[str, Any]], mine: dict[str, Any]) -> list[dict[str, Any]]:
+    """The documents of a workspace, or those of a person's standing scope."""
+    if workspace not in (None, MINE):
+        return [d for d in documents if d["workspace"] == workspace]
+    only = {d["document"] for d in mine["documents"]}
+    return [
+        d for d in documents if d["document"] in only or (not only and d["workspace"] in (mine["workspace"], "default"))
+    ]
+
+
+def _first(where: dict[str, Any], documents: list[dict[str, Any]], mine: dict[str, Any]) -> None:
     """What to do while nothing was asked."""
     workspace = where["workspace"]
-    here = [d for d in documents if d["workspace"] == workspace]
+    here = _on(workspace, documents, mine)
     if not here and publishing():
         look.words("Documents are being published. You can ask about them as soon as that is done.")
         watch(publishing(), published)
@@ -133,14 +165,22 @@ def _ask(waiting: list[tuple[str, dict[str, Any]]], turns: list[dict[str, Any]])
         look.words(question)
     with st.chat_message("assistant", avatar=_REPRISE), st.spinner("Reading …"):
         try:
-            shown = node().ask(question, **{k: v for k, v in where.items() if k != "narrowed" and v is not None})
+            shown = node().ask(
+                question,
+                conversation=st.session_state.get(conversations.CURRENT, "new"),
+                user=who(),
+                **{k: v for k, v in where.items() if k != "narrowed" and v is not None},
+            )
         except RepriseError as error:
             waiting.pop(0)
+            if error.code == "no_conversation":
+                st.session_state.pop(conversations.CURRENT, None)
             said = problem(error.code, error.message, error.hint)
             turns.append({"question": question, "narrowed": where["narrowed"], "error": said})
         else:
             waiting.pop(0)
             turns.append({"question": question, "narrowed": where["narrowed"], "shown": shown, "said": None})
+            st.session_state[conversations.CURRENT] = shown["conversation"]
     st.session_state[_OPEN] = (shown["turn"], 1) if "shown" in turns[-1] and shown["citations"] else None
     st.rerun()
 
@@ -148,8 +188,10 @@ def _ask(waiting: list[tuple[str, dict[str, Any]]], turns: list[dict[str, Any]])
 def _turn(i: int, turn: dict[str, Any]) -> None:
     with st.chat_message("user", avatar=_USER):
         look.words(turn["question"])
-        if turn["narrowed"]:
-            look.small(turn["narrowed"])
+        shown = turn.get("shown", {})
+        understood = f"Understood as: {shown['question']}" if shown.get("rewritten") else ""
+        if turn["narrowed"] or understood or _standing(shown):
+            look.small(understood, turn["narrowed"], _standing(shown))
     with st.chat_message("assistant", avatar=_REPRISE), st.container(gap="xsmall"):
         if "error" in turn:
             st.error(turn["error"])
@@ -161,6 +203,16 @@ def _turn(i: int, turn: dict[str, Any]) -> None:
             _answered(shown)
         _small_print(shown)
         _feedback(turn)
+
+
+def _standing(shown: dict[str, Any]) -> str:
+    """Where was looked, if a person's preferences said so."""
+    scope = shown.get("scope") or {}
+    if scope.get("from") != "preferences":
+        return ""
+    documents = scope["documents"] or [] if not scope["tags"] else []  # tags say it shorter
+    named = ", ".join([*(d["name"] for d in documents), *scope["tags"]]) or f"workspace {scope['workspace']}"
+    return f"in {named}, from your preferences"
 
 
 def _answered(shown: dict[str, Any]) -> None:
@@ -257,14 +309,19 @@ def _thumb(turn: dict[str, Any]) -> None:
 def _send(turn: dict[str, Any], vote: str, correction: str | None) -> None:
     """Send a vote, and keep what to say of it: this runs before the page is drawn."""
     try:
-        example = node().feedback(turn["shown"]["turn"], vote, correction)["example"]
+        kept = node().feedback(turn["shown"]["turn"], vote, correction)
         turn["corrected"] = turn.get("corrected", False) or correction is not None
-        turn["said"] = _outcome(vote, correction, example)
+        turn["said"] = _outcome(vote, correction, kept["example"], kept["needs_consent"])
     except RepriseError as error:
         turn["said"] = ("error", problem(error.code, error.message, error.hint))
 
 
-def _outcome(vote: str, correction: str | None, example: str | None) -> tuple[str, str]:
+def _outcome(vote: str, correction: str | None, example: str | None, needs_consent: bool) -> tuple[str, str]:
+    if needs_consent and (correction or vote == "up"):
+        return "info", (
+            "Thank you, noted. This answer drew on earlier questions or on your preferences, so it becomes an example "
+            "only with your consent; you give it in My preferences."
+        )
     if example and _quarantined(example):
         return "warning", (
             f"Thank you. Your correction is held back as example `{example}`: no passage says it, so it "

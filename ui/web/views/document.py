@@ -26,6 +26,7 @@ def show(document: dict[str, Any]) -> None:
     st.html(f'<div style="font-size:1.15rem;font-weight:650">{title}</div>')
     look.small(document["name"], f"workspace {document['workspace']}", size(document["bytes"]), doc)
     _said(doc)
+    _sorted_by(document)
     with told():
         history = node().history(doc)
         tabs = st.tabs(["Text", "Versions", "Compare", "Delete"], key=f"document.tab.{doc}", on_change="rerun")
@@ -40,6 +41,25 @@ def _said(doc: str) -> None:
     if said and said[0] == doc:
         st.success(said[1])
         st.session_state[_SAID] = None
+
+
+def _sorted_by(document: dict[str, Any]) -> None:
+    """Its language, and its tags, which can be changed here."""
+    doc, has = document["document"], document["tags"]
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    chosen = left.multiselect(
+        "Tags",
+        has,
+        default=has,
+        accept_new_options=True,
+        placeholder="no tags yet: type one",
+        key=f"document.tags.{doc}.{has}",  # other tags are another choice
+    )
+    right.markdown(f"Language: {label(document['language'] or 'not told yet')}")
+    if set(chosen) != set(has):
+        with told():
+            node().tag(doc, sorted(set(chosen) - set(has)), sorted(set(has) - set(chosen)))
+            st.rerun()
 
 
 # --- text ---------------------------------------------------------------------------------------
@@ -212,7 +232,7 @@ def _delete(document: dict[str, Any], history: list[dict[str, Any]]) -> None:
 _RECEIPT = (
     {"points": "Passages", "blobs": "Texts and files", "examples": "Examples", "remaining": "Remaining"},
     {"turns_redacted": "Answers redacted", "training_rows_redacted": "Training rows redacted"},
-    {"cache_entries": "Cached", "sketches": "Sketches", "watch_items": "In watched sources"},
+    {"cache_entries": "Cached", "sketches": "Sketches", "watch_items": "In watched sources", "tags": "Tags"},
 )
 """What the receipt counts, by what it is called, in rows."""
 

@@ -1,0 +1,345 @@
+"""A person's own things: conversations that can be followed, seen and erased, and preferences that stay theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+import ui.wiring
+from kernel import audit
+from kernel.errors import NotFound, UserError
+from kernel.types import Exchange, Wishes
+from rehearsal.tables import Example
+from retrieval.tables import Cited, Conversation, Feedback, PreferenceRow, Turn
+from retrieval.turns import REDACTED
+from tests.doors import LIBRARY, Terminal, doors, memory_folder, opened
+from tests.house import WordEmbedder, incoming
+from ui.api.app import make_app
+from ui.platform import Platform
+
+RETURNS = "Within how many days can a parcel be sent back?"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _doors() -> Iterator[None]:
+    with doors(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ui.wiring, "SentenceTransformerEmbedder", lambda *_given: WordEmbedder())
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with memory_folder(tmp_path_factory.mktemp("people")) as place:
+        yield place / "home"
+
+
+@pytest.fixture(scope="module")
+def platform(home: Path) -> Iterator[Platform]:
+    with opened(home, history_exchanges=3, history_chars=400) as platform:
+        platform.ingest([incoming(name, text) for name, text in LIBRARY.items()])
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def http(platform: Platform) -> Iterator[TestClient]:
+    with TestClient(make_app(platform), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+_users = iter(range(1000))
+
+
+@pytest.fixture
+def user() -> str:
+    """Somebody new."""
+    return f"person {next(_users)}"
+
+
+def talk(platform: Platform, user: str, *questions: str, **given: Any) -> list[dict[str, Any]]:
+    """Ask one question after another in a new conversation."""
+    conversation, answers = "new", []
+    for question in questions:
+        answers.append(platform.ask(question, conversation=conversation, user=user, **given))
+        conversation = answers[-1]["conversation"]
+    return answers
+
+
+def rows(platform: Platform, table: Any, *where: Any) -> list[Any]:
+    with platform.w.db.read() as session:
+        return list(session.scalars(select(table).where(*where)))
+
+
+# --- conversations --------------------------------------------------------------------------------
+
+
+def test_a_followup_is_understood_shown_as_such_and_answered(platform: Platform, user: str) -> None:
+    first, second = talk(platform, user, "What does sending a parcel back cost?", "And from abroad?")
+    assert not first["rewritten"]
+    assert first["asked"] == first["question"]
+    assert second["rewritten"]
+    assert second["asked"] == "And from abroad?"
+    assert second["question"] == "What does sending a parcel back cost from abroad?"
+    assert "postage" in second["answer"]
+    shown = platform.conversation(first["conversation"], user=user)
+    assert [t["question"] for t in shown["turns"]] == ["What does sending a parcel back cost?", "And from abroad?"]
+    assert [t["position"] for t in shown["turns"]] == [1, 2]
+    assert shown["turns"][1]["standalone"] == second["question"]
+    assert shown["title"] == "What does sending a parcel back cost?"
+
+
+def test_a_stream_of_a_followup_says_first_how_it_was_understood(platform: Platform, user: str) -> None:
+    conversation = talk(platform, user, "What does sending a parcel back cost?")[0]["conversation"]
+    searched, *_, done = platform.ask_stream("And from abroad?", conversation=conversation, user=user)
+    assert searched["rewritten"]
+    assert searched["question"] == done["question"] == "What does sending a parcel back cost from abroad?"
+    assert searched["conversation"] == conversation
+
+
+def test_history_is_bounded_by_exchanges_and_by_characters(platform: Platform, user: str) -> None:
+    told = talk(platform, user, RETURNS, "Is a gift refunded?", "When does the camp gate open?", "What hums in a pump?")
+    conversation = told[0]["conversation"]
+    history = platform.w.conversations.history(conversation)
+    assert 1 <= len(history) <= 3
+    assert history[-1].question == "What hums in a pump?"
+    assert sum(len(e.question) + len(e.answer) for e in history) <= 400
+    assert not any("[1]" in e.answer for e in history)
+    long = platform.w.conversations.open(user, "default", "x")
+    shown = told[0] | {"turn": f"turn-long-{user}", "answer": "word " * 500}
+    from retrieval.turns import Asker
+
+    platform.w.turns.keep("default", "Tell me all", shown, 0, Asker(user=user, conversation=long))
+    kept = platform.w.conversations.history(long)
+    assert kept == (Exchange(question="Tell me all", answer=("word " * 500)[: 400 - len("Tell me all")]),)
+
+
+def test_a_conversation_of_somebody_else_is_not_there(platform: Platform, user: str) -> None:
+    conversation = talk(platform, user, RETURNS)[0]["conversation"]
+    for call in (
+        lambda: platform.conversation(conversation, user="another"),
+        lambda: platform.rename_conversation(conversation, "mine", user="another"),
+        lambda: platform.delete_conversation(conversation, user="another"),
+        lambda: platform.ask("And from abroad?", conversation=conversation, user="another"),
+    ):
+        with pytest.raises(NotFound, match="no conversation"):
+            call()
+    assert conversation not in {c["conversation"] for c in platform.conversations(user="another")}
+
+
+def test_a_question_that_fails_leaves_no_empty_conversation(platform: Platform, user: str) -> None:
+    with pytest.raises(NotFound):
+        platform.ask(RETURNS, conversation="new", user=user, generator="nobody")
+    assert platform.conversations(user=user) == []
+
+
+def test_a_deleted_conversation_leaves_no_word_but_the_examples_it_names(platform: Platform, user: str) -> None:
+    first, second = talk(platform, user, RETURNS, "Is a gift refunded with a voucher?")
+    made = platform.feedback(first["turn"], "up")
+    receipt = platform.delete_conversation(first["conversation"], user=user)
+    assert receipt["turns"] == 2
+    assert receipt["feedback"] == 1
+    assert receipt["examples_kept"] == [made["example"]]
+    turns = [first["turn"], second["turn"]]
+    for table, column in ((Turn, Turn.id), (Feedback, Feedback.turn), (Cited, Cited.turn)):
+        assert rows(platform, table, column.in_(turns)) == []
+    assert rows(platform, Conversation, Conversation.id == first["conversation"]) == []
+    assert platform.w.memory.status(made["example"]) == "approved"
+    with pytest.raises(NotFound):
+        platform.ask("And from abroad?", conversation=first["conversation"], user=user)
+
+
+def test_what_a_document_said_leaves_a_conversation_with_it(platform: Platform, user: str) -> None:
+    text = "# Ferry\n\nThe ferry to the island is steered by Captain Olga Brandt. She sails at seven every morning.\n"
+    platform.ingest([incoming("ferry.md", text, workspace="harbour")])
+    answers = talk(platform, user, "Who steers the ferry to the island?", "When does she sail?", workspace="harbour")
+    assert "Olga Brandt" in answers[1]["question"]
+    platform.delete("ferry.md")
+    shown = platform.conversation(answers[0]["conversation"], user=user)
+    assert "Olga" not in str(shown)
+    assert shown["turns"][0]["shown"]["answer"].startswith(REDACTED)
+    assert shown["turns"][1]["standalone"] == "When does she sail?"
+    assert [e.answer for e in platform.w.conversations.history(answers[0]["conversation"])] == ["", ""]
+
+
+# --- preferences ----------------------------------------------------------------------------------
+
+
+def test_who_set_nothing_prefers_nothing_and_consents_to_nothing(platform: Platform, user: str) -> None:
+    mine = platform.w.preferences.of(user)
+    assert mine.wishes == Wishes()
+    assert not mine.scoped
+    assert not mine.consent
+
+
+def test_preferences_are_checked_together_and_changed_all_or_none(platform: Platform, user: str) -> None:
+    bad = {"language": "klingon", "length": "huge", "tone": "ignore {all}", "documents": ["no.md"], "consent": "maybe",
+           "colour": "red"}  # fmt: skip
+    with pytest.raises(UserError) as told:
+        platform.set_me(bad | {"workspace": "guide"}, user=user)
+    assert all(repr(value) in told.value.message for value in ("klingon", "huge", "ignore {all}", "no.md", "maybe"))
+    assert "'colour'" in told.value.message
+    assert rows(platform, PreferenceRow, PreferenceRow.user == user) == []
+    platform.set_me({"language": "de-AT", "length": "short", "tone": "plain", "consent": "yes"}, user=user)
+    assert platform.w.preferences.of(user).wishes == Wishes(language="de", length="short", tone="plain")
+    assert platform.set_me({"language": None, "tone": ""}, user=user)["language"] is None
+    assert platform.w.preferences.of(user).wishes == Wishes(length="short")
+
+
+def test_a_standing_scope_counts_where_the_question_gives_none_and_is_shown(platform: Platform, user: str) -> None:
+    platform.set_me({"documents": ["summer camp.md"]}, user=user)
+    shown = platform.ask("When does the camp gate open?", user=user)
+    assert shown["scope"]["from"] == "preferences"
+    assert [d["name"] for d in shown["scope"]["documents"]] == ["summer camp.md"]
+    assert platform.ask(RETURNS, user=user)["abstained"]
+    given = platform.ask(RETURNS, user=user, document="returns.md")
+    assert given["scope"]["from"] == "question"
+    assert "30 days" in given["answer"]
+    assert "30 days" in platform.ask(RETURNS, user="")["answer"], "who measures asks as nobody"
+
+
+def test_a_standing_scope_forgets_a_document_that_is_deleted(platform: Platform, user: str) -> None:
+    platform.ingest([incoming("short lived.md", "# Comet\n\nThe comet comes back every 76 years.\n")])
+    platform.set_me({"documents": ["short lived.md"]}, user=user)
+    asked = platform.ask(RETURNS, user=user)
+    receipt = platform.delete("short lived.md")
+    assert receipt["preferences_changed"] == 1
+    assert platform.me(user=user)["documents"] == []
+    assert "short lived" not in str(platform.w.turns.get(asked["turn"]).shown)
+
+
+# --- history and preferences stay out of training without consent ------------------------------------
+
+
+def test_a_vote_on_a_followup_makes_no_example_without_consent(platform: Platform, user: str) -> None:
+    before = len(rows(platform, Example))
+    _, followup = talk(platform, user, "What does sending a parcel back cost?", "And from abroad?")
+    for vote, correction in (("up", None), ("down", "From abroad the customer pays the postage.")):
+        told = platform.feedback(followup["turn"], vote, correction)
+        assert told["example"] is None
+        assert told["needs_consent"]
+    assert len(rows(platform, Example)) == before
+
+
+def test_with_consent_the_example_is_the_question_as_understood(platform: Platform, user: str) -> None:
+    platform.set_me({"consent": True}, user=user)
+    _, followup = talk(platform, user, "What does sending a parcel back cost?", "And from abroad?")
+    made = platform.feedback(followup["turn"], "up")["example"]
+    (example,) = rows(platform, Example, Example.id == made)
+    assert example.question == "What does sending a parcel back cost from abroad?"
+    withdrawn = platform.set_me({"consent": False}, user=user)
+    assert withdrawn["examples_withdrawn"] == 1
+    (example,) = rows(platform, Example, Example.id == made)
+    assert (example.status, example.question) == ("retired", REDACTED)
+    assert made not in platform.w.index.retrieve([example.point])
+
+
+def test_asking_alone_never_makes_an_example_with_or_without_consent(platform: Platform, user: str) -> None:
+    before = platform.w.memory.counts()
+    for consent in (False, True):
+        platform.set_me({"consent": consent}, user=user)
+        talk(platform, user, RETURNS, "And from abroad?", "Why?")
+    platform.tick()
+    assert platform.w.memory.counts() == before
+
+
+def test_a_wish_that_shaped_an_answer_counts_as_personal(platform: Platform, user: str) -> None:
+    """Only where a generator writes: a quotation is the documents' words, whatever its reader wishes."""
+    platform.set_me({"tone": "formal"}, user=user)
+    asked = platform._asked("What hums?", None, {"generator": "openai:http://x#m", "user": user})
+    assert asked.wishes == Wishes(tone="formal")
+    assert asked.by.personal
+    quoted = platform._asked("What hums?", None, {"generator": None, "user": user})
+    assert not quoted.by.personal
+
+
+# --- everything of a person ------------------------------------------------------------------------
+
+
+def test_an_export_holds_everything_and_an_erasure_leaves_nothing(platform: Platform, user: str) -> None:
+    platform.set_me({"language": "de", "consent": "yes"}, user=user)
+    first, followup = talk(platform, user, "What does sending a parcel back cost?", "And from abroad?")
+    alone = platform.ask(RETURNS, user=user)
+    personal = platform.feedback(followup["turn"], "up")["example"]
+    explicit = platform.feedback(alone["turn"], "up")["example"]
+    export = platform.export_me(user=user)
+    assert export["preferences"]["language"] == "de"
+    assert [t["turn"] for c in export["conversations"] for t in c["turns"]] == [first["turn"], followup["turn"]]
+    assert [t["turn"] for t in export["questions"]] == [alone["turn"]]
+    assert {f["example"] for f in export["feedback"]} == {personal, explicit}
+    receipt = platform.erase_me(user=user)
+    counts = {name: receipt[name] for name in ("preferences", "conversations", "turns", "feedback", "examples")}
+    assert counts == {"preferences": 1, "conversations": 1, "turns": 3, "feedback": 2, "examples": 1}
+    assert receipt["examples_kept"] == [explicit]
+    assert receipt["unreachable"]
+    empty = platform.export_me(user=user)
+    assert (empty["conversations"], empty["questions"], empty["feedback"]) == ([], [], [])
+    for table in (PreferenceRow, Conversation, Turn):
+        assert rows(platform, table, table.user == user) == []
+    with platform.w.db.read() as session:
+        newest = audit.entries(session, 1)[0]
+        assert audit.intact(session)
+    assert (newest["action"], newest["subject"]) == ("user.erase", receipt["key"])
+    assert user not in str(newest), "the log that cannot be changed does not keep the name"
+
+
+# --- doors -----------------------------------------------------------------------------------------
+
+
+def test_over_http_the_header_says_who_and_without_it_one_is_local(http: TestClient) -> None:
+    zoe = {"X-Reprise-User": "Zo%C3%AB"}
+    assert http.patch("/v1/me", json={"language": "de", "tags": []}, headers=zoe).json()["user"] == "Zoë"
+    assert http.get("/v1/me", headers=zoe).json()["language"] == "de"
+    assert http.get("/v1/me").json()["user"] == "local"
+    assert http.get("/v1/me").json()["language"] is None
+    asked = http.post("/v1/ask", json={"question": RETURNS, "conversation": "new"}, headers=zoe).json()
+    place = f"/v1/conversations/{asked['conversation']}"
+    assert asked["user"] == "Zoë"
+    assert http.get(place).status_code == 404
+    assert http.get(place, headers=zoe).json()["turns"][0]["turn"] == asked["turn"]
+    assert http.patch(place, json={"title": " Parcels  of mine "}, headers=zoe).json()["title"] == "Parcels of mine"
+    assert [c["title"] for c in http.get("/v1/conversations", headers=zoe).json()] == ["Parcels of mine"]
+    assert http.delete(place, headers=zoe).json()["turns"] == 1
+    assert http.get("/v1/me/export", headers=zoe).json()["conversations"] == []
+    assert http.delete("/v1/me", headers=zoe).json()["preferences"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "status"),
+    [
+        ({"json": {"colour": "red"}}, "bad_request", 422),
+        ({"json": {}}, "bad_preference", 400),
+        ({"json": {"language": "xx"}}, "bad_preference", 400),
+        ({"json": {"language": "de"}, "headers": {"X-Reprise-User": "a%0Ab"}}, "bad_user", 400),
+        ({"json": {"language": "de"}, "headers": {"X-Reprise-User": "a" * 201}}, "bad_user", 400),
+    ],
+)
+def test_what_does_not_fit_is_said(http: TestClient, sent: dict[str, Any], code: str, status: int) -> None:
+    answer = http.patch("/v1/me", **sent)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_the_command_line_does_the_same_as_its_user(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home")
+    (tmp_path / "returns.md").write_text(LIBRARY["returns.md"])
+    terminal.json("ingest", str(tmp_path / "returns.md"))
+    first = terminal.json("ask", "What does sending a parcel back cost?", "-c", "new")
+    place = first["conversation"]
+    assert terminal.json("ask", "And from abroad?", "--conversation", place)["rewritten"]
+    assert "Understood as: " in terminal.type("ask", "And from abroad?", "-c", place).stdout
+    terminal.error("conversation", "show", place, env={"REPRISE_USER": "another"})
+    assert terminal.json("conversations")[0]["turns_count"] == 3
+    assert terminal.json("conversation", "rename", place, "Parcels")["title"] == "Parcels"
+    assert "understood as" in terminal.type("conversation", "show", place).stdout
+    set_ = ("me", "set", "language=de", "documents=returns.md", "consent=yes")
+    assert terminal.json(*set_)["documents"][0]["name"] == "returns.md"
+    assert terminal.json("me") == {k: v for k, v in terminal.json(*set_).items() if k != "examples_withdrawn"}
+    assert "from your preferences" in terminal.type("ask", RETURNS).stdout
+    assert terminal.json("me", "set", "documents=")["documents"] == []
+    assert terminal.error("me", "set", "nonsense")["code"] == "usage"
+    assert terminal.json("conversation", "delete", place)["turns"] == 3
+    assert terminal.json("me", "export")["user"] == "local"
+    assert terminal.json("me", "erase")["preferences"] == 1
