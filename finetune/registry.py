@@ -60,22 +60,6 @@ class Registry:
             )
         )
 
-    def pinned(self, name: str) -> Pinned:
-        """A retriever adapter to ask with, whatever serves; `base` is the model without any.
-
-        Raises:
-            NotFound: there is none of that name.
-        """
-        if name == BASE:
-            return Pinned(name=BASE, path=None)
-        with self._db.read() as session:
-            found = session.get(Adapter, name)
-        if found is None or found.kind != RETRIEVER:
-            raise NotFound(
-                f"no retriever adapter {name!r}", hint="`reprise adapters` lists them; `base` is none of them"
-            )
-        return Pinned(name=found.name, path=found.path)
-
     def listing(self) -> list[dict[str, Any]]:
         """Newest first."""
         with self._db.read() as session:
@@ -102,6 +86,21 @@ class Registry:
         """
         with self._db.read() as session:
             return _found(session, name).path
+
+    def pinned(self, name: str) -> Pinned:
+        """A retriever adapter for a question that asks for it by name, whatever its state; `base` is none.
+
+        Raises:
+            NotFound: no such adapter.
+            UserError: it is not a retriever's.
+        """
+        if name == BASE:
+            return Pinned(name=BASE, path=None)
+        with self._db.read() as session:
+            adapter = _found(session, name)
+        if adapter.kind != RETRIEVER:
+            raise UserError(f"{name!r} is an adapter of the {adapter.kind}", hint="give one of the retriever")
+        return Pinned(name=adapter.name, path=adapter.path)
 
     def lineage(self, kind: str) -> list[str]:
         """Runs of the champion and its ancestors, newest first. One that fits another embedder than serves is none."""

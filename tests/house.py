@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -228,3 +229,27 @@ def point(name: str, *, seed: int = 0, text: str = "", **payload: Any) -> models
     made = unborn(derived("made-up", name), (vector / np.linalg.norm(vector)).tolist(), text or name, 0)
     made.payload = {**(made.payload or {}), "kind": "chunk", "ws": "default", "doc": "d", **payload}
     return made
+
+
+def random_adapter(base: Path, folder: Path, seed: int) -> Path:
+    """A small retriever adapter with random weights, as a training run leaves one."""
+    import torch
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    from retrieval.encoder import load_base, quiet_peft, read_model, weights_sha256
+
+    model, _ = load_base(read_model(base))
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"])
+    with quiet_peft():
+        peft = get_peft_model(model, config)
+    random = torch.Generator().manual_seed(seed)
+    weights = get_peft_model_state_dict(peft)
+    folder.mkdir(parents=True)
+    save_file(
+        {name: torch.randn(w.shape, generator=random) * 0.2 for name, w in weights.items()},
+        folder / "adapter_model.safetensors",
+    )
+    peft.peft_config["default"].save_pretrained(str(folder))
+    (folder / "manifest.json").write_text(json.dumps({"base": {"sha256": weights_sha256(base)}}))
+    return folder

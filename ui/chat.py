@@ -26,7 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 HELP = """\
 /history            what was said, and what of it goes along with the next question
 /new                forget it and begin again
-/scope DOC          look in one document only; `/scope off` looks everywhere
+/scope DOC          look in one document only; `/scope off` looks everywhere, `/scope auto` also lets a question say
 /as-of TIME         answer from what counted in the world then; `/as-of off` is now
 /open N             the passage behind the mark [N] of the last answer
 /up                 the last answer was good
@@ -134,13 +134,14 @@ class Chat:
         self._tell("new", "Forgotten.")
 
     def _scope(self, document: str) -> None:
-        if document == "off":
-            self.where["document"] = None
+        if document in ("off", "auto"):
+            self.where |= {"document": None, "filters": None, "scope": document}
         elif document:
             self.door.platform.history(document)  # raises where there is none
-            self.where["document"] = document
-        now = self.where.get("document")
-        self._tell("scope", f"Looking in {now}." if now else "Looking in all documents.", document=now)
+            self.where |= {"document": document, "filters": None}
+        now, filters = self.where.get("document"), self.where.get("filters")
+        people = f"Looking in {now}." if now else "Looking in all documents." if not filters else f"Only {filters}."
+        self._tell("scope", people, document=now, filters=filters, scope=self.where.get("scope"))
 
     def _as_of(self, at: str) -> None:
         from kernel.ids import parse_time
@@ -227,7 +228,7 @@ def _typed() -> bool:
 
 
 def _aside(text: str) -> None:
-    print(f"({text})", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"({_safe(text)})", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _safe(text: str) -> str:

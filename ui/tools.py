@@ -36,6 +36,10 @@ InDocument = Annotated[str | None, Field(description="Look in this document only
 AsOf = Annotated[
     str | None, Field(description="ISO 8601 time, such as 2024-06-30: use the versions that counted in the world then.")
 ]
+Tags = Annotated[list[str] | None, Field(description="Look only in documents that have all of these tags.")]
+Languages = Annotated[
+    list[str] | None, Field(description="Look only in documents in one of these languages, such as en or de.")
+]
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ASKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)  # a turn is kept
 _CITED = ("n", "document", "name", "title", "version", "page", "heading", "start", "end")
@@ -53,16 +57,20 @@ def make_server(visits: Visits, version: str) -> MCPServer:
         workspace: Workspace = None,
         document: InDocument = None,
         as_of: AsOf = None,
+        tags: Tags = None,
+        languages: Languages = None,
     ) -> dict[str, Any]:
         """Find the passages of the documents that fit a query best, by meaning and by words.
 
-        Each has the document, version, page and character offsets (`start`, `end`) where its text stands.
+        Each has the document, version, page and character offsets (`start`, `end`) where its text stands. `scope` says
+        which documents were looked in, where not in all of them.
         """
+        filters = _filters(tags, languages)
         with _told(visits) as platform:
-            found = platform.search(query, k, workspace=workspace, document=document, as_of=as_of)
+            found = platform.search(query, k, workspace=workspace, document=document, as_of=as_of, filters=filters)
             fields = (*_CITED[1:], "score")
             hits = [{name: hit[name] for name in fields} | _cut("text", hit["text"]) for hit in found["hits"]]
-            return {"note": NOTE, "workspace": found["workspace"], "hits": hits}
+            return {"note": NOTE, "workspace": found["workspace"], "scope": found["scope"], "hits": hits}
 
     @server.tool(annotations=_ASKS)
     def ask(
@@ -72,15 +80,18 @@ def make_server(visits: Visits, version: str) -> MCPServer:
         workspace: Workspace = None,
         document: InDocument = None,
         as_of: AsOf = None,
+        tags: Tags = None,
+        languages: Languages = None,
     ) -> dict[str, Any]:
         """Answer a question from the documents, each sentence checked against the quote it cites.
 
         Marks such as [1] in `answer` are the `n` of `citations`. Where the documents do not answer, `abstained` is
         true, nothing is cited, and `closest` shows what came nearest; do not fill the gap from memory.
         """
+        filters = _filters(tags, languages)
         with _told(visits) as platform:
-            shown = platform.ask(question, workspace=workspace, document=document, as_of=as_of)
-            plain = ("answer", "abstained", "support", "workspace", "as_of", "turn")
+            shown = platform.ask(question, workspace=workspace, document=document, as_of=as_of, filters=filters)
+            plain = ("answer", "abstained", "support", "workspace", "scope", "as_of", "turn")
             return {
                 "note": NOTE,
                 **{name: shown[name] for name in plain},
@@ -153,6 +164,10 @@ def _told(visits: Visits) -> Iterator[Any]:
             yield platform
     except RepriseError as error:
         raise ToolError(f"{error.message} — {error.hint}" if error.hint else error.message) from error
+
+
+def _filters(tags: list[str] | None, languages: list[str] | None) -> dict[str, Any] | None:
+    return {name: value for name, value in (("tags", tags), ("languages", languages)) if value} or None
 
 
 def _cited(citation: dict[str, Any]) -> dict[str, Any]:

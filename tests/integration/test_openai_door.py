@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ from openai import OpenAI
 from finetune.tables import Adapter
 from kernel.errors import NotFound, Upstream
 from tests.doors import LIBRARY, doors, memory_folder, opened, served
-from tests.house import incoming
+from tests.house import incoming, minilm, random_adapter
 from ui.api import models
 from ui.api.app import make_app
 from ui.platform import Platform
@@ -56,7 +57,7 @@ def asked(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> list[dict[str,
 
     def ask(question: str, **given: Any) -> dict[str, Any]:
         heard.append({"question": question, **given})
-        return answer(question, **{n: v for n, v in given.items() if n not in ("adapter", "history")})
+        return answer(question, **given | {"adapter": None})
 
     monkeypatch.setattr(platform, "ask", ask)
     return heard
@@ -69,6 +70,19 @@ def enter(platform: Platform, name: str, state: str) -> None:
         w.registry.add(session, name, "retriever", f"run-{name}", None, w.home / "adapters" / name, True)
         session.flush()
         session.get_one(Adapter, name).state = state
+
+
+def test_a_pinned_adapter_looks_and_stays_itself_whatever_serves(client: OpenAI, platform: Platform) -> None:
+    w = platform.w
+    random_adapter(Path(minilm().path), w.home / "adapters" / "retriever-2", seed=1)
+    pinned = {"document": "returns.md"}  # so that even a random adapter has something to answer from
+    for model, by in (("reprise@previous", "retriever-2"), ("reprise@retriever-2", "retriever-2"), ("reprise", None)):
+        done = client.chat.completions.create(model=model, messages=user(QUESTION), extra_body=pinned)
+        assert done.model_extra["reprise"]["adapters"]["retriever"] == by  # type: ignore[index]
+    with pytest.raises(
+        openai.NotFoundError, match="no complete adapter"
+    ):  # its files are not there: nothing stands in for it
+        client.chat.completions.create(model="reprise@retriever-1", messages=user(QUESTION))
 
 
 def user(*words: str) -> list[Any]:
@@ -180,7 +194,7 @@ def test_a_model_chooses_generator_and_adapter(
     client: OpenAI, asked: list[dict[str, Any]], model: str, generator: str | None, adapter: str | None
 ) -> None:
     client.chat.completions.create(model=model, messages=user(QUESTION))
-    assert (asked[0]["generator"], asked[0].get("adapter")) == (generator, adapter)
+    assert (asked[0]["generator"], asked[0]["adapter"]) == (generator, adapter)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,7 @@ def completions(node: Node, user: User, body: ChatRequest) -> Any:
     """A cited answer in OpenAI's shape; `citations` stand beside the message, the rest under `reprise`."""
     choice = models.chosen(node, body.model)
     question, history = _conversation(body.messages)
-    asked: dict[str, Any] = {"generator": choice.generator, "history": history, "user": user}
-    asked |= {"adapter": choice.adapter} if choice.adapter else {}
+    asked: dict[str, Any] = {"generator": choice.generator, "adapter": choice.adapter, "history": history, "user": user}
     asked |= body.model_dump(include=set(Where.model_fields), exclude_none=True)
     ignored = sorted(body.model_extra or {}) + [m.role for m in body.messages if m.role in ("system", "developer")][:1]
     head = {"created": now_ms() // 1000, "model": body.model}

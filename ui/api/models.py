@@ -36,17 +36,18 @@ def chosen(node: Platform, model: str) -> Chosen:
     Raises:
         NotFound: nothing has that name, or no adapter is in that state now.
     """
-    rest = model.removeprefix(MODEL)
-    if rest == model or (rest and rest[0] not in ":@"):
+    kind, rest = model.removeprefix(MODEL)[:1], model.removeprefix(MODEL)[1:]
+    if not model.startswith(MODEL) or kind not in ("", ":", "@"):
         raise _unknown(model)
+    if kind == "@":
+        return Chosen(adapter=_pinned(node, model, rest))
     generators = node.w.answerer.generators
-    if rest.removeprefix(":") in generators:  # a generator's name may hold an @: a path, an address
-        return Chosen(generator=rest.removeprefix(":"))
-    rest, _, adapter = rest.rpartition("@") if "@" in rest else (rest, "", "")
-    generator = rest.removeprefix(":") or None
-    if (rest and generator not in generators) or (rest != model.removeprefix(MODEL) and not adapter):
-        raise _unknown(model)
-    return Chosen(generator=generator, adapter=_pinned(node, model, adapter) if adapter else None)
+    if kind == "" or rest in generators:
+        return Chosen(generator=rest or None)
+    for at, sign in enumerate(rest):  # an @ may also stand in a generator's name: a path, an address
+        if sign == "@" and rest[:at] in generators:
+            return Chosen(generator=rest[:at], adapter=_pinned(node, model, rest[at + 1 :]))
+    raise _unknown(model)
 
 
 def offered(node: Platform) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from kernel.errors import Conflict, NotFound, Refused
-from retrieval.encoder import QueryEncoder, read_model, weights_sha256
+from retrieval.encoder import QueryEncoder, read_model
+from tests.house import random_adapter
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +32,7 @@ def base() -> Path:
 def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two small adapters with random weights, as a training run leaves them."""
     folder = tmp_path_factory.mktemp("adapters")
-    return {name: _adapter(base, folder / name, seed) for seed, name in enumerate(["v1", "v2"])}
+    return {name: random_adapter(base, folder / name, seed) for seed, name in enumerate(["v1", "v2"])}
 
 
 @pytest.fixture
@@ -156,26 +157,3 @@ def test_a_model_that_is_built_in_another_way_is_refused(base: Path, tmp_path: P
     (folder / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(Refused, match="Dense"):
         read_model(folder)
-
-
-def _adapter(base: Path, folder: Path, seed: int) -> Path:
-    import torch
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    from retrieval.encoder import load_base, quiet_peft
-
-    model, _ = load_base(read_model(base))
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"])
-    with quiet_peft():
-        peft = get_peft_model(model, config)
-    random = torch.Generator().manual_seed(seed)
-    weights = get_peft_model_state_dict(peft)
-    folder.mkdir()
-    save_file(
-        {name: torch.randn(w.shape, generator=random) * 0.2 for name, w in weights.items()},
-        folder / "adapter_model.safetensors",
-    )
-    peft.peft_config["default"].save_pretrained(str(folder))
-    (folder / "manifest.json").write_text(json.dumps({"base": {"sha256": weights_sha256(base)}}))
-    return folder
