@@ -43,6 +43,7 @@ ROUTES = {
     "/v1/embedder": {"get"},
     "/v1/embedder/switch": {"post"},
     "/v1/embedder/cancel": {"post"},
+    "/v1/tuning": {"get", "post"},
     "/v1/index/maintain": {"post"},
     "/v1/index/rechunk": {"post"},
     "/v1/uploads": {"options", "post"},
