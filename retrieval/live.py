@@ -109,9 +109,7 @@ class LiveRetriever:
             return self.encode_with(None, texts)
         misfit = self._misfit(pinned.name, pinned.path)
         if misfit is not None:
-            raise Refused(
-                misfit, hint="ask without naming an adapter, or switch the embedder back", code="adapter_misfit"
-            )
+            raise Refused(misfit, hint="ask without naming an adapter", code="adapter_misfit")
         self.load(pinned.name, pinned.path)
         try:
             return self.encode_with(pinned.name, texts)
