@@ -48,7 +48,6 @@ ROUTES = {
     "/v1/index/rechunk": {"post"},
     "/v1/uploads": {"options", "post"},
     "/v1/uploads/{upload}": {"get", "head", "patch", "delete"},
-    "/v1/tuning": {"get", "post"},
     "/v1/search": {"post"},
     "/v1/ask": {"post"},
     "/v1/ask/stream": {"post"},
