@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator as Stream
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -23,10 +23,11 @@ from ingest.library import Library
 from kernel.errors import NotFound
 from kernel.ids import fresh, iso
 from kernel.ports import Embedder, Generator, Verifier
-from kernel.types import Ask, Exchange, Judgement, Sentence, Sentences, Wishes
+from kernel.types import Ask, Exchange, Judgement, Passage, Sentence, Sentences, Wishes
 from retrieval.compose import Composer, shown
 from retrieval.evidence import Evidence, read
 from retrieval.followup import Rewrite
+from retrieval.generators.extractive import weighed
 from retrieval.live import Pinned
 from retrieval.notes import Notes, notes
 from retrieval.scoping import Scoped
@@ -99,6 +100,26 @@ class Answerer:
     def generators(self) -> list[str]:
         return sorted(self._generators)
 
+    def explain(self, question: str, passages: Sequence[Passage]) -> dict[str, Any]:
+        """Whether these passages are taken to answer, and what became of each of their sentences."""
+        read_of = passages[: self._passages]
+        evidence = read(question, read_of, self._embedder)
+        sentences = [
+            {
+                "rank": w.candidate.mark,
+                "document": read_of[w.candidate.mark - 1].document,
+                "start": w.candidate.start,
+                "end": w.candidate.end,
+                "text": w.candidate.text,
+                "score": round(w.score, 4),
+                "support": round(w.support, 4),
+                "why": w.why,
+            }
+            for w in weighed(evidence, read_of)
+        ]
+        support = round(answerable(evidence), 4)
+        return {"support": support, "threshold": self._threshold, "sentences": sentences}
+
     def rewriter(self, generator: str | None) -> Rewrite | None:
         """How a generator writes a follow-up as a question that stands alone."""
         found = self._generators.get(generator or self._default)
@@ -159,7 +180,7 @@ class Answerer:
             "turn": fresh("turn"),
             "workspace": asked.workspace,
             **told,
-            "adapters": {"retriever": found.adapter, "generator": None},
+            "adapters": {"retriever": found.adapter, "generator": getattr(self._generators[name], "adapter", None)},
             "generator": name,
             "usage": drafting.usage,
             "epoch": found.when.epoch,

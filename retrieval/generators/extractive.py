@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from kernel.errors import UserError
 from kernel.ports import Embedder
@@ -39,6 +39,12 @@ the question was measured and dropped: at equal length it finds fewer answers.""
 SENTENCES = {"short": 1, "long": 5}
 """Sentences at most by the length that is wished for; any other length leaves the generator's own limit."""
 
+SENTENCES_BY_DEFAULT = 3
+
+Why = Literal["quoted", "heading", "question", "repeats", "weaker", "enough"]
+"""What becomes of a sentence. It is quoted; or it names its subject and answers nothing (a heading, a question), repeats
+what is quoted, is too far behind the best one, or enough is quoted."""
+
 _AFTER_QUESTION = 0.5
 _SAME = 0.8
 _BEGINS = re.compile(
@@ -53,7 +59,7 @@ _ENDS = re.compile(r"(?:\s*\[\d{1,3}\])+$")
 class ExtractiveGenerator:
     """Quotes up to `max_sentences` sentences. The embedder is the base one: no adapter's query side goes in here."""
 
-    def __init__(self, embedder: Embedder, max_sentences: int = 3) -> None:
+    def __init__(self, embedder: Embedder, max_sentences: int = SENTENCES_BY_DEFAULT) -> None:
         if max_sentences < 1:
             raise UserError(
                 f"max_sentences is {max_sentences!r}", hint="an answer quotes one sentence or more, 3 by default"
@@ -107,6 +113,43 @@ def scores(evidence: Evidence) -> np.ndarray:
         if candidate.asks and _follows(candidate, following) and not following.asks:
             scored[i + 1] = max(scored[i + 1], scored[i] - _AFTER_QUESTION)
     return scored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """A sentence that was read for an answer, and what became of it."""
+
+    candidate: Candidate
+    score: float
+    """Log odds that it answers, up to a constant."""
+    support: float
+    """0 to 1, as if it were the best of its passage."""
+    why: Why
+
+
+def weighed(evidence: Evidence, passages: Sequence[Passage], limit: int = SENTENCES_BY_DEFAULT) -> tuple[Weighed, ...]:
+    """Every sentence that was read, best first: the quoted ones, and why the others were not."""
+    if not evidence.candidates:
+        return ()
+    candidates, scored = evidence.candidates, scores(evidence)
+    chosen = _choose(evidence, passages, limit)
+    supports = support.sentence_supports(evidence)
+
+    def why(i: int) -> Why:
+        if i in chosen:
+            return "quoted"
+        if candidates[i].kind == "heading":
+            return "heading"
+        if candidates[i].asks:
+            return "question"
+        if any(_repeats(candidates[i], candidates[j], passages) for j in chosen):
+            return "repeats"
+        return "weaker" if scored[i] < scored[chosen[0]] - CLOSE else "enough"
+
+    order = sorted(range(len(candidates)), key=lambda i: (i not in chosen, -scored[i]))
+    return tuple(
+        Weighed(candidate=candidates[i], score=float(scored[i]), support=float(supports[i]), why=why(i)) for i in order
+    )
 
 
 def _choose(evidence: Evidence, passages: Sequence[Passage], limit: int) -> list[int]:

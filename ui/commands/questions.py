@@ -116,13 +116,14 @@ def _people_hits(found: dict[str, Any]) -> None:
 
 _EXPLAINED = 30
 """Candidates that are told to people; the JSON has all of them."""
+_SENTENCES = 12
+"""Likewise of the sentences that were read."""
 
 
 def _people_explained(found: dict[str, Any]) -> None:
     told = found["explain"]
     source = "tuned on this workspace" if told["tuned"] else "the default"
     say(f"Words weigh {told['weight']:.2f}, meaning {1 - told['weight']:.2f} ({source}); reranker: {told['reranker']}")
-    names = {hit["chunk"]: hit["name"] for hit in found["hits"]}
     rows = [
         {
             "rank": c["rank"] if c["rank"] is not None else f"- ({c['dropped']})",
@@ -131,11 +132,15 @@ def _people_explained(found: dict[str, Any]) -> None:
             "fused": f"{c['fused']:.3f} (#{c['fused_rank']})",
             "rerank": "-" if c["rerank"] is None else f"{c['rerank']:.3f}",
             "score": f"{c['score']:.3f}",
-            "document": names.get(c["chunk"], ""),
+            "document": c["name"] or "",
         }
         for c in told["candidates"][:_EXPLAINED]
     ]
     table(rows, ["rank", "meaning", "words", "fused", "rerank", "score", "document"], "No candidates.")
+    verdict = "answers" if told["support"] >= told["threshold"] else "is refused"
+    say(f"\nSupport {told['support']:.2f}, threshold {told['threshold']:.2f}: a question like this {verdict}.")
+    shown = [{**s, "text": " ".join(s["text"].split())[:100]} for s in told["sentences"][:_SENTENCES]]
+    table(shown, ["why", "score", "support", "rank", "text"], "No sentence was read.")
 
 
 def _arm(standing: dict[str, Any] | None) -> str:

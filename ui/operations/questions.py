@@ -7,8 +7,9 @@ from typing import Any, Unpack, cast, get_args
 
 from ingest.section import Expand, around
 from kernel.errors import UserError
-from retrieval import search
 from retrieval.answer import Asked
+from retrieval.search import Found
+from retrieval.search import How as Manner
 from ui.operations.asking import NEW, Asking, How, Where
 
 
@@ -27,7 +28,7 @@ class Questions(Asking):
             raise UserError(f"expand is {expand!r}", hint=f"give {' or '.join(get_args(Expand))}, or leave it out")
         given, workspace = self._given(where)
         scoped = self._scoped(query, given, where)
-        how = search.How(diversity=diversity)
+        how = Manner(diversity=diversity)
         found = self.w.search.search(query, k, scoped.scope, how=how, explain=explain)
         widened = not found.passages and scoped.inferred is not None
         if widened:
@@ -58,7 +59,7 @@ class Questions(Asking):
             "scope": scoped.as_json(widened=widened),
             "adapter": found.adapter,
             "ms": found.ms,
-            **({"explain": _explained(found)} if explain else {}),
+            **({"explain": self._explained(query, found)} if explain else {}),
         }
 
     def ask(self, question: str, k: int | None = None, **how: Unpack[How]) -> dict[str, Any]:
@@ -95,11 +96,23 @@ class Questions(Asking):
             if opened and asked.by.conversation:
                 self.w.conversations.discard_empty(asked.by.conversation)
 
-
-def _explained(found: search.Found) -> dict[str, Any]:
-    return {
-        "weight": found.tuning.weight,
-        "tuned": bool(found.tuning.measured),
-        "reranker": found.reranker,
-        "candidates": [trace.as_json() for trace in found.trace],
-    }
+    def _explained(self, query: str, found: Found) -> dict[str, Any]:
+        """How the hits came to their ranks, and what an answer would make of them."""
+        placed = self.w.library.place([trace.chunk for trace in found.trace], found.when)
+        candidates = []
+        for trace in found.trace:
+            where = placed.get(trace.chunk)  # None where it was deleted meanwhile
+            named = {
+                "document": where and where.document,
+                "name": where and where.name,
+                "heading": where and where.heading,
+                "text": where and where.text,
+            }
+            candidates.append(trace.as_json() | named)
+        return {
+            "weight": found.tuning.weight,
+            "tuned": bool(found.tuning.measured),
+            "reranker": found.reranker,
+            "candidates": candidates,
+            **self.w.answerer.explain(query, found.passages),
+        }
