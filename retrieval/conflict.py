@@ -126,7 +126,7 @@ def disagree(
         return ("negation", (one, other)) if denied != turned and not kinds else None
     if len(kinds) != 1:
         return None  # nothing differs, or what the values belong to does
-    about: Subject = next(iter(kinds))  # type: ignore[arg-type,assignment]
+    about: Subject = "name" if "name" in kinds else "date" if "date" in kinds else "number"
     values = _values(mine, about), _values(theirs, about)
     if not all(values):
         return None

@@ -42,7 +42,7 @@ SENTENCES = {"short": 1, "long": 5}
 SENTENCES_BY_DEFAULT = 3
 
 Why = Literal["quoted", "heading", "question", "repeats", "weaker", "enough"]
-"""What becomes of a sentence. It is quoted; or it names its subject and answers nothing (a heading, a question), repeats
+"""What becomes of a sentence. It is quoted; or it names its subject and answers nothing (heading, question), repeats
 what is quoted, is too far behind the best one, or enough is quoted."""
 
 _AFTER_QUESTION = 0.5
