@@ -165,6 +165,19 @@ def test_what_a_document_said_leaves_a_conversation_with_it(platform: Platform, 
     assert [e.answer for e in platform.w.conversations.history(answers[0]["conversation"])] == ["", ""]
 
 
+def test_words_that_no_citation_leads_to_are_not_stored(platform: Platform, user: str) -> None:
+    shown = platform.ask(RETURNS, user=user)
+    shown |= {"turn": f"turn-drafted-{user}", "notes": ["Two sources differ: 30 days, 60 days."]}
+    shown["sentences"] = [{"text": "A draft of its own", "supported": False}, {"text": "It is so.", "supported": True}]
+    platform.w.turns.keep("default", RETURNS, shown, 0)
+    stored = platform.w.turns.get(shown["turn"]).shown
+    assert [s["text"] for s in stored["sentences"]] == ["[not shown]", "It is so."]
+    platform.w.turns.erase(shown["citations"][0]["document"], [])
+    redacted = platform.w.turns.get(shown["turn"]).shown
+    assert [s["text"] for s in redacted["sentences"]] == [REDACTED, REDACTED]
+    assert redacted["notes"] == [REDACTED]
+
+
 # --- preferences ----------------------------------------------------------------------------------
 
 
