@@ -19,7 +19,7 @@ def wilson(hits: int, n: int) -> str:
 def interval(hits: int, n: int) -> tuple[float, float]:
     z, p = 1.96, hits / n
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def auc(scores: np.ndarray, y: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 It cannot invent: every sentence it gives is a span of a version's text. It always gives its best; whether that is
 good enough is for whoever compares their `support` with a threshold. On XQuAD (1,190 questions, 6 passages of
-240) the answer stands in up to two quoted sentences for 91 % of the questions, in up to three for 93 %.
+240) the answer stands in up to two quoted sentences for 91 % of the questions, and for 87 % after refusals.
 """
 
 from __future__ import annotations
