@@ -32,3 +32,22 @@ def llama_index(texts: Sequence[tuple[str, str]], folder: Path) -> tuple[Any, in
         store, embed_model=embedding, storage_context=StorageContext.from_defaults(vector_store=store)
     )
     return index, len(nodes)
+
+
+def llama_index_of(rows: Sequence[tuple[str, str, str, Sequence[float]]], folder: Path) -> Any:
+    """The index to query over (id, name, text, vector) rows that were cut and embedded elsewhere."""
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.schema import TextNode
+    from llama_index.embeddings.huggingface import HuggingFaceEmbedding
+    from llama_index.vector_stores.qdrant import QdrantVectorStore
+    from qdrant_client import QdrantClient
+
+    embedding = HuggingFaceEmbedding(model_name=model_path(DEFAULT_EMBEDDER), device="cpu")
+    store = QdrantVectorStore("peer", client=QdrantClient(path=str(folder)))
+    store.add(
+        [
+            TextNode(id_=point, text=text, embedding=list(vector), metadata={"name": name, "ws": "default"})
+            for point, name, text, vector in rows
+        ]
+    )
+    return VectorStoreIndex.from_vector_store(store, embed_model=embedding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from sqlalchemy import select
@@ -49,12 +50,10 @@ class Evaluator:
     def __init__(self, db: Database, search: Search, live: LiveRetriever, epochs: Epochs) -> None:
         self._db, self._search, self._live, self._epochs = db, search, live, epochs
 
-    def questions(self, workspace: str | None) -> list[Question]:
-        """Approved held-out examples that some live chunk grounds, in order of id."""
+    def questions(self, workspace: str | None, split: Literal["held-out", "train"] = "held-out") -> list[Question]:
+        """Approved examples of a split that some live chunk grounds, in order of id."""
         with self._db.read() as session:
-            wanted = select(Example).where(
-                Example.status == "approved", Example.split == "held-out", Example.died == OPEN
-            )
+            wanted = select(Example).where(Example.status == "approved", Example.split == split, Example.died == OPEN)
             if workspace is not None:
                 wanted = wanted.where(Example.workspace == workspace)
             examples = list(session.scalars(wanted.order_by(Example.id)))
@@ -89,11 +88,11 @@ class Evaluator:
                     vectors = self._live.encode_with(adapter, texts)
                     for into, fused in ((scores.dense, False), (scores.served, True)):
                         ranked = self._search.rank(texts, np.asarray(vectors), 3 * K, scope, fused=fused)
-                        into.update({q.example: _ndcg(q, passages) for q, passages in zip(batch, ranked, strict=True)})
+                        into.update({q.example: ndcg(q, passages) for q, passages in zip(batch, ranked, strict=True)})
         return scores
 
 
-def _ndcg(question: Question, passages: Sequence[Passage]) -> float:
+def ndcg(question: Question, passages: Sequence[Passage]) -> float:
     """Binary nDCG@10. A whole document counts once, at its first passage; a quote counts at the chunk that holds it."""
     gains: list[float] = []
     seen: set[str] = set()

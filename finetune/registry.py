@@ -88,12 +88,14 @@ class Registry:
             return _found(session, name).path
 
     def pinned(self, name: str) -> Pinned:
-        """A retriever adapter for a question that asks for it by name, whatever its state.
+        """A retriever adapter for a question that asks for it by name, whatever its state; `base` is none.
 
         Raises:
             NotFound: no such adapter.
             UserError: it is not a retriever's.
         """
+        if name == BASE:
+            return Pinned(name=BASE, path=None)
         with self._db.read() as session:
             adapter = _found(session, name)
         if adapter.kind != RETRIEVER:

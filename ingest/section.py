@@ -6,18 +6,60 @@ has no headings the neighbours on both sides are shown, as far as a section may 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from ingest.library import Library
 from ingest.tables import Position
 from kernel.database import Database
 from kernel.errors import NotFound
+from kernel.types import Passage
 
 _MOST = 12
 """Chunks of a section that are shown at most, around the one that was asked for."""
+
+
+Expand = Literal["section", "neighbours"]
+"""How far around a passage: all that stands under its heading, or the passages before and after it."""
+
+
+def around(db: Database, library: Library, passages: Sequence[Passage], how: Expand) -> dict[str, dict[str, int | str]]:
+    """What stands around each passage, by chunk: `{"start", "end", "text"}`, the passage included.
+
+    One look at the rows for all of them. A passage whose text a delete took meanwhile is left out.
+    """
+    versions = sorted({(p.document, p.version) for p in passages})
+    columns = (Position.document, Position.version, Position.start, Position.end, Position.heading)
+    mine = tuple_(Position.document, Position.version).in_(versions)
+    with db.read() as session:
+        found = session.execute(
+            select(*columns).where(mine).order_by(Position.document, Position.version, Position.ordinal)
+        ).all()
+    rows = {key: list(group) for key, group in groupby(found, key=lambda row: (row.document, row.version))}
+    shown: dict[str, dict[str, int | str]] = {}
+    for (document, number), some in _by_version(passages):
+        try:
+            _, version = library.version(document, number)
+            text = library.text_of(version.text_key)
+        except NotFound:
+            continue
+        cut = rows.get((document, number), [])
+        for passage in some:
+            here = next((n for n, row in enumerate(cut) if row.start <= passage.start < row.end), None)
+            if here is None:
+                continue
+            first, last = _bounds(cut, here) if how == "section" else (max(0, here - 1), min(len(cut) - 1, here + 1))
+            begin, end = cut[first].start, cut[last].end
+            shown[passage.chunk] = {"start": begin, "end": end, "text": text[begin:end]}
+    return shown
+
+
+def _by_version(passages: Iterable[Passage]) -> Iterable[tuple[tuple[str, int], list[Passage]]]:
+    ordered = sorted(passages, key=lambda p: (p.document, p.version))
+    return [(key, list(some)) for key, some in groupby(ordered, key=lambda p: (p.document, p.version))]
 
 
 def section(db: Database, library: Library, doc: str, number: int | None, start: int) -> dict[str, Any]:

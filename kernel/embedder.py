@@ -1,7 +1,8 @@
 """The embedder: any sentence-transformers model, and by default all-MiniLM-L6-v2 from a package, with no download.
 
 Documents are embedded by the engine and in the precision that `kernel.precision` chooses (the cosine to float32 is
-.9998, so the fingerprint does not name it); queries stay in float32.
+.9998, so the fingerprint does not name it); queries stay in float32, and those that come at the same time are embedded
+together (`kernel.batching`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernel.batching import Batching
 from kernel.errors import Failed, UserError
 from kernel.precision import (
     BATCH_TOKENS,
@@ -26,6 +28,7 @@ from kernel.precision import (
     openvino_encoder,
     torch_encoder,
 )
+from kernel.prompts import NONE, Prompts, prompts_of
 from kernel.settings import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
@@ -66,15 +69,27 @@ def model_path(name: str) -> str:
 class SentenceTransformerEmbedder:
     """The `Embedder` port. Loads on first use; `load()` does it early, in the background. Safe from several threads."""
 
-    def __init__(self, name: str = DEFAULT_EMBEDDER, precision: Precision = "auto", memory: Path | None = None) -> None:
-        """`memory` is a file that remembers which precision was measured fastest."""
-        self.name, self._asked, self._memory = name, precision, memory
+    def __init__(
+        self,
+        name: str = DEFAULT_EMBEDDER,
+        precision: Precision = "auto",
+        memory: Path | None = None,
+        *,
+        prompted: bool = True,
+    ) -> None:
+        """`memory` is a file that remembers which precision was measured fastest.
+
+        `prompted` False leaves out the model's prompts, as an index that was made without them needs it.
+        """
+        self.name, self._asked, self._memory, self._prompted = name, precision, memory, prompted
+        self._asked_by_default: str | None = None
         self.precision: str | None = None
         """What documents are embedded in, once that is known."""
         self._loading = threading.RLock()
         # A model's tokenizer is not safe from several threads, so each model has its lock. With bfloat16 documents and
         # queries are two models, and a question never waits for a document.
         self._query_lock, self._document_lock = threading.Lock(), threading.Lock()
+        self._queries = Batching(lambda _key, texts: torch_encoder(self._model)(texts), self._query_lock)
 
     def load(self) -> None:
         """Load and warm up, so that the first question does not wait."""
@@ -97,7 +112,19 @@ class SentenceTransformerEmbedder:
     def fingerprint(self) -> str:
         if self.name == DEFAULT_EMBEDDER:
             return f"{self.name}:{PACKAGED_SHA256[:16]}:384:mean:normalized"
-        return f"{self.name}:{_weights_digest(self._model)[:16]}:{self.dimension}:normalized"
+        weights = _weights_digest(self._model)[:16]
+        return f"{self.name}:{weights}:{self.dimension}:normalized{self.prompts.fingerprint}"
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """What is put before questions and documents."""
+        if self.name == DEFAULT_EMBEDDER or not self._prompted:
+            return NONE
+        return prompts_of(self.name, self._model.prompts, self._asked_by_default)
+
+    def unprompted(self) -> SentenceTransformerEmbedder:
+        """The same model without its prompts."""
+        return SentenceTransformerEmbedder(self.name, self._asked, self._memory, prompted=False)
 
     def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
         import numpy as np
@@ -107,10 +134,11 @@ class SentenceTransformerEmbedder:
             return out
         encode, lock = self._documents
         sizes = [min(n, self.max_tokens) + 2 for n in self.count_tokens(texts)]
+        before = self.prompts.document
         done = since = 0
         for some in _batches(sizes):
             with lock:
-                out[some] = encode([texts[i] for i in some])
+                out[some] = encode([before + texts[i] for i in some])
             done += len(some)
             since += sum(sizes[i] for i in some)
             if progress is not None and (since >= _SLICE_TOKENS or done == len(texts)):
@@ -121,9 +149,8 @@ class SentenceTransformerEmbedder:
         return out
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
-        encode = torch_encoder(self._model)
-        with self._query_lock:
-            return encode(texts)
+        _ = self._model  # loaded before the lock is taken: loading has its own
+        return self._queries.of([self.prompts.query + text for text in texts])
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         if not texts:
@@ -138,7 +165,8 @@ class SentenceTransformerEmbedder:
         if self.name == DEFAULT_EMBEDDER:
             return 384, 254  # 256 less [CLS] and [SEP]; known without loading torch
         model = self._model
-        return model.get_embedding_dimension(), (model.max_seq_length or 512) - 2
+        before = self.count_tokens([self.prompts.document])[0]
+        return model.get_embedding_dimension(), (model.max_seq_length or 512) - 2 - before
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -199,6 +227,8 @@ class SentenceTransformerEmbedder:
                 hint="REPRISE_EMBEDDER takes a folder with a sentence-transformers model, or a name your hub has",
                 code="bad_embedder",
             ) from error
+        # We put prompts before texts ourselves: the default one would be put before a document as well as a question.
+        self._asked_by_default, model.default_prompt_name = model.default_prompt_name, None
         return model.eval()
 
 

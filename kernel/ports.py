@@ -6,7 +6,7 @@ Domain code speaks `qdrant_client.models` for queries and filters; an engine tra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import models
 
-    from kernel.types import Ask, Exchange, Passage, Sentences
+    from kernel.types import Ask, Exchange, Judgement, Passage, Sentences
 
 
 class VectorIndex(Protocol):
@@ -132,4 +132,75 @@ class Generator(Protocol):
 
         Raises:
             Upstream: a model server did not answer well.
+        """
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A generator whose adapters come and go while it serves: load, flip with `use`, unload.
+
+    A name is used once and never again. An answer is written to its end with the adapter it began with.
+    """
+
+    @property
+    def adapter(self) -> str | None:
+        """The adapter that serves; None is the base model."""
+
+    @property
+    def adapters(self) -> set[str]:
+        """Names of the adapters that are loaded, here or by this process on a server."""
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Have the adapter in the folder `path` ready under `name`. It serves after `use(name)`, not before.
+
+        Raises:
+            Conflict: the name was used before.
+            NotFound: there is no adapter in `path`.
+            Refused: it cannot be served: another kind, another base model, unsafe weights.
+            Upstream: the model server did not load it.
+        """
+
+    def use(self, name: str | None) -> None:
+        """Answer with this adapter from the next request on; None is the base model.
+
+        Raises:
+            NotFound: no adapter is loaded under that name.
+        """
+
+    def unload(self, name: str) -> None:
+        """Free an adapter that does not serve, once the last answer that began with it is over.
+
+        Raises:
+            Conflict: it serves.
+            NotFound: no adapter is loaded under that name.
+            TryAgain: answers were still being written with it after a minute.
+            Upstream: the model server did not let go of it.
+        """
+
+
+class Verifier(Protocol):
+    """Claims to judgements: whether texts say what a sentence says. Safe from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def judge(self, claims: Sequence[str], evidence: Sequence[Sequence[str]]) -> list[Judgement]:
+        """One judgement for each claim, in order; `evidence[i]` are the texts that `claims[i]` cites.
+
+        A claim without words, or without evidence, has no support and no contradiction. One call for a whole answer is
+        cheaper than one for each sentence, and gives the same judgements.
+        """
+
+
+class Reranker(Protocol):
+    """A second, closer look at the best candidates. Safe from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
+        """How well each passage answers the question, in order of `passages`: the higher the better, on any scale.
+
+        Raises:
+            UserError: the model cannot be loaded.
         """

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
 
     embedder: str = Field(DEFAULT_EMBEDDER, description="packaged model, or a sentence-transformers name or path")
     generator: str = Field("extractive", description="extractive | transformers:MODEL | openai:URL#MODEL")
+    generator_key: str | None = Field(None, description="key of the model server that the generator asks")
+    verifier: str = Field("embedded", description="embedded | nli:MODEL; what checks a written sentence by its sources")
     precision: Literal["auto", "float32", "bfloat16", "openvino"] = Field(
         "auto", description="engine and precision of document embedding: auto measures once and remembers"
     )
@@ -61,8 +63,16 @@ class Settings(BaseSettings):
     scope: Literal["auto", "off"] = Field(
         "auto", description="auto looks only in the documents a question names, where it surely does; off looks in all"
     )
+    reranker: str = Field("off", description="off | cross-encoder:MODEL, a closer look at the best candidates")
+    rerank: Literal["auto", "always", "never"] = Field(
+        "auto", description="when the reranker looks: auto leaves it to each workspace's tuning"
+    )
+    diversity: float = Field(0.0, ge=0, le=1, description="0 to 1: how far passages that say the same stand back")
     refusal_threshold: float | None = Field(None, ge=0, le=1, description="support below which an answer is refused")
 
+    unsupported: Literal["drop", "flag"] = Field(
+        "drop", description="what becomes of a written sentence that its sources do not support"
+    )
     history_exchanges: int = Field(
         6, ge=0, le=50, description="earlier exchanges of a conversation a question is read with"
     )

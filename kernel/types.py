@@ -122,6 +122,16 @@ class Sentence:
     """How well the cited passages support this sentence, 0 to 1."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What evidence makes of a claim. The two need not add up to 1: most texts neither say nor deny a claim."""
+
+    support: float
+    """How likely the evidence says what the claim says, 0 to 1."""
+    contradiction: float
+    """How likely it says the opposite, 0 to 1."""
+
+
 Sentences = Generator[Sentence, None, dict[str, int]]
 """An answer as it is written: sentences in order, and when they are over what it took (`usage`, counts by name)."""
 
@@ -145,6 +155,10 @@ class Wishes:
     """A few words, as in `plain` or `formal`."""
 
 
+BASE = "__base__"
+"""In place of an adapter's name: the model without any."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What a generator is asked."""
@@ -155,4 +169,4 @@ class Ask:
     """Oldest first, already bounded."""
     wishes: Wishes = Wishes()
     adapter: str | None = None
-    """Name of a loaded adapter; None is the one that serves."""
+    """Name of a loaded adapter, or `BASE`; None is the one that serves."""

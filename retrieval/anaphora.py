@@ -33,6 +33,7 @@ _TELLING: dict[Language, frozenset[str]] = {
     "es": frozenset(_SPANISH.split()),
 }
 _NEEDY = """
+    allowance discount surcharge restriction quota threshold cap
     deadline limit limitation exception condition requirement cost price fee charge rate maximum minimum max min penalty
     duration period procedure process step difference default reason rule advantage disadvantage benefit drawback risk
     option alternative format size amount number detail example information info contact document form proof
@@ -147,6 +148,8 @@ def _they(text: str) -> bool:
 
 
 def _demonstrative(text: str) -> bool:
+    if ":" in text:  # "which of these is best: a or b?"
+        return False
     words = text.split()
     last = words[-1] if words else ""
     if last in ("this", "that", "these", "those"):
@@ -170,7 +173,7 @@ def _there(text: str) -> bool:
         return True
     if re.search(rf"\b(?:{_AUXILIARY}) there\b|\bthere (?:{_AUXILIARY}|any|a|an|exists?)\b|there's", text):
         return False
-    return bool(re.search(r"\b(?:there|thereby|thereof)\b", text))
+    return bool(re.search(r"\b(?:there|thereby|thereof)\b(?!.* (?:at|in|on) )", text))
 
 
 def _person_in(text: str) -> bool:
@@ -216,7 +219,7 @@ _GERMAN_ADVERBS = (
 
 
 def _german(text: str, question: str) -> bool:
-    if re.search(r",\s*(?:dass|ob|wie|wer|wann|zu)\b", text):
+    if re.search(r",\s*(?:dass|ob|wie|wer|wann|zu|wenn|falls|sobald)\b", text):
         return False
     noun = bool(re.search(r"(?<!^)(?<![.!?] )\b[A-ZÄÖÜ][a-zäöüß]{2,}", question.strip()[1:]))
     if re.search(rf"\b(?:{_GERMAN_ADVERBS})\b", text):
@@ -227,7 +230,8 @@ def _german(text: str, question: str) -> bool:
         r"\bdas$|\bdas (?:auch|nicht|dann|für|bei|in|auf|wirklich|genau|immer|noch|so|mit|ohne|von|bis)\b", text
     ):
         return True
-    if re.search(r"\b(?:ihn|ihm|er)\b", text) and not noun:
+    person = re.search(r"\b(?:ihn|ihm|er)\b", question)
+    if person and not re.search(r"\b[A-ZÄÖÜ][a-zäöüß]{2,}", question[1 : person.start()]):
         return True
     if re.search(r"\bes\b", text) and not re.search(r"\bgibt es|es gibt|geht es|es möglich|ist es|es sich\b", text):
         return not noun

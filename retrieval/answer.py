@@ -16,21 +16,25 @@ import time
 from collections.abc import Generator as Stream
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ingest.library import Library
 from kernel.errors import NotFound
 from kernel.ids import fresh, iso
-from kernel.ports import Embedder, Generator
-from kernel.types import Ask, Exchange, Passage, Sentence, Sentences, Wishes
+from kernel.ports import Embedder, Generator, Verifier
+from kernel.types import Ask, Exchange, Judgement, Passage, Sentence, Sentences, Wishes
 from retrieval.compose import Composer, shown
+from retrieval.evidence import Evidence, read
 from retrieval.followup import Rewrite
+from retrieval.generators.extractive import weighed
 from retrieval.live import Pinned
+from retrieval.notes import Notes, notes
 from retrieval.scoping import Scoped
-from retrieval.search import Found, Scope, Search
-from retrieval.support import CLAIM_THRESHOLD, REFUSAL_THRESHOLD, ClaimChecker, question_support
+from retrieval.search import Found, How, Scope, Search
+from retrieval.support import REFUSAL_THRESHOLD, answerable
 from retrieval.turns import Asker, Turns
+from retrieval.verify import check
 
 CLOSEST = 3
 Unsupported = Literal["drop", "flag"]
@@ -48,11 +52,25 @@ class Asked:
     """What is told of the scope besides: who gave it."""
     k: int | None = None
     generator: str | None = None
+    adapter: Pinned | None = None
+    """Of the retriever; None is the one that serves."""
     history: tuple[Exchange, ...] = ()
     wishes: Wishes = field(default_factory=Wishes)
     by: Asker = field(default_factory=Asker)
-    pinned: Pinned | None = None
-    """The retriever adapter that is to look; None is the one that serves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """What was found for a question, and what it says."""
+
+    found: Found
+    evidence: Evidence
+    widened: bool = False
+    """It comes from beyond the scope that the question seemed to name."""
+
+    @property
+    def support(self) -> float:
+        return answerable(self.evidence)
 
 
 class Answerer:
@@ -66,6 +84,7 @@ class Answerer:
         generators: Mapping[str, Generator],
         default: str,
         embedder: Embedder,
+        verifier: Verifier,
         *,
         passages: int,
         threshold: float | None,
@@ -73,13 +92,33 @@ class Answerer:
     ) -> None:
         self._search, self._library, self._turns = search, library, turns
         self._generators, self._default = generators, default
-        self._embedder, self._checker = embedder, ClaimChecker(embedder)
+        self._embedder, self._verifier = embedder, verifier
         self._passages, self.unsupported = passages, unsupported
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
     @property
     def generators(self) -> list[str]:
         return sorted(self._generators)
+
+    def explain(self, question: str, passages: Sequence[Passage]) -> dict[str, Any]:
+        """Whether these passages are taken to answer, and what became of each of their sentences."""
+        read_of = passages[: self._passages]
+        evidence = read(question, read_of, self._embedder)
+        sentences = [
+            {
+                "rank": w.candidate.mark,
+                "document": read_of[w.candidate.mark - 1].document,
+                "start": w.candidate.start,
+                "end": w.candidate.end,
+                "text": w.candidate.text,
+                "score": round(w.score, 4),
+                "support": round(w.support, 4),
+                "why": w.why,
+            }
+            for w in weighed(evidence, read_of)
+        ]
+        support = round(answerable(evidence), 4)
+        return {"support": support, "threshold": self._threshold, "sentences": sentences}
 
     def rewriter(self, generator: str | None) -> Rewrite | None:
         """How a generator writes a follow-up as a question that stands alone."""
@@ -103,35 +142,45 @@ class Answerer:
             raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
         started = time.perf_counter()
         question = asked.question
-        found, support, widened = self._read(asked)
+        reading = self._read(asked)
+        found, support = reading.found, reading.support
         searched = time.perf_counter()
-        told = asked.by.told(question) | {"scope": asked.scoped.as_json(widened=widened) | asked.where}
+        told = asked.by.told(question) | {"scope": asked.scoped.as_json(widened=reading.widened) | asked.where}
         yield {"type": "searched", **told, "passages": len(found.passages)}
 
-        composer, judged, first = Composer(found.passages), list[dict[str, Any]](), None
+        composer, first = Composer(found.passages), None
+        judged, cited, remarks = list[dict[str, Any]](), list[Sentence](), list[str]()
         drafting = _Drafting()
         if support >= self._threshold:
             ask = Ask(question=question, history=asked.history, wishes=asked.wishes)
             with closing(drafting.of(self._generators[name].stream(ask, found.passages))) as sentences:
                 for sentence in sentences:
-                    kept, passes = self._check(sentence, found.passages)
-                    judged.append({"text": kept.text, "support": round(kept.support, 4), "kept": passes})
-                    if passes or (self.unsupported == "flag" and kept.text.strip()):
+                    (checked,) = check([sentence], found.passages, self._verifier)
+                    kept, judgement = checked.sentence, checked.judgement
+                    judged.append(_judged(kept.text, judgement, checked.supported))
+                    if checked.supported:
+                        cited.append(kept)
+                    if checked.supported or (self.unsupported == "flag" and kept.text.strip()):
                         first = first or time.perf_counter()
-                        yield {"type": "sentence", **(composer.add(kept) if passes else composer.flag(kept))}
+                        yield {"type": "sentence", **(composer.add(kept) if checked.supported else composer.flag(kept))}
+        if cited:
+            for note in _told(notes(question, found.passages, reading.evidence, cited, _dates(found), self._embedder)):
+                remarks.append(note["text"])
+                yield {"type": "sentence", **composer.note(**note)}
         abstained = not composer.citations
         ended = time.perf_counter()
         done = {
-            "answer": self._refusal(found, asked.workspace) if abstained else composer.text,
+            "answer": self._refusal(found, told["scope"]) if abstained else composer.text,
             "abstained": abstained,
             "support": round(support, 4),
             "citations": [] if abstained else composer.citations,
             "closest": [shown(p) for p in found.passages[:CLOSEST]] if abstained else [],
             "sentences": judged,
+            "notes": remarks,
             "turn": fresh("turn"),
             "workspace": asked.workspace,
             **told,
-            "adapters": {"retriever": found.adapter, "generator": None},
+            "adapters": {"retriever": found.adapter, "generator": getattr(self._generators[name], "adapter", None)},
             "generator": name,
             "usage": drafting.usage,
             "epoch": found.when.epoch,
@@ -146,47 +195,55 @@ class Answerer:
         self._turns.keep(asked.workspace, asked.question, done, found.when.at, asked.by)
         yield {"type": "done", **done}
 
-    def _read(self, asked: Asked) -> tuple[Found, float, bool]:
-        """Passages, how well they support an answer, and whether they come from beyond an inferred scope.
+    def _read(self, asked: Asked) -> _Reading:
+        """Passages and what they say.
 
         What the question seemed to say of where to look is a guess: where that supports nothing, all is looked at.
         """
-        found, support = self._search_in(asked, asked.scoped.scope)
-        if support >= self._threshold or asked.scoped.inferred is None:
-            return found, support, False
-        found, support = self._search_in(asked, asked.scoped.wide)
-        return found, support, True
+        reading = self._read_in(asked, asked.scoped.scope)
+        if reading.support >= self._threshold or asked.scoped.inferred is None:
+            return reading
+        return replace(self._read_in(asked, asked.scoped.wide), widened=True)
 
-    def _search_in(self, asked: Asked, scope: Scope) -> tuple[Found, float]:
-        found = self._search.search(asked.question, asked.k or self._passages, scope, asked.pinned)
-        return found, question_support(asked.question, found.passages, self._embedder)
+    def _read_in(self, asked: Asked, scope: Scope) -> _Reading:
+        how = How(adapter=asked.adapter)
+        found = self._search.search(asked.question, asked.k or self._passages, scope, how=how)
+        return _Reading(found=found, evidence=read(asked.question, found.passages, self._embedder))
 
-    def _check(self, sentence: Sentence, passages: Sequence[Passage]) -> tuple[Sentence, bool]:
-        """The sentence with its quotes and support, and whether what it cites supports it."""
-        marks = tuple(m for m in sentence.marks if 1 <= m <= len(passages))
-        if not marks or not sentence.text.strip():
-            return Sentence(text=sentence.text), False
-        if sentence.quotes:  # a quotation supports itself; its support is how well it answers
-            return sentence, True
-        support = self._checker.support(sentence.text, [passages[m - 1].text for m in marks])
-        quotes = tuple(self._best_quote(sentence.text, m, passages[m - 1]) for m in marks)
-        checked = Sentence(text=sentence.text, marks=marks, quotes=quotes, support=support)
-        return checked, support >= CLAIM_THRESHOLD
-
-    def _best_quote(self, claim: str, mark: int, passage: Passage) -> tuple[int, int, int]:
-        start, end = self._checker.quote(claim, passage.text)
-        return mark, passage.start + start, passage.start + end
-
-    def _refusal(self, found: Found, workspace: str) -> str:
+    def _refusal(self, found: Found, scope: dict[str, Any]) -> str:
+        """What was searched, and what came closest."""
+        where = f"workspace “{scope['workspace']}”"
+        if scope["count"] is not None and not scope["widened"]:
+            only = scope["documents"][0]["name"] if scope["count"] == 1 else f"{scope['count']} documents"
+            where = f"{only} in {where}"
         if not found.passages:
-            return f"I found nothing to search in workspace “{workspace}” at that time."
+            return f"I found nothing to search in {where} at that time."
         closest = found.passages[0]
-        where = f"“{closest.heading or closest.title}” ({closest.name})"
         documents = len({p.document for p in found.passages})
         return (
-            f"The documents do not answer this. I searched workspace “{workspace}” and read the {len(found.passages)} "
-            f"closest passages of {documents} document(s); the closest is in {where}."
+            f"The documents do not answer this. I searched {where} and read the {len(found.passages)} "
+            f"closest passages of {documents} document(s); the closest is in “{closest.heading or closest.title}” "
+            f"({closest.name})."
         )
+
+
+def _judged(text: str, judgement: Judgement, supported: bool) -> dict[str, Any]:
+    """What was made of a sentence that a generator wrote, also of one that is not shown."""
+    scores = {"support": round(judgement.support, 4), "contradiction": round(judgement.contradiction, 4)}
+    return {"text": text, **scores, "supported": supported}
+
+
+def _told(found: Notes) -> Iterator[dict[str, Any]]:
+    """What people should know beside the sentences, in words, with the quotes it is about."""
+    for conflict in found.conflicts:
+        yield {"text": conflict.reason, "quotes": conflict.quotes}
+    if found.coverage.partial:
+        missing = " and ".join(f"“{part}”" for part in found.coverage.missing)
+        yield {"text": f"The documents do not cover: {missing}."}
+
+
+def _dates(found: Found) -> list[int | None]:
+    return [passage.since for passage in found.passages]
 
 
 class _Drafting:

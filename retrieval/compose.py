@@ -44,10 +44,10 @@ class Composer:
         return self._append(f"{_harmless(sentence.text)} {UNSUPPORTED}", len(self.citations))
 
     def note(self, text: str, quotes: Sequence[tuple[int, int, int]] = ()) -> dict[str, Any]:
-        """Append a remark of the platform's own in a paragraph of its own; each `{}` in it becomes a quote's mark."""
+        """Append a remark of the platform's own, in a paragraph of its own, with the marks of what it is about."""
         before = len(self.citations)
-        marks = [f"[{self._cite(*quote)}]" for quote in quotes]
-        return self._append(_filled(text, marks), before, "\n\n")
+        marks = "".join(f"[{self._cite(*quote)}]" for quote in quotes)
+        return self._append(f"{_harmless(text)} {marks}".strip(), before, "\n\n")
 
     def _append(self, words: str, before: int, space: str = " ") -> dict[str, Any]:
         part = f"{space}{words}" if self._parts else words
@@ -82,8 +82,3 @@ def shown(passage: Passage) -> dict[str, Any]:
 
 def _harmless(text: str) -> str:
     return _SOURCE_MARK.sub(r"(\1)", unlinked(plain(text))).strip()
-
-
-def _filled(text: str, marks: Sequence[str]) -> str:
-    pieces = text.split("{}")
-    return "".join(f"{piece}{mark}" for piece, mark in zip(pieces, [*marks, ""], strict=True))

@@ -13,13 +13,15 @@ import itertools
 import json
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kernel.batching import Batching
 from kernel.errors import Conflict, NotFound, Refused
+from kernel.prompts import prompts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +50,8 @@ class SentenceModel:
     max_length: int
     """Tokens that the model reads of a text, special tokens counted."""
     lower_case: bool
+    prompt: str = ""
+    """What it reads before a question."""
 
 
 class QueryEncoder:
@@ -60,6 +64,7 @@ class QueryEncoder:
         self._base_path = base_path
         # One lock around choosing an adapter and running the model: the choice is a state of the model.
         self._lock = threading.RLock()
+        self._calls = Batching(self._run, self._lock)
         self._model: Any = None
         self._tokenizer: Any = None
         self._spec: SentenceModel | None = None
@@ -119,19 +124,22 @@ class QueryEncoder:
         Raises:
             NotFound: no adapter of that name is loaded.
         """
+        return self._calls.of(texts, adapter)
+
+    def _run(self, adapter: Hashable, texts: Sequence[str]) -> np.ndarray:
+        """What `encode` promises, with the lock held."""
         import numpy as np
         import torch
 
-        with self._lock:
-            self._start()
-            assert self._spec is not None
-            out = np.empty((len(texts), int(self._model.config.hidden_size)), dtype=np.float32)
-            by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths waste no padding
-            with torch.inference_mode(), self._wearing(adapter):
-                for start in range(0, len(texts), _BATCH):
-                    some = by_length[start : start + _BATCH]
-                    tokens = tokenize(self._tokenizer, [texts[i] for i in some], self._spec, self._spec.max_length)
-                    out[some] = embed(self._model, tokens, self._spec.pooling).numpy()
+        self._start()
+        assert self._spec is not None
+        out = np.empty((len(texts), int(self._model.config.hidden_size)), dtype=np.float32)
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths waste no padding
+        with torch.inference_mode(), self._wearing(None if adapter is None else str(adapter)):
+            for start in range(0, len(texts), _BATCH):
+                some = by_length[start : start + _BATCH]
+                tokens = tokenize(self._tokenizer, [texts[i] for i in some], self._spec, self._spec.max_length)
+                out[some] = embed(self._model, tokens, self._spec.pooling).numpy()
         return out
 
     @contextmanager
@@ -181,12 +189,14 @@ def read_model(base: str | Path) -> SentenceModel:
     pools = [path for kind, path in modules if kind == "Pooling"]
     pooling = _json(folder / pools[0] / "config.json", {}) if pools else {}
     about = _json(folder / "sentence_bert_config.json", {})
+    said = _json(folder / "config_sentence_transformers.json", {})
     longest = _json(folder / "config.json", {}).get("max_position_embeddings", 512)
     return SentenceModel(
         folder=folder,
         pooling=_pooling(pooling, base),
         max_length=int(about.get("max_seq_length") or min(longest, 512)),
         lower_case=bool(about.get("do_lower_case", False)),
+        prompt=prompts_of(str(base), said.get("prompts"), said.get("default_prompt_name")).query,
     )
 
 
@@ -203,8 +213,9 @@ def load_base(spec: SentenceModel, **overrides: Any) -> tuple[Any, Any]:
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], spec: SentenceModel, max_length: int) -> Any:
-    """Tokens of `texts` as tensors (batch, length), padded to the longest, cut at `max_length`."""
-    cleaned = [t.strip().lower() if spec.lower_case else t.strip() for t in texts]
+    """Tokens of questions as tensors (batch, length), padded to the longest, cut at `max_length`."""
+    asked = [spec.prompt + text for text in texts]
+    cleaned = [t.strip().lower() if spec.lower_case else t.strip() for t in asked]
     return tokenizer(cleaned, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 READ = 64
 """Sentences that are embedded for one question. Where there are more, those that share its words go first."""
 
-FEATURES = ("cosine", "coverage", "context_coverage", "passage_coverage", "rank", "kind", "numbers")
+FEATURES = ("cosine", "coverage", "context_coverage", "passage_coverage", "rank", "kind", "numbers", "joint", "apart")
 """Columns of `Evidence.features`.
 
 cosine            of the question and the sentence (a table row is read with its header)
@@ -35,19 +35,25 @@ passage_coverage  the same share for the whole passage with its headings
 rank              1 / rank of the passage, as it was handed in
 kind              1 if it holds what is asked for (a number, a name), -1 if not, 0 if that is unknown
 numbers           share of the numbers in the question that the sentence names
+joint             cosine times coverage in context: words and meaning in one place
+apart             cosine of the sentence and what the question asks beyond the document's title
 
 Mixing the heading's vector into the sentence's was measured and changes nothing beyond noise.
 """
 
-PASSAGE_FEATURES = ("cosine", "passage_cosine", "coverage", "passage_coverage", "numbers")
+PASSAGE_FEATURES = ("joint", "apart", "passage_cosine", "numbers")
 """Columns of `Evidence.passages`, of one passage each, as an answer stands in one passage.
 
-cosine            the best over its sentences
+joint             the best over its sentences
+apart             the best over its sentences
 passage_cosine    of the question and the mean of its sentences: close to the passage's own vector, and free
-coverage          the best over its sentences
-passage_coverage  as above
 numbers           the best over its sentences; 1 where the question names no number
 """
+
+TOPIC = 0.8
+"""How much of the title is taken out of the question for `apart`. Every sentence of a document on Jupiter is
+close to a question on Jupiter; what tells whether one answers is the rest of the question. All of it would leave noise
+of a question that is little more than the title."""
 
 _ASKS_NUMBER = re.compile(
     r"\b(?:when|how (?:many|much|long|old|far|often|large|big|tall|high|deep|fast|late|early|heavy|soon)|"
@@ -77,6 +83,8 @@ class Candidate:
     """The exact words; whitespace is collapsed except in code."""
     kind: Kind
     stems: frozenset[str]
+    read_as: str
+    """What is embedded for it: a table row goes with its header."""
 
     @property
     def asks(self) -> bool:
@@ -95,6 +103,10 @@ class Evidence:
     """float64 of shape (marks, PASSAGE_FEATURES)."""
     marks: tuple[int, ...]
     """The passages that have candidates, ascending: the rows of `passages`."""
+    vectors: np.ndarray
+    """float32 of shape (candidates, d): what was embedded for each, of length 1."""
+    topics: dict[str, np.ndarray]
+    """The vector of each title."""
     wanted: dict[str, float]
     """Stems of the question's content words and how rare each is here."""
 
@@ -105,7 +117,7 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
 
     asked = words.stems(question)
     headings = [passage.heading or passage.title for passage in passages]
-    candidates, notes = _candidates(passages)
+    candidates, arounds = _candidates(passages)
     rarity = _rarity([c.stems for c in candidates])
     wanted = {stem: rarity.get(stem, math.log(2 * len(candidates) + 2)) for stem in asked}
     if len(candidates) > READ:
@@ -114,17 +126,21 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
             key=lambda i: words.coverage(wanted, candidates[i].stems, wanted) + 0.3 / candidates[i].mark,
             reverse=True,
         )[:READ]
-        candidates, notes = [candidates[i] for i in sorted(keep)], [notes[i] for i in sorted(keep)]
+        candidates, arounds = [candidates[i] for i in sorted(keep)], [arounds[i] for i in sorted(keep)]
     if not candidates:
         return Evidence(
             candidates=(),
             features=np.zeros((0, len(FEATURES))),
             passages=np.zeros((0, len(PASSAGE_FEATURES))),
             marks=(),
+            vectors=np.zeros((0, embedder.dimension), dtype=np.float32),
+            topics={},
             wanted=wanted,
         )
 
-    vectors = embedder.embed_documents([note.read_as for note in notes])
+    titles = sorted({passages[c.mark - 1].title for c in candidates})
+    embedded = embedder.embed_documents([*(c.read_as for c in candidates), *titles])
+    vectors, topics = embedded[: len(candidates)], dict(zip(titles, embedded[len(candidates) :], strict=True))
     query = embedder.embed_queries([question])[0]
     cosine = vectors @ query
 
@@ -133,31 +149,34 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
     for candidate in candidates:
         held[candidate.mark] |= candidate.stems
     covered = {mark: words.coverage(wanted, stems, wanted) for mark, stems in held.items()}
-    numbers, kind = words.numbers(question), _kind_asked(question)
+    asides = {title: _without(query, topic) for title, topic in topics.items()}
+    numbers, kind = words.numbers(question), kind_asked(question)
     rows = []
-    for own_cosine, candidate, note in zip(cosine, candidates, notes, strict=True):
+    for own_cosine, vector, candidate, near in zip(cosine, vectors, candidates, arounds, strict=True):
         own = words.coverage(wanted, candidate.stems, wanted)
-        around = candidate.stems | note.around | set(words.stems(headings[candidate.mark - 1]))
+        around = candidate.stems | near | set(words.stems(headings[candidate.mark - 1]))
+        in_context = words.coverage(wanted, around, wanted)
         named = words.numbers(candidate.text)
         rows.append(
             (
                 own_cosine,
                 own,
-                words.coverage(wanted, around, wanted) - own,
+                in_context - own,
                 covered[candidate.mark],
                 1 / candidate.mark,
                 _kind_found(kind, candidate, named - numbers, wanted),
                 len(numbers & named) / len(numbers) if numbers else 0.0,
+                own_cosine * in_context,
+                vector @ asides[passages[candidate.mark - 1].title],
             )
         )
     features = np.array(rows, dtype=np.float64)
     column = {name: features[:, i] for i, name in enumerate(FEATURES)}
     whole = [
         (
-            cosine[own := marks == mark].max(),
+            column["joint"][own := marks == mark].max(),
+            column["apart"][own].max(),
             _passage_cosine(vectors[own], query),
-            column["coverage"][own].max(),
-            covered[mark],
             column["numbers"][own].max() if numbers else 1.0,
         )
         for mark in held
@@ -167,21 +186,39 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> Evid
         features=features,
         passages=np.array(whole, dtype=np.float64),
         marks=tuple(held),
+        vectors=vectors,
+        topics=topics,
         wanted=wanted,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Note:
-    """What stands around a candidate: the text to embed for it, and the stems near it."""
+class _Remembering:
+    """An embedder that has seen some documents already."""
 
-    read_as: str
-    around: frozenset[str]
+    def __init__(self, inner: Embedder, seen: dict[str, np.ndarray]) -> None:
+        self._inner, self._seen = inner, seen
+        self.dimension, self.fingerprint, self.max_tokens = inner.dimension, inner.fingerprint, inner.max_tokens
+        self.embed_queries, self.count_tokens = inner.embed_queries, inner.count_tokens
+
+    def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
+        import numpy as np
+
+        new = sorted(set(texts) - self._seen.keys())
+        if new:
+            self._seen.update(zip(new, self._inner.embed_documents(new, progress), strict=True))
+        return np.stack([self._seen[text] for text in texts])
 
 
-def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Note]]:
+def remembering(embedder: Embedder, evidence: Evidence) -> Embedder:
+    """The embedder, which embeds no sentence of `evidence` again: to read the same passages for another question."""
+    seen = {candidate.read_as: vector for candidate, vector in zip(evidence.candidates, evidence.vectors, strict=True)}
+    return _Remembering(embedder, seen | evidence.topics)
+
+
+def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[frozenset[str]]]:
+    """The candidates, and the stems that stand around each: of the sentence before, the header and the heading."""
     candidates: list[Candidate] = []
-    notes: list[_Note] = []
+    arounds: list[frozenset[str]] = []
     for mark, passage in enumerate(passages, 1):
         heading, header, before = "", "", frozenset[str]()
         columns = passage.heading.rpartition(" › ")[2]
@@ -210,12 +247,12 @@ def _candidates(passages: Sequence[Passage]) -> tuple[list[Candidate], list[_Not
                     text=text,
                     kind=kind,
                     stems=stems,
+                    read_as=f"{header}: {text}" if header and kind == "row" else text,
                 )
             )
-            read_as = f"{header}: {text}" if header and kind == "row" else text
-            notes.append(_Note(read_as=read_as, around=near))
+            arounds.append(near)
             heading, before = (text, frozenset[str]()) if unit.kind == "heading" else (heading, stems)
-    return candidates, notes
+    return candidates, arounds
 
 
 def _rarity(sentences: Sequence[frozenset[str]]) -> dict[str, float]:
@@ -225,12 +262,19 @@ def _rarity(sentences: Sequence[frozenset[str]]) -> dict[str, float]:
     return {stem: math.log(1 + (n - count + 0.5) / (count + 0.5)) for stem, count in counts.items()}
 
 
+def _without(query: np.ndarray, topic: np.ndarray) -> np.ndarray:
+    """The question with `TOPIC` of the topic's direction taken out, of length 1 again."""
+    rest = query - TOPIC * float(query @ topic) * topic
+    return rest / (float(rest @ rest) ** 0.5 or 1.0)
+
+
 def _passage_cosine(sentences: np.ndarray, query: np.ndarray) -> float:
     total = sentences.sum(axis=0)
     return float(total @ query) / (float(total @ total) ** 0.5 or 1.0)
 
 
-def _kind_asked(question: str) -> str:
+def kind_asked(question: str) -> str:
+    """What the question asks for: `number`, `name`, or nothing that can be told."""
     return "number" if _ASKS_NUMBER.search(question) else "name" if _ASKS_NAME.search(question) else ""
 
 

@@ -8,6 +8,7 @@ media type and dates are those of the version that counts then, so a filter and 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -198,6 +199,8 @@ def _words(name: str, value: Any) -> tuple[str, ...]:
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word.strip() for word in words):
         raise _unfit(name, value, "give a list of texts, none of them empty")
+    if any(unicodedata.category(c) in ("Cc", "Cs") for word in words for c in word):
+        raise _unfit(name, value, "give texts without control characters")
     if len(words) > MOST:
         raise UserError(f"the filter {name!r} has {len(words)} values", hint=f"give {MOST} at most", code="bad_filter")
     return tuple(dict.fromkeys(words))

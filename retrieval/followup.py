@@ -113,6 +113,7 @@ _BARE = re.compile(
     r"(?: (?:exactly|then|genau|dann|exactamente))?$",
     re.I,
 )
+_WHICH = re.compile(rf"^(?:(?:up )?(?:{_PREPOSITIONS}) )?(?:what|which|how (?:many|much)|welche[rmns]?|qué) \w+$", re.I)
 _MORE = re.compile(
     r"^(?:(?:can|could|would) you )?(?:please )?(?:(?:tell|give|show) me )?"
     r"(?:(?:some |a bit )?more(?: details?| information| info)?|(?:more |further )details?|elaborate|go on|continue|"
@@ -156,13 +157,12 @@ def _by_rules(question: str, before: Exchange, language: Language) -> str | None
     asked = _joined(before)
     if _MORE.match(bare):
         return before.question
-    if _BARE.match(bare):
+    if _BARE.match(bare) or _WHICH.match(bare):
         return _capital(f"{bare}: {_about(before, language)}?")
     about = _ABOUT.match(bare)
     if about:
         return _slotted(asked, about[1], language)
-    fragment = _FRAGMENT.match(bare)
-    if fragment and _is_fragment(bare, led):
+    if _phrase(bare, language) and _is_fragment(bare, led):
         return _slotted(asked, bare, language)
     if _one_word(bare, question, led):
         return _slotted(asked, bare, language)
@@ -204,9 +204,9 @@ def _with(question: str, topic: str) -> str:
 def _slotted(asked: str, slot: str, language: Language) -> str:
     """The question before with `slot` put in: in place of its like, where one is, else behind it in brackets."""
     slot = slot.strip(" ?!.")
-    slot = slot[:1].lower() + slot[1:] if _FRAGMENT.match(slot) else slot
     stripped = asked.rstrip(" ?!.")
-    fragment = _FRAGMENT.match(slot)
+    fragment = _phrase(slot, language)
+    slot = slot[:1].lower() + slot[1:] if fragment else slot
     year = re.compile(r"\b(?:19|20)\d\d\b")
     if year.search(slot) and len(year.findall(stripped)) == 1:
         return f"{year.sub(year.search(slot)[0], stripped)}?"  # type: ignore[index]
@@ -253,6 +253,12 @@ def _plural(words: str) -> bool:
     return bool(re.search(r"(?:[^s]s|children|people|men|women|staff|n)$", words))
 
 
+def _phrase(words: str, language: Language) -> re.Match[str] | None:
+    """A phrase that begins with a preposition. `a` is one in Spanish only."""
+    found = _FRAGMENT.match(words)
+    return found if found and (language == "es" or found[1].lower() != "a") else None
+
+
 def _is_fragment(bare: str, led: bool) -> bool:
     """A phrase without a verb of its own, as far as that can be seen: short, and no auxiliary in it."""
     words = tokens(bare)
@@ -276,6 +282,8 @@ def _one_word(bare: str, question: str, led: bool) -> bool:
 
 def _relational(bare: str, led: bool) -> bool:
     """Nothing but words that need an owner: "What is the deadline?"; one more is let in behind a leading `and`."""
+    if re.search(r"\b(?:my|our|your|meine?[rnms]?|unsere?[rnms]?|mis?|nuestr[oa]s?)\b", bare, re.I):
+        return False  # it says itself whose
     content = _content(bare)
     foreign = [s for s in content if s not in RELATIONAL_STEMS]
     if not content:

@@ -11,12 +11,13 @@ Nothing here knows the world but a few kinds of documents (`retrieval.naming`); 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from retrieval.catalogue import Card, Catalogue, spelled
 from retrieval.mentions import Mention, cued, file_names, quotations
-from retrieval.naming import FORMS, GENERIC, LOCATORS, PERIOD, SPECIFIC, STOP, Word, bare_kind, words_of
+from retrieval.naming import FORMS, GENERIC, LOCATORS, PERIOD, SPECIFIC, STOP, Word, bare_kind, is_kind, words_of
 
 FEW = 5
 """More documents than this are no scope, but for those of a tag."""
@@ -27,6 +28,7 @@ _SPANNING = re.compile(
     r"(?:FY|fiscal(?: year)?)?\s*((?:19|20)\d\d)\b",
     re.IGNORECASE,
 )
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "ersten": 1, "zweiten": 2, "dritten": 3, "vierten": 4}
 _GERMAN = {"der", "die", "das", "und", "ist", "wie", "was", "war", "im", "wird", "wurde", "laut", "welche", "wann"}
 
 
@@ -53,23 +55,25 @@ def infer(question: str, catalogue: Catalogue) -> Inferred | None:
     if len(catalogue) < 2:
         return None
     words = words_of(question)
-    unsure: Inferred | None = None
-    for found in (
-        _by_file(question, catalogue),
-        _by_quotation(question, catalogue),
-        _by_name(question, catalogue),
-        _by_period(question, words, catalogue),
-    ):
-        if found is not None and found.sure:
-            return found if len(found.documents) < len(catalogue) else None
-        unsure = unsure or found
-    return unsure
+    read = (
+        *_by_file(question, catalogue),
+        *_by_quotation(question, catalogue),
+        *_by_name(question, catalogue),
+        *_by_period(question, words, catalogue),
+    )
+    sure = [found for found in read if found.sure]
+    if not sure:
+        return next(iter(read), None)
+    # A comparison leads up to one of its documents only, so all that are named anywhere come with it.
+    named = {id for found in sure for id in found.documents} | _also(words, catalogue)
+    if len(named) == len(catalogue):
+        return None
+    phrase = ", ".join(dict.fromkeys(found.phrase for found in sure))
+    return _made(catalogue, named, phrase, sure[0].reason, max(found.confidence for found in sure))
 
 
-def _by_file(question: str, catalogue: Catalogue) -> Inferred | None:
+def _by_file(question: str, catalogue: Catalogue) -> Iterator[Inferred]:
     """File names, with their suffix, as they are written."""
-    found: list[str] = []
-    phrases: list[str] = []
     folded = question.casefold()
     if len(folded) != len(question):  # folding changed the places
         folded = question.lower() if len(question.lower()) == len(question) else question
@@ -77,36 +81,29 @@ def _by_file(question: str, catalogue: Catalogue) -> Inferred | None:
         for start, end in places:
             there = catalogue.filed(folded[start:end].removeprefix("./"))
             if there:
-                found += there
-                phrases.append(question[start:end])
+                if len(there) <= FEW:
+                    yield _made(catalogue, there, question[start:end], "file name", 1.0)
                 break
-    return _made(catalogue, found, ", ".join(phrases), "file name", 1.0) if 0 < len(set(found)) <= FEW else None
 
 
-def _by_quotation(question: str, catalogue: Catalogue) -> Inferred | None:
+def _by_quotation(question: str, catalogue: Catalogue) -> Iterator[Inferred]:
     """Titles and file names in quotation marks, whole; a single word may be quoted for any reason."""
     for quoted, _start, _end in quotations(question):
         title = spelled(quoted)
         there = catalogue.by_title.get(title, frozenset())
         if 0 < len(there) <= FEW and " " in title:
-            return _made(catalogue, there, quoted, "quoted title", 0.95)
-    return None
+            yield _made(catalogue, there, quoted, "quoted title", 0.95)
 
 
-def _by_name(question: str, catalogue: Catalogue) -> Inferred | None:
+def _by_name(question: str, catalogue: Catalogue) -> Iterator[Inferred]:
     """A name, or the only part of one that fits, where the question leads up to a document."""
-    unsure: Inferred | None = None
     for mention in cued(question):
         phrase = question[mention.start : mention.end]
         found, confidence = _named(mention, catalogue)
         if 0 < len(found) <= FEW:
-            made = _made(catalogue, found, phrase, "named", confidence)
-            if made.sure:
-                return made
-            unsure = unsure or made
+            yield _made(catalogue, found, phrase, "named", confidence)
         elif not found and mention.located and (tagged := _tagged(mention, catalogue)):
-            return _made(catalogue, tagged, phrase, "tag", 0.8)
-    return unsure
+            yield _made(catalogue, tagged, phrase, "tag", 0.8)
 
 
 def _named(mention: Mention, catalogue: Catalogue) -> tuple[list[str], float]:
@@ -147,19 +144,41 @@ def _covers(card: Card, asked: frozenset[str]) -> bool:
     return False
 
 
+def _also(words: list[Word], catalogue: Catalogue) -> set[str]:
+    """Documents whose whole name stands before a word that says it is one, wherever that is in the question."""
+    found: set[str] = set()
+    years = {word.year for word in words if word.year is not None}
+
+    def meant(card: Card, kind: str, before: frozenset[str]) -> bool:
+        of_kind = not card.kinds or kind in card.words or kind in LOCATORS
+        return of_kind and (not card.years or bool(card.years & years)) and _covers(card, before)
+
+    for at, word in enumerate(words):
+        if not is_kind(word.key) and word.key not in LOCATORS:
+            continue
+        before: set[str] = set() if bare_kind(word.key) or word.key in LOCATORS else {word.key}
+        for earlier in reversed(words[max(0, at - 4) : at]):
+            if earlier.key in STOP:
+                break
+            before |= {catalogue.known(earlier.key) or earlier.key}
+        some = frozenset().union(*(catalogue.by_word.get(key, frozenset()) for key in before))
+        whole = {id for id in some if meant(catalogue.cards[id], word.key, frozenset(before))}
+        found |= whole if len(whole) <= FEW else set()
+    return found
+
+
 def _tagged(mention: Mention, catalogue: Catalogue) -> list[str]:
     return sorted(catalogue.by_tag.get(next(iter(mention.words)), ())) if len(mention.words) == 1 else []
 
 
-def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferred | None:
+def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Iterator[Inferred]:
     """Whom a yearly document is about, and its year: `NIKE_2021_10K.pdf` by "Nike" and "FY2021"."""
     years = {word.year for word in words if word.year is not None} | _between(question)
     if not years:
-        return None
-    known = {catalogue.known(word.key): word for word in reversed(words) if word.year is None and word.key not in STOP}
-    known.pop(None, None)
+        return
+    known = _known(words, catalogue)
     covered: dict[frozenset[str], set[str]] = {}
-    for number in frozenset().union(*(catalogue.by_subject.get(str(word), frozenset()) for word in known)):
+    for number in frozenset().union(*(catalogue.by_subject.get(word, frozenset()) for word in known)):
         for rest in catalogue.cards[number].rests:
             if rest <= known.keys():
                 covered.setdefault(rest, set()).add(number)
@@ -172,16 +191,39 @@ def _by_period(question: str, words: list[Word], catalogue: Catalogue) -> Inferr
         found |= of_year
         left_out |= not of_year
     if not found:
-        return None
+        return
     narrowed = _of_kind(catalogue, found, words)
     said = [known[word] for rest in subjects for word in rest]
     fiscal = any(word.fiscal for word in words)
-    proper = _proper(question, words, said)
+    # A plain year is less of a sign: then nothing else may be about them, as a page of news of that year would be.
+    alone = all(catalogue.having(rest) <= covered[rest] for rest in subjects)
+    proper = alone and _proper(question, words, said)
     sure = (fiscal or proper or narrowed != found) and not left_out and len(narrowed) <= FEW
     phrase = ", ".join(
         dict.fromkeys(question[w.start : w.end] for w in (*said, *_years_met(words, catalogue, narrowed)))
     )
-    return _made(catalogue, sorted(narrowed), phrase, "period", 0.85 if sure else 0.4) if len(narrowed) <= FEW else None
+    if len(narrowed) <= FEW:
+        yield _made(catalogue, narrowed, phrase, "period", 0.85 if sure else 0.4)
+
+
+def _known(words: list[Word], catalogue: Catalogue) -> dict[str, Word]:
+    """The words of names that the question has, each where it has it first. Names of files are often written as one
+    word, so two or three words that stand together are one, too: Best Buy is in `BESTBUY_2023_10K.pdf`."""
+    found: dict[str, Word] = {}
+    for at, word in enumerate(words):
+        if word.year is not None:
+            continue
+        single = catalogue.known(word.key) if word.key not in STOP else None
+        if single is not None:
+            found.setdefault(single, word)
+        joined = word.key
+        for following in words[at + 1 : at + 3]:
+            if following.year is not None:
+                break
+            joined += following.key
+            if joined in catalogue.by_word:
+                found.setdefault(joined, word._replace(key=joined, end=following.end))
+    return found
 
 
 def _of_kind(catalogue: Catalogue, found: set[str], words: list[Word]) -> set[str]:
@@ -194,6 +236,9 @@ def _of_kind(catalogue: Catalogue, found: set[str], words: list[Word]) -> set[st
     of_kind = {n for n in found if asked & catalogue.cards[n].kinds}
     found = of_kind or found
     periods = {word.key for word in words if PERIOD.fullmatch(word.key)}
+    for word, following in pairwise(words):
+        if word.key in _ORDINALS and following.key in ("quarter", "quartal"):
+            periods.add(f"q{_ORDINALS[word.key]}")
     return {n for n in found if periods & catalogue.cards[n].words} or found
 
 

@@ -38,10 +38,11 @@ _BASES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pinned:
-    """An adapter that a question asks for by name, whether or not it serves. `path` is relative to the home folder."""
+    """An adapter that a question asks for by name, whatever serves; `path` None is the base model."""
 
     name: str
-    path: str
+    path: str | None
+    """Relative to the home folder."""
 
 
 class LiveRetriever:
@@ -76,12 +77,11 @@ class LiveRetriever:
         """Vectors of shape (len(texts), dimension), and the name of the adapter that made them.
 
         Raises:
-            NotFound: the files of the pinned adapter are not there. Nothing stands in for it: whoever names an adapter
-                wants to know what that one finds.
-            Refused: it was trained on another embedder, or its weights do not fit.
+            Refused, NotFound: a pinned adapter does not fit the embedder that serves, or is not there: what somebody
+                asked for by name is not silently replaced by another.
         """
         if pinned is not None:
-            return self._encode_pinned(texts, pinned), pinned.name
+            return self._encode_pinned(pinned, texts), pinned.name if pinned.path else None
         pointer = self.pointer()
         if pointer is None or pointer.champion is None:
             return self._embedder.embed_queries(texts), None
@@ -104,14 +104,16 @@ class LiveRetriever:
             return self._embedder.embed_queries(texts)
         return self._encoder()[0].encode(texts, adapter)
 
-    def _encode_pinned(self, texts: Sequence[str], pinned: Pinned) -> np.ndarray:
+    def _encode_pinned(self, pinned: Pinned, texts: Sequence[str]) -> np.ndarray:
+        if pinned.path is None:
+            return self.encode_with(None, texts)
         misfit = self._misfit(pinned.name, pinned.path)
         if misfit is not None:
-            raise Refused(misfit, hint="ask without pinning it", code="adapter_misfit")
+            raise Refused(misfit, hint="ask without naming an adapter", code="adapter_misfit")
         self.load(pinned.name, pinned.path)
         try:
             return self.encode_with(pinned.name, texts)
-        except NotFound:  # a promote unloaded it in between: it serves nobody but this question
+        except NotFound:  # a promotion freed what does not serve, between the two lines
             self.load(pinned.name, pinned.path)
             return self.encode_with(pinned.name, texts)
 

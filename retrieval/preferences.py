@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
+from ingest.tags import normalised
 from kernel.database import Database
 from kernel.errors import NotFound, UserError
 from kernel.ids import digest, now_ms
@@ -40,7 +41,10 @@ _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """What one person set. `workspace`, `documents` (ids) and `tags` are the scope of questions that give none."""
+    """What one person set. `workspace`, `documents` (ids) and `tags` are the scope of questions that give none.
+
+    As `Preferences.of` gives it, the workspace of documents is theirs where no other was set.
+    """
 
     wishes: Wishes = field(default_factory=Wishes)
     workspace: str | None = None
@@ -64,11 +68,19 @@ class Preferences:
         """What the user set; everything open, and no consent, for who set nothing."""
         with self._db.read() as session:
             row = session.get(PreferenceRow, user)
-        return Preference() if row is None else _preference(row)
+        if row is None:
+            return Preference()
+        mine = _preference(row)
+        with suppress(NotFound):  # a delete is under way, and will take it out of here
+            if mine.documents and mine.workspace is None:
+                return replace(mine, workspace=self._library.find(mine.documents[0]).workspace)
+        return mine
 
     def show(self, user: str) -> dict[str, Any]:
         """For people and programs: documents with their names."""
-        mine = self.of(user)
+        with self._db.read() as session:
+            row = session.get(PreferenceRow, user)
+        mine = Preference() if row is None else _preference(row)
         return {
             "user": user,
             **asdict(mine.wishes),
@@ -91,6 +103,7 @@ class Preferences:
                 checked[name] = self._checked(name, value)
             except UserError as error:
                 problems.append(f"{error.message} ({error.hint})")
+        problems += self._elsewhere(user, checked)
         if problems or not checked:
             raise UserError(
                 "; ".join(problems) or "nothing was given to change",
@@ -141,7 +154,7 @@ class Preferences:
         if name in ("documents", "tags"):
             given = [value] if isinstance(value, str) else list(value or [])
             given = [str(v).strip() for v in given if str(v).strip()]
-            return self._documents(given) if name == "documents" else list(dict.fromkeys(given))
+            return self._documents(given) if name == "documents" else list(normalised(given))
         if name == "consent":
             return int(_yes(value))
         text = "" if value is None else str(value).strip()
@@ -157,13 +170,33 @@ class Preferences:
             raise UserError(f"tone {text!r} does not fit", hint='give a few plain words, e.g. "plain" or "formal"')
         return text
 
+    def _elsewhere(self, user: str, checked: Mapping[str, Any]) -> list[str]:
+        """What is wrong if the documents that were set are not in the workspace that was."""
+        with self._db.read() as session:
+            row = session.get(PreferenceRow, user)
+        workspace = checked.get("workspace", row.workspace if row else None)
+        documents = checked.get("documents", row.documents if row else [])
+        if not workspace or not documents or not checked.keys() & {"workspace", "documents"}:
+            return []
+        names = [d.name for d in map(self._library.find, documents) if d.workspace != workspace]
+        return (
+            [f"{', '.join(map(repr, names))} is not in workspace {workspace!r} (clear one of the two)"] if names else []
+        )
+
     def _documents(self, given: Sequence[str]) -> list[str]:
-        found = []
+        found, shelves = [], set()
         for name in given:
             try:
-                found.append(self._library.find(name).id)
+                document = self._library.find(name)
             except UserError as error:  # none, or several of that name
                 raise UserError(error.message, hint="give ids or names that `reprise documents` lists") from None
+            found.append(document.id)
+            shelves.add(document.workspace)
+        if len(shelves) > 1:
+            raise UserError(
+                f"the documents {given!r} are in several workspaces: {', '.join(sorted(shelves))}",
+                hint="a question looks in one workspace; name documents of one",
+            )
         return list(dict.fromkeys(found))
 
 
@@ -186,11 +219,6 @@ def user_name(given: str | None) -> str:
 def key_of(user: str) -> str:
     """What stands for a user in records that outlive them, such as the audit log: no name, yet the same each time."""
     return f"user-{digest(user)[:12]}"
-
-
-def without_scope(mine: Preference) -> Preference:
-    """The same person, with a question that says itself where to look."""
-    return replace(mine, workspace=None, documents=(), tags=())
 
 
 def _preference(row: PreferenceRow) -> Preference:

@@ -1,10 +1,14 @@
-"""Search: dense and BM25 arms fused by the index, through the visibility filter that no caller can skip."""
+"""Search: dense and BM25 arms through the visibility filter that no caller can skip, fused, reranked, diversified.
+
+question ─▶ vector and terms ─▶ both arms, in one batch of the index ─▶ fusion by the workspace's tuning
+         ─▶ reranker, where it was measured to help ─▶ diversity, if asked for ─▶ passages
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from qdrant_client import models
@@ -14,14 +18,26 @@ from kernel.epochs import Epochs
 from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.index.schema import DENSE, SPARSE, keyword, sparse_query, visible
-from kernel.ports import VectorIndex
+from kernel.ports import Reranker, VectorIndex
 from kernel.types import Passage, When
+from retrieval.diversity import diverse
+from retrieval.fusion import Fused, Ranked, blended, fuse
 from retrieval.live import LiveRetriever, Pinned
+from retrieval.trace import Trace, traces
+from retrieval.tuning import DEFAULT, Tuning, Tunings
 
 if TYPE_CHECKING:
     import numpy as np
 
 MAX_K = 1000
+RERANKED = 30
+"""Candidates a reranker looks at, best fused first."""
+_SHARE = 0.5
+"""Of the reranker in the final order. By itself a cross-encoder can be below untouched fusion (docs/decisions/0005)."""
+_NOBODY = "-"
+"""No document has this id: a filter that names nobody must match nothing, whatever an engine makes of an empty list."""
+_DIVERSE = 50
+"""Candidates that diversity chooses from, or three times as many as are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +46,9 @@ class Scope:
 
     workspace: str | None = None
     document: str | None = None
-    when: When | None = None
     documents: frozenset[str] | None = None
-    """Ids it may look in; none at all where it is empty."""
+    """Ids of the documents that may be looked in; an empty set finds nothing."""
+    when: When | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +59,52 @@ class Found:
     when: When
     adapter: str | None = None
     ms: dict[str, float] = field(default_factory=dict)
+    tuning: Tuning = DEFAULT
+    reranker: str | None = None
+    """Name of the reranker that looked; None where none did."""
+    trace: tuple[Trace, ...] = ()
+    """Every candidate's way, where it was asked for; those that are shown come first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How one search is done. None leaves it to the workspace's tuning."""
+
+    weight: float | None = None
+    rerank: bool | None = None
+    diversity: float | None = None
+    adapter: Pinned | None = None
+    """Of the retriever; None is the one that serves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arms:
+    """What each arm found for one question, best first."""
+
+    dense: Ranked
+    words: Ranked
 
 
 class Search:
     """Questions to passages. Safe from several threads; takes no lock."""
 
-    def __init__(self, index: VectorIndex, epochs: Epochs, library: Library, live: LiveRetriever, depth: int) -> None:
-        self._index, self._epochs, self._library, self._live, self._depth = (
-            index,
-            epochs,
-            library,
-            live,
-            depth,
-        )
+    def __init__(
+        self,
+        index: VectorIndex,
+        epochs: Epochs,
+        library: Library,
+        live: LiveRetriever,
+        depth: int,
+        tunings: Tunings | None = None,
+        *,
+        reranker: Reranker | None = None,
+        rerank: bool | None = None,
+        diversity: float = 0.0,
+    ) -> None:
+        """`rerank`: whether `reranker` looks at every search; None leaves that to each workspace's tuning."""
+        self._index, self._epochs, self._library, self._live = index, epochs, library, live
+        self._depth, self._tunings, self._diversity = depth, tunings, diversity
+        self.reranker, self._rerank = reranker, rerank
 
     def when(self, as_of: int | None = None, epoch: int | None = None) -> When:
         """The committed epoch and now, moved by `as_of` (ms) or `epoch`.
@@ -70,56 +119,72 @@ class Search:
             )
         return When(epoch=committed if epoch is None else epoch, at=now_ms() if as_of is None else as_of)
 
-    def search(self, query: str, k: int = 10, scope: Scope | None = None, pinned: Pinned | None = None) -> Found:
-        """The `k` best passages by dense + BM25, fused.
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        scope: Scope | None = None,
+        *,
+        how: How | None = None,
+        explain: bool = False,
+    ) -> Found:
+        """The `k` best passages by dense + BM25, fused as the workspace's tuning says, or as `how` does.
 
         Raises:
-            UserError: an empty query, or a `k` outside 1..1000.
+            UserError: an empty query, a `k` outside 1..1000, or a `diversity` outside 0..1.
         """
-        scope = scope or Scope()
+        scope, how = scope or Scope(), how or How()
         if not query.strip():
             raise UserError("the question is empty", hint="ask with at least one word")
         if not 1 <= k <= MAX_K:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_K}")
+        if not 0 <= (how.diversity or 0) <= 1:
+            raise UserError(f"diversity is {how.diversity}", hint="give 0 (none) to 1")
+        tuning = self._tuning(scope, how)
         started = time.perf_counter()
         while True:
             with self._epochs.one_index() as held:
-                vectors, adapter = self._live.encode([query], pinned)
+                vectors, adapter = self._live.encode([query], how.adapter)
                 embedded = time.perf_counter()
                 when = scope.when or self.when()
                 if held.moved:  # another index serves, and this one lacks what came since
                     continue
-                passages, missing = self._fused(query, vectors[0], k, scope, when)
+                found, missing = self._found(query, vectors[0], k, scope, when, tuning, how, explain)
                 if missing and scope.when is None:  # a purge ran between the index's answer and the rows
                     when = self.when()
                     if held.moved:
                         continue
-                    passages, _ = self._fused(query, vectors[0], k, scope, when)
+                    found, _ = self._found(query, vectors[0], k, scope, when, tuning, how, explain)
                 break
         ended = time.perf_counter()
         ms = {"embed": embedded - started, "search": ended - embedded, "total": ended - started}
-        return Found(
-            passages=tuple(passages),
-            when=when,
-            adapter=adapter,
-            ms={name: round(s * 1000, 3) for name, s in ms.items()},
-        )
+        return replace(found, adapter=adapter, ms={name: round(s * 1000, 3) for name, s in ms.items()})
 
     def rank(
-        self, queries: Sequence[str], vectors: np.ndarray, k: int, scope: Scope, *, fused: bool
+        self,
+        queries: Sequence[str],
+        vectors: np.ndarray,
+        k: int,
+        scope: Scope,
+        *,
+        fused: bool,
+        how: How | None = None,
     ) -> list[list[Passage]]:
         """Passages for each query by given query vectors (n, d): what evaluation compares adapters with.
 
-        `fused` ranks as served; otherwise by the dense arm alone.
+        `fused` ranks as served, or as `how` says; otherwise by the dense arm alone.
         """
         when = scope.when or self.when()
+        if fused:
+            how = how or How()
+            tuning = self._tuning(scope, how)
+            found = self.arms(queries, vectors, scope, when=when, depth=k)
+            return [
+                list(self._ordered(query, arms, k, when, tuning, how)[0].passages)
+                for query, arms in zip(queries, found, strict=True)
+            ]
         seen = self._filter(scope, when)
-        requests = [
-            self._hybrid(query, vector, k, seen, scope, when)
-            if fused
-            else models.QueryRequest(query=vector.tolist(), using=DENSE, filter=seen, limit=k)
-            for query, vector in zip(queries, vectors, strict=True)
-        ]
+        requests = [models.QueryRequest(query=vector.tolist(), using=DENSE, filter=seen, limit=k) for vector in vectors]
         answers = self._index.query(requests) if requests else []
         placed = self._library.place(sorted({str(p.id) for answer in answers for p in answer}), when)
         return [
@@ -127,12 +192,107 @@ class Search:
             for answer in answers
         ]
 
-    def _fused(self, query: str, vector: np.ndarray, k: int, scope: Scope, when: When) -> tuple[list[Passage], bool]:
-        request = self._hybrid(query, vector, k, self._filter(scope, when), scope, when)
-        answer = self._index.query([request])[0]
-        placed = self._library.place([str(p.id) for p in answer], when)
-        there = [p for p in answer if str(p.id) in placed]
-        return [_passage(placed[str(p.id)], p.score, rank) for rank, p in enumerate(there, 1)], len(there) < len(answer)
+    def arms(
+        self, queries: Sequence[str], vectors: np.ndarray, scope: Scope, *, when: When | None = None, depth: int = 0
+    ) -> list[Arms]:
+        """What each arm finds for each query, at least `depth` deep: one batch of the index for all."""
+        when = when or scope.when or self.when()
+        depth = max(self._depth, depth)
+        seen = self._filter(scope, when)
+        # IDF is taken over what is visible in the workspace, so superseded text and examples do not distort it.
+        corpus = models.IdfCorpusParams(corpus=self._filter(Scope(workspace=scope.workspace), when))
+        requests, told = [], []
+        for query, vector in zip(queries, vectors, strict=True):
+            requests.append(models.QueryRequest(query=vector.tolist(), using=DENSE, filter=seen, limit=depth))
+            terms = sparse_query(query)
+            told.append(bool(terms.indices))
+            if told[-1]:  # else nothing but function words: BM25 has nothing to say
+                params = models.SearchParams(idf=corpus)
+                requests.append(models.QueryRequest(query=terms, using=SPARSE, filter=seen, limit=depth, params=params))
+        answers = iter(self._index.query(requests) if requests else [])
+        return [Arms(dense=_ranked(next(answers)), words=_ranked(next(answers)) if said else ()) for said in told]
+
+    def by_weight(self, arms: Arms, k: int, weights: Sequence[float]) -> dict[float, tuple[Passage, ...]]:
+        """What each weight would show of what `arms` found just now, without a reranker; rows are read once for all."""
+        fused = {weight: fuse(arms.dense, arms.words, weight)[:k] for weight in weights}
+        placed = self._library.place(sorted({c.id for found in fused.values() for c in found}), self.when())
+        return {
+            weight: tuple(_passage(placed[c.id], c.score, rank) for rank, c in enumerate(found, 1) if c.id in placed)
+            for weight, found in fused.items()
+        }
+
+    def ordered(self, query: str, arms: Arms, k: int, how: How) -> tuple[Passage, ...]:
+        """What would be shown of what `arms` found just now."""
+        tuning = self._tuning(Scope(), how)
+        return self._ordered(query, arms, k, self.when(), tuning, how)[0].passages
+
+    def _tuning(self, scope: Scope, how: How) -> Tuning:
+        tuning = self._tunings.of(scope.workspace) if self._tunings is not None else DEFAULT
+        rerank = tuning.rerank if self._rerank is None else self._rerank
+        return replace(
+            tuning,
+            weight=tuning.weight if how.weight is None else how.weight,
+            rerank=(rerank if how.rerank is None else how.rerank) and self.reranker is not None,
+        )
+
+    def _found(
+        self,
+        query: str,
+        vector: np.ndarray,
+        k: int,
+        scope: Scope,
+        when: When,
+        tuning: Tuning,
+        how: How,
+        explain: bool,
+    ) -> tuple[Found, bool]:
+        (arms,) = self.arms([query], vector[None, :], scope, when=when, depth=k)
+        return self._ordered(query, arms, k, when, tuning, how, explain)
+
+    def _ordered(
+        self, query: str, arms: Arms, k: int, when: When, tuning: Tuning, how: How, explain: bool = False
+    ) -> tuple[Found, bool]:
+        """What is shown of both arms' candidates, and whether one of those was deleted meanwhile."""
+        fused = fuse(arms.dense, arms.words, tuning.weight)
+        diversity = self._diversity if how.diversity is None else how.diversity
+        pool = fused[: max(k, RERANKED if tuning.rerank else 0, max(_DIVERSE, 3 * k) if diversity else 0)]
+        placed = self._library.place([c.id for c in pool], when)
+        score = {c.id: c.score for c in pool if c.id in placed}
+        reranked = self._reranked(query, pool[:RERANKED], placed, score) if tuning.rerank else {}
+        order = sorted(score, key=score.__getitem__, reverse=True)  # stable: fusion decides between equals
+        if diversity and len(order) > 1:
+            order = self._diversified(order, score, k, diversity)
+        shown = {one: rank for rank, one in enumerate(order[:k], 1)}
+        found = Found(
+            passages=tuple(_passage(placed[one], score[one], rank) for one, rank in shown.items()),
+            when=when,
+            tuning=tuning,
+            reranker=self.reranker.name if self.reranker is not None and tuning.rerank else None,
+            trace=traces(fused, reranked, shown, score, len(pool), diverse=bool(diversity)) if explain else (),
+        )
+        return found, len(placed) < len(pool)
+
+    def _reranked(
+        self, query: str, pool: list[Fused], placed: dict[str, Placed], score: dict[str, float]
+    ) -> dict[str, float]:
+        """What the reranker says of the pool; `score` of these is made anew, all of it above the others'."""
+        assert self.reranker is not None
+        ids = [c.id for c in pool if c.id in placed]
+        if not ids:
+            return {}
+        said = self.reranker.rerank(query, [_passage(placed[one], score[one], n) for n, one in enumerate(ids, 1)])
+        mixed = blended([score[one] for one in ids], said, _SHARE)
+        above = max((score[one] for one in score.keys() - set(ids)), default=0.0) - min(mixed)
+        score |= {one: value + max(above, 0.0) for one, value in zip(ids, mixed, strict=True)}
+        return dict(zip(ids, said, strict=True))
+
+    def _diversified(self, order: list[str], score: dict[str, float], k: int, diversity: float) -> list[str]:
+        import numpy as np
+
+        vectors = {str(p.id): p.vector[DENSE] for p in self._index.retrieve(order, with_vectors=True)}  # type: ignore[call-overload, index]
+        order = [one for one in order if one in vectors]
+        rows = np.asarray([vectors[one] for one in order], dtype=np.float32)
+        return [order[i] for i in diverse([score[one] for one in order], rows, k, diversity)]
 
     def _filter(self, scope: Scope, when: When) -> models.Filter:
         """What this question may see: chunks, visible at `when`, in scope."""
@@ -142,29 +302,13 @@ class Search:
             must.append(keyword("ws", scope.workspace))
         if scope.document is not None:
             must.append(keyword("doc", scope.document))
-        if scope.documents is not None:  # no document has the id "", so an empty set matches nothing
-            must.append(keyword("doc", *(sorted(scope.documents) or [""])))
+        if scope.documents is not None:
+            must.append(keyword("doc", *sorted(scope.documents) or [_NOBODY]))
         return models.Filter(must=must, must_not=rule.must_not)
 
-    def _hybrid(
-        self, query: str, vector: np.ndarray, k: int, seen: models.Filter, scope: Scope, when: When
-    ) -> models.QueryRequest:
-        depth = max(self._depth, k)
-        dense = models.Prefetch(query=vector.tolist(), using=DENSE, limit=depth, filter=seen)
-        words = sparse_query(query)
-        if not words.indices:  # nothing but stop words: BM25 has nothing to say
-            return models.QueryRequest(query=vector.tolist(), using=DENSE, filter=seen, limit=k)
-        # IDF is taken over what is visible in the workspace, so superseded text and examples do not distort it.
-        corpus = self._filter(Scope(workspace=scope.workspace), when)
-        sparse = models.Prefetch(
-            query=words,
-            using=SPARSE,
-            limit=depth,
-            filter=seen,
-            params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)),
-        )
-        fusion = models.FusionQuery(fusion=models.Fusion.DBSF)
-        return models.QueryRequest(prefetch=[dense, sparse], query=fusion, limit=k)
+
+def _ranked(answer: Sequence[models.ScoredPoint]) -> Ranked:
+    return [(str(point.id), float(point.score)) for point in answer]
 
 
 def _passage(placed: Placed, score: float, rank: int) -> Passage:

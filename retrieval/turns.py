@@ -18,6 +18,7 @@ from retrieval.tables import Cited, Conversation, Feedback, Turn
 
 LOCAL = "local"
 REDACTED = "[deleted]"
+WITHHELD = "[not shown]"
 _MARK = re.compile(r"\[\d+\]")
 _GONE = {"quote": REDACTED, "name": REDACTED, "title": REDACTED, "text": REDACTED, "heading": "", "start": 0, "end": 0}
 
@@ -78,7 +79,7 @@ class Turns:
                     conversation=by.conversation,
                     position=position,
                     personal=int(by.personal),
-                    shown=shown,
+                    shown=_storable(shown),
                     epoch=shown["epoch"],
                     asked_at=asked_at,
                     created=now,
@@ -155,6 +156,7 @@ class Turns:
                     turn.shown["answer"] = " ".join([REDACTED, *_MARK.findall(turn.shown["answer"])])
                     for sentence in turn.shown.get("sentences", ()):
                         sentence["text"] = REDACTED
+                    turn.shown["notes"] = [REDACTED for _ in turn.shown.get("notes", ())]
                 flag_modified(turn, "shown")
             conversations = {turn.conversation for turn in turns} - {None}
             for turn in session.scalars(select(Turn).where(Turn.conversation.in_(conversations))):
@@ -165,6 +167,12 @@ class Turns:
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Cited).where(Cited.document == document))
         return {"turns_redacted": len(turns)}
+
+
+def _storable(shown: dict[str, Any]) -> dict[str, Any]:
+    """Without the words of sentences that nothing supported: no citation leads a delete to them."""
+    judged = shown.get("sentences", ())
+    return shown | {"sentences": [s if s.get("supported", True) else s | {"text": WITHHELD} for s in judged]}
 
 
 def votes(session: Session, turns: Sequence[str]) -> dict[str, list[str]]:

@@ -44,6 +44,7 @@ from retrieval.conversations import Conversations
 from retrieval.live import LiveRetriever
 from retrieval.preferences import Preferences
 from retrieval.search import Search
+from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 
 DIMENSION = 64
@@ -115,7 +116,8 @@ class House:
         if step is not None:
             self.ingest.step = step
         self.live = LiveRetriever(self.db, self.embedder, home)  # type: ignore[arg-type]
-        self.search = Search(self.index, self.epochs, self.library, self.live, 100)
+        self.tunings = Tunings(self.db)
+        self.search = Search(self.index, self.epochs, self.library, self.live, 100, self.tunings)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.turns = Turns(self.db)

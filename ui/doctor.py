@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kernel import audit
 from kernel.errors import RepriseError
 from kernel.index.schema import keyword
+from kernel.index.terms import TERMS
 from ui.pairing import advice
 
 if TYPE_CHECKING:
@@ -58,6 +59,16 @@ def _index(w: Wired) -> tuple[bool, str, str]:
     )
 
 
+def _terms(w: Wired) -> tuple[bool, str, str]:
+    made = w.replacer.serves().get("terms")
+    current = made == TERMS or w.index.count() == 0
+    return (
+        current,
+        f"terms made by {made or 'an earlier release'}",
+        "a node makes them anew by itself; `reprise maintain` does it now",
+    )
+
+
 def _embedder(w: Wired) -> tuple[bool, str, str]:
     told = advice(w.settings, w.replacer.serves())
     return told is None, w.embedder.fingerprint, told or ""
@@ -91,6 +102,7 @@ _CHECKS: dict[str, Callable[[Wired], tuple[bool, str, str]]] = {
     "disk": _disk,
     "database": _database,
     "index": _index,
+    "search terms": _terms,
     "embedder": _embedder,
     "adapter": _adapter,
     "audit log": _audit,

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kernel.database import Database
+from kernel.embedder import SentenceTransformerEmbedder
 from kernel.errors import IndexMismatch
 from kernel.index.physical import Collections
+from kernel.index.terms import TERMS
 from kernel.serving import EMBEDDER, LocalEmbedder, Pair, Serving, record_of
 from kernel.settings import DEFAULT_EMBEDDER, Settings
 from kernel.tables import Fact
@@ -54,6 +56,16 @@ class Pairing:
             IndexMismatch: the embedder's weights are not those that made the index.
         """
         embedder = self.make(record["name"])
+        if isinstance(embedder, SentenceTransformerEmbedder) and embedder.fingerprint != record["fingerprint"]:
+            plain = embedder.unprompted()
+            if plain.fingerprint == record["fingerprint"]:
+                log.warning(
+                    "the index of %r was made without the prompts that model wants; `reprise embedder switch %s` makes "
+                    "it anew with them",
+                    record["name"],
+                    record["name"],
+                )
+                embedder = plain
         if embedder.fingerprint != record["fingerprint"]:
             raise IndexMismatch(
                 f"the index was made by {record['fingerprint']!r}, and that model's weights are now "
@@ -77,6 +89,7 @@ class Pairing:
         old = str(record["fingerprint"])
         named = _NAME.match(old)
         record = self._record(self.make(named[1] if named else self._settings.embedder))
+        record["terms"] = None  # that release had others
         if (
             record["name"] == DEFAULT_EMBEDDER
         ):  # of other models it was made of one text's vector, and cannot be compared
@@ -98,6 +111,7 @@ class Pairing:
             "epoch": 0,
             "job": None,
             "previous": [],
+            "terms": TERMS,
         }
 
 

@@ -19,6 +19,7 @@ from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
 from ui.operations.watches import Watches
@@ -31,7 +32,7 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Questions, People, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -40,6 +41,7 @@ class Platform(Documents, Versions, Watches, Index, Questions, People, Learning,
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
         self._register_index()
+        self._register_tuning()
         self._register_watches()
 
     def evaluate(self, suite: str, k: int = 10, workspace: str | None = None) -> dict[str, Any]:
@@ -60,6 +62,7 @@ class Platform(Documents, Versions, Watches, Index, Questions, People, Learning,
             **recovered,
             **self._tend(),
             **self._tend_index(),
+            **self._tend_tuning(),
         }
 
 

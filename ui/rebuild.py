@@ -17,6 +17,7 @@ from kernel.database import Database
 from kernel.index.edge import EdgeIndex
 from kernel.index.replace import REPLACEMENT
 from kernel.index.schema import DENSE, SPARSE, sparse_document
+from kernel.index.terms import TERMS
 from kernel.serving import EMBEDDER, record_of
 from kernel.tables import Clock, Fact
 from kernel.types import OPEN, ChunkDraft
@@ -54,7 +55,7 @@ def _serve(db: Database) -> None:
     with db.write() as session:
         served = record_of(session)
         if "collection" in served:
-            session.merge(Fact(key=EMBEDDER, value=served | {"collection": "index", "previous": []}))
+            session.merge(Fact(key=EMBEDDER, value=served | {"collection": "index", "previous": [], "terms": TERMS}))
         session.execute(delete(Fact).where(Fact.key == REPLACEMENT))
 
 

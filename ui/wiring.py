@@ -14,6 +14,7 @@ from finetune.registry import Registry
 from finetune.retrain import Retrainer
 from finetune.runs import Runs
 from finetune.schedule import Schedules
+from finetune.tune import Tuner
 from ingest.add import Ingest
 from ingest.delete import DeleteHandler, Eraser
 from ingest.language import Languages
@@ -44,9 +45,13 @@ from retrieval.filters import Filtering
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
 from retrieval.preferences import Preferences
+from retrieval.remembered import RememberingEmbedder
+from retrieval.reranker import make_reranker
 from retrieval.scoping import Scoping
 from retrieval.search import Search
+from retrieval.tuning import Tunings
 from retrieval.turns import Turns
+from retrieval.verifiers import make_verifier
 from ui.pairing import Pairing
 from ui.texts import texts_of
 
@@ -78,8 +83,20 @@ class Wired:
         )
         fate = ExampleFate(self.library)
         self.publish = PublishHandler(self.epochs, [fate])
-        self.live = LiveRetriever(self.db, self.embedder, self.home)
-        self.search = Search(self.index, self.epochs, self.library, self.live, settings.depth)
+        self.remembering = RememberingEmbedder(self.embedder, self.db)
+        self.live = LiveRetriever(self.db, self.remembering, self.home)
+        self.tunings = Tunings(self.db)
+        self.search = Search(
+            self.index,
+            self.epochs,
+            self.library,
+            self.live,
+            settings.depth,
+            self.tunings,
+            reranker=make_reranker(settings.reranker),
+            rerank={"auto": None, "always": True, "never": False}[settings.rerank],
+            diversity=settings.diversity,
+        )
         self.languages, self.tags = Languages(self.db, self.blobs), Tags(self.db)
         self.filtering, self.catalogues = Filtering(self.db, self.languages), Catalogues(self.db)
         self.scoping = Scoping(self.filtering, self.catalogues, self.search.when, settings.scope)
@@ -91,7 +108,7 @@ class Wired:
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
         runs = RunEraser(self.db, self.registry, self.home)
-        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory]
+        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.remembering]
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory])
         self.near = Near(self.db, self.library)
@@ -117,14 +134,17 @@ class Wired:
             self.search,
             self.library,
             self.turns,
-            {name: make_generator(name, self.embedder) for name in names},
+            {name: make_generator(name, self.remembering, settings.generator_key) for name in names},
             settings.generator,
-            self.embedder,
+            self.remembering,
+            make_verifier(settings.verifier, self.remembering),
             passages=settings.passages,
             threshold=settings.refusal_threshold,
+            unsupported=settings.unsupported,
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
+        self.tuner = Tuner(self.db, self.index, self.search, self.live, self.epochs, self.evaluator, self.tunings)
         self.runs = Runs(self.db, self.home)
         self.retrainer = Retrainer(
             self.db,

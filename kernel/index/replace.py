@@ -40,6 +40,7 @@ from kernel.ids import now_ms
 from kernel.index.compact import optimize
 from kernel.index.physical import Collections
 from kernel.index.schema import DENSE, SPARSE, number, sparse_document
+from kernel.index.terms import TERMS
 from kernel.jobs import Cancelled
 from kernel.ports import VectorIndex
 from kernel.serving import EMBEDDER, LocalEmbedder, Pair, Serving, record_of
@@ -182,9 +183,10 @@ class Replacer:
             "name": embedder.name,
             "fingerprint": embedder.fingerprint,
             "serial": self.serves().get("serial", 0) + 1,
+            "terms": TERMS,
         }
         filling = self.filling()
-        if filling is not None and any(filling[key] != value for key, value in goal.items()):
+        if filling is not None and any(filling.get(key) != value for key, value in goal.items()):
             self._abandon()
             filling = None
         if filling is None:
@@ -238,7 +240,7 @@ class Replacer:
         left = {key: served[key] for key in ("collection", "dimension")}
         left |= {"epoch": epoch, "left": now_ms(), "settled": False}
         record = {key: filling[key] for key in ("name", "fingerprint", "dimension", "collection", "serial", "job")}
-        record |= {"points": points, "epoch": epoch, "previous": [*served.get("previous", []), left]}
+        record |= {"terms": TERMS, "points": points, "epoch": epoch, "previous": [*served.get("previous", []), left]}
         session.merge(Fact(key=EMBEDDER, value=record))
         fact = session.get(Fact, REPLACEMENT)
         if fact is not None:

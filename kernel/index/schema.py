@@ -16,15 +16,12 @@ Text is never in a payload: an engine's log and segments keep deleted payloads u
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qdrant_client import models
 
+from kernel.index import terms
 from kernel.types import OPEN, When
-
-if TYPE_CHECKING:
-    import qdrant_edge
 
 DENSE, SPARSE = "dense", "sparse"
 KEYWORDS = ("kind", "ws", "doc", "slice", "split")
@@ -33,7 +30,7 @@ INTEGERS = ("born", "died", "from", "until", "pinned")
 BM25_K, BM25_B = 0.9, 0.4
 """BM25 parameters (Robertson and Zaragoza 2009, eq. 3.15); measured on paragraphs, see docs/decisions/0005."""
 BM25_AVERAGE_TOKENS = 110
-"""Expected terms of a chunk after stop words, for length normalisation."""
+"""Terms a chunk is expected to have, for length normalisation. A constant on purpose: see docs/decisions/0015."""
 
 
 def keyword(key: str, *values: str) -> models.FieldCondition:
@@ -65,21 +62,14 @@ def unborn(point: str, dense: Sequence[float], text: str, starts: int, **payload
 
 
 def sparse_document(text: str) -> models.SparseVector:
-    return _to_models(_bm25().embed_document(text))
+    """BM25's weight of each term of a text, without the IDF, which the engine takes over what is visible."""
+    counts = terms.of_document(text)
+    length = BM25_K * (1 - BM25_B + BM25_B * counts.total() / BM25_AVERAGE_TOKENS)
+    weights = {term: count * (BM25_K + 1) / (count + length) for term, count in sorted(counts.items())}
+    return models.SparseVector(indices=list(weights), values=list(weights.values()))
 
 
 def sparse_query(text: str) -> models.SparseVector:
-    return _to_models(_bm25().embed_query(text))
-
-
-@cache
-def _bm25() -> qdrant_edge.Bm25:
-    import qdrant_edge
-
-    return qdrant_edge.Bm25(
-        qdrant_edge.Bm25Config(k=BM25_K, b=BM25_B, avg_len=BM25_AVERAGE_TOKENS, language="english", ascii_folding=True)
-    )
-
-
-def _to_models(vector: qdrant_edge.SparseVector) -> models.SparseVector:
-    return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
+    """The terms of a question, each once."""
+    asked = terms.of_query(text)
+    return models.SparseVector(indices=asked, values=[1.0] * len(asked))

@@ -16,8 +16,10 @@ from kernel.types import Sentence, Sentences
 __all__ = ["collect", "make_generator"]
 
 
-def make_generator(spec: str, embedder: Embedder, **options: Any) -> Generator:
+def make_generator(spec: str, embedder: Embedder, key: str | None = None, **options: Any) -> Generator:
     """The generator that `spec` names. Loads no model yet; `options` go to its constructor.
+
+    `key` is for a model server, and stays here where there is none.
 
     Raises:
         UserError: the specification cannot be read, or an option is not one of that generator's.
@@ -36,7 +38,7 @@ def make_generator(spec: str, embedder: Embedder, **options: Any) -> Generator:
             from retrieval.generators.openai_compatible import OpenAICompatibleGenerator
 
             base_url, _, model = rest.rpartition("#")
-            return OpenAICompatibleGenerator(base_url, model, **options)
+            return OpenAICompatibleGenerator(base_url, model, api_key=key, **options)
     except TypeError as error:
         raise UserError(f"the generator {spec!r} does not take these options: {error}", hint=_FORMS) from error
     raise UserError(f"there is no generator {spec!r}", hint=_FORMS, code="bad_generator")

@@ -7,8 +7,10 @@ good enough is for whoever compares their `support` with a threshold. On XQuAD (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from kernel.errors import UserError
 from kernel.ports import Embedder
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 WEIGHTS = {
-    "cosine": 3.9,
-    "coverage": 4.4,
-    "context_coverage": 1.9,
-    "passage_coverage": 3.2,
-    "rank": 0.3,
+    "apart": 5.2,
+    "coverage": 3.9,
+    "context_coverage": 1.3,
+    "passage_coverage": 2.6,
+    "rank": 0.4,
     "kind": 0.8,
-    "numbers": 2.6,
+    "numbers": 2.4,
 }
 """Log odds that a sentence answers, per feature: a conditional logit fitted by `benchmarks/calibrate_support.py`."""
 
@@ -34,14 +36,30 @@ CLOSE = 2.0
 """A further sentence is quoted if its log odds are this close to the best one's. Asking besides that it adds words of
 the question was measured and dropped: at equal length it finds fewer answers."""
 
+SENTENCES = {"short": 1, "long": 5}
+"""Sentences at most by the length that is wished for; any other length leaves the generator's own limit."""
+
+SENTENCES_BY_DEFAULT = 3
+
+Why = Literal["quoted", "heading", "question", "repeats", "weaker", "enough"]
+"""What becomes of a sentence. It is quoted; or it names its subject and answers nothing (heading, question), repeats
+what is quoted, is too far behind the best one, or enough is quoted."""
+
 _AFTER_QUESTION = 0.5
 _SAME = 0.8
+_BEGINS = re.compile(
+    r"(?:However|Moreover|Furthermore|Additionally|In addition|Besides|Also|Therefore|Thus|Hence|Consequently|"
+    r"As a result|Accordingly|Nevertheless|Nonetheless|Meanwhile|Similarly|Likewise|In turn),\s+(?=\w)"
+)
+"""Ties a sentence to one before that is not quoted. "For example" is not among them: it says how much is said."""
+_ENDS = re.compile(r"(?:\s*\[\d{1,3}\])+$")
+"""Footnote marks of the source."""
 
 
 class ExtractiveGenerator:
     """Quotes up to `max_sentences` sentences. The embedder is the base one: no adapter's query side goes in here."""
 
-    def __init__(self, embedder: Embedder, max_sentences: int = 3) -> None:
+    def __init__(self, embedder: Embedder, max_sentences: int = SENTENCES_BY_DEFAULT) -> None:
         if max_sentences < 1:
             raise UserError(
                 f"max_sentences is {max_sentences!r}", hint="an answer quotes one sentence or more, 3 by default"
@@ -56,18 +74,18 @@ class ExtractiveGenerator:
         evidence = read(ask.question, passages, self._embedder)
         if not evidence.candidates:
             return {"sentences_read": 0}
-        chosen = _choose(evidence, passages, self._max)
+        chosen = _choose(evidence, passages, SENTENCES.get(ask.wishes.length or "", self._max))
         supports = support.sentence_supports(evidence)
         best = support.answerable(evidence)
         sentences = []
         for position, i in enumerate(chosen):
             candidate = evidence.candidates[i]
-            twins = _twins(candidate, evidence.candidates)
+            twins = [_trimmed(t, passages, chosen, evidence) for t in _twins(candidate, evidence.candidates)]
             sentences.append(
                 (
                     candidate,
                     Sentence(
-                        text=candidate.text,
+                        text=twins[0].text,
                         marks=tuple(dict.fromkeys(t.mark for t in twins)),
                         quotes=tuple((t.mark, t.start, t.end) for t in twins),
                         support=best if position == 0 else min(best, float(supports[i])),
@@ -95,6 +113,43 @@ def scores(evidence: Evidence) -> np.ndarray:
         if candidate.asks and _follows(candidate, following) and not following.asks:
             scored[i + 1] = max(scored[i + 1], scored[i] - _AFTER_QUESTION)
     return scored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """A sentence that was read for an answer, and what became of it."""
+
+    candidate: Candidate
+    score: float
+    """Log odds that it answers, up to a constant."""
+    support: float
+    """0 to 1, as if it were the best of its passage."""
+    why: Why
+
+
+def weighed(evidence: Evidence, passages: Sequence[Passage], limit: int = SENTENCES_BY_DEFAULT) -> tuple[Weighed, ...]:
+    """Every sentence that was read, best first: the quoted ones, and why the others were not."""
+    if not evidence.candidates:
+        return ()
+    candidates, scored = evidence.candidates, scores(evidence)
+    chosen = _choose(evidence, passages, limit)
+    supports = support.sentence_supports(evidence)
+
+    def why(i: int) -> Why:
+        if i in chosen:
+            return "quoted"
+        if candidates[i].kind == "heading":
+            return "heading"
+        if candidates[i].asks:
+            return "question"
+        if any(_repeats(candidates[i], candidates[j], passages) for j in chosen):
+            return "repeats"
+        return "weaker" if scored[i] < scored[chosen[0]] - CLOSE else "enough"
+
+    order = sorted(range(len(candidates)), key=lambda i: (i not in chosen, -scored[i]))
+    return tuple(
+        Weighed(candidate=candidates[i], score=float(scored[i]), support=float(supports[i]), why=why(i)) for i in order
+    )
 
 
 def _choose(evidence: Evidence, passages: Sequence[Passage], limit: int) -> list[int]:
@@ -155,6 +210,22 @@ def _within(a: Candidate, b: Candidate) -> bool:
 def _twins(candidate: Candidate, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidate first, then those of other passages with the same words."""
     return [candidate, *(c for c in candidates if c.mark != candidate.mark and c.text == candidate.text)]
+
+
+def _trimmed(candidate: Candidate, passages: Sequence[Passage], chosen: Sequence[int], evidence: Evidence) -> Candidate:
+    """The candidate without what is redundant at its ends; still exact words, in one piece."""
+    if candidate.kind not in ("prose", "item"):
+        return candidate
+    passage = passages[candidate.mark - 1]
+    raw = passage.text[candidate.start - passage.start : candidate.end - passage.start]
+    begins, ends = _BEGINS.match(raw), _ENDS.search(raw)
+    if begins and any(_follows(evidence.candidates[i], candidate) for i in chosen):
+        begins = None
+    start, end = begins.end() if begins else 0, ends.start() if ends else len(raw)
+    if end - start < len(raw) / 2:
+        return candidate
+    text = " ".join(raw[start:end].split())
+    return replace(candidate, start=candidate.start + start, end=candidate.start + end, text=text)
 
 
 def _in_order(sentences: list[tuple[Candidate, Sentence]]) -> list[tuple[Candidate, Sentence]]:

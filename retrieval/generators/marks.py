@@ -7,6 +7,7 @@ through. `Parser` gives the same sentences whatever pieces the text arrives in; 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from kernel.types import Sentence
@@ -15,9 +16,12 @@ from retrieval.generators.cut import MARK, Cutter, Visible
 from retrieval.generators.plain import plain, unlinked
 from retrieval.sentences import trim, units
 
+LOOP = 3
+"""A model that writes a sentence so many times goes round in circles, as small ones do, and is read no further."""
+
 
 class Parser:
-    """Pieces of an answer in, sentences out, each as soon as it can no longer change.
+    """Pieces of an answer in, sentences out, each as soon as it can no longer change. No sentence comes twice.
 
     `thinking` says that the model was left in the middle of its thoughts, as some chat templates do.
     """
@@ -26,11 +30,18 @@ class Parser:
         self._k = k
         self._visible, self._cutter = Visible(prompt.STOPS, thinking=thinking), Cutter()
         self._half = ""
+        self._said: Counter[str] = Counter()
+        self._loops = False
 
     @property
     def over(self) -> bool:
         """Whether all has been read that will be: what the model writes from here on is not its answer."""
-        return self._visible.over
+        return self._visible.over or self._loops
+
+    @property
+    def loops(self) -> bool:
+        """Whether the model goes round in circles, and should be stopped."""
+        return self._loops
 
     def feed(self, piece: str) -> list[Sentence]:
         """The sentences that are complete with this piece."""
@@ -44,7 +55,14 @@ class Parser:
         return self._read(self._visible.feed(_whole(half)) + self._visible.finish(), over=True)
 
     def _read(self, text: str, *, over: bool = False) -> list[Sentence]:
-        return [s for segment in self._cutter.feed(text, over=over) for s in _sentences(segment, self._k)]
+        fresh: list[Sentence] = []
+        for segment in self._cutter.feed(text, over=over):
+            for sentence in _sentences(segment, self._k):
+                self._said[sentence.text] += 1
+                self._loops = self._loops or self._said[sentence.text] >= LOOP
+                if self._said[sentence.text] == 1 and not self._loops:
+                    fresh.append(sentence)
+        return fresh
 
 
 def parse_marks(text: str, k: int, *, thinking: bool = False) -> tuple[Sentence, ...]:

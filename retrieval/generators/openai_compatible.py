@@ -1,31 +1,27 @@
 """Any server that speaks OpenAI's chat completions: vLLM (adapters are model names there), Ollama, llama.cpp, others.
 
-The server is asked once, and again a bounded number of times if it is busy or failing. What it writes is untrusted:
-`marks` decides what of it gets through.
+What it writes is read while it comes, and is untrusted: `marks` decides what of it gets through. A server that is
+busy or failing is asked again a bounded number of times, but only until its first word: after that a repetition could
+contradict what was shown. `server` holds the connection and its faults.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Sequence
 
 from kernel.errors import Upstream, UserError
 from kernel.types import Ask, Exchange, Passage, Sentences
 from retrieval.generators import prompt
-from retrieval.generators.marks import parse_marks
-
-if TYPE_CHECKING:
-    from openai import OpenAI
-
-RETRIES = 2
-"""Further attempts after a 408, 409, 429, 5xx or a broken connection; the client waits between them, 8 s at most."""
+from retrieval.generators.adapters import Adapters
+from retrieval.generators.marks import Parser
+from retrieval.generators.server import ModelServer
 
 
 class OpenAICompatibleGenerator:
-    """The `Generator` port over HTTP. `base_url` ends where `/chat/completions` begins, usually in `/v1`."""
+    """The `Generator` port over HTTP, and `Adaptable` where the server is vLLM with runtime LoRA.
+
+    `base_url` ends where `/chat/completions` begins, usually in `/v1`. `timeout` is the longest silence in seconds.
+    """
 
     def __init__(
         self,
@@ -36,103 +32,88 @@ class OpenAICompatibleGenerator:
         *,
         max_tokens: int = 512,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UserError(
-                f"{base_url!r} is not the address of a model server", hint="for example http://localhost:8000/v1"
-            )
         if not model:
             raise UserError("no model is named", hint="openai:http://localhost:8000/v1#MODEL")
-        self._url, self._model, self._key = base_url, model, api_key
-        self._timeout, self._max_tokens = timeout, max_tokens
-        self._lock = threading.Lock()
+        self._server = ModelServer(base_url, api_key, timeout)
+        self._model, self._max_tokens = model, max_tokens
+        self._adapters = Adapters()
+        self._paths: dict[str, str] = {}
 
     @property
     def name(self) -> str:
         return f"openai:{self._model}"
 
+    @property
+    def adapter(self) -> str | None:
+        return self._adapters.serving
+
+    @property
+    def adapters(self) -> set[str]:
+        return self._adapters.loaded
+
     def stream(self, ask: Ask, passages: Sequence[Passage]) -> Sentences:
         """Ask the server.
 
         Raises:
-            Upstream: it could not be reached, refused, failed after retries, or answered in another shape.
+            Upstream: it could not be reached, refused, failed after retries, answered in another shape or broke off.
         """
-        reply = self._ask(prompt.messages(ask, passages))
-        try:
-            text = reply.choices[0].message.content or ""
-        except (AttributeError, IndexError, TypeError) as error:
-            raise self._trouble(
-                "answered without a message", "check that it speaks OpenAI's chat completions"
-            ) from error
-        used = getattr(reply, "usage", None)
-        yield from parse_marks(text, len(passages))
-        return {
-            "prompt_tokens": getattr(used, "prompt_tokens", None) or 0,
-            "completion_tokens": getattr(used, "completion_tokens", None) or 0,
-            "passages": len(passages),
-        }
+        usage = {"prompt_tokens": 0, "completion_tokens": 0, "passages": len(passages)}
+        parser = Parser(len(passages))
+        with self._adapters.chosen(ask.adapter) as adapter:
+            for piece in self._written(prompt.messages(ask, passages), adapter, self._max_tokens, usage):
+                yield from parser.feed(piece)
+                if parser.over:
+                    break
+            yield from parser.finish()
+        return usage
 
     def rewrite(self, question: str, history: Sequence[Exchange]) -> str | None:
-        return None
+        if not history:
+            return question
+        turns = prompt.standalone(question, history)
+        # The base model, as adapters are trained to answer.
+        written = "".join(self._written(turns, None, prompt.REWRITE_TOKENS, {}))
+        return prompt.rewritten(written, question, history)
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Have vLLM load the adapter in the folder `path`, as the server sees it.
+
+        Raises:
+            Conflict: the name was used before.
+            Upstream: it did not: it is no vLLM, has no runtime LoRA, or does not find or take the adapter.
+        """
+        self._adapters.check_fresh(name)
+        self._server.load_adapter(name, path)
+        self._paths[name] = path
+        self._adapters.add(name)
+
+    def use(self, name: str | None) -> None:
+        self._adapters.use(name)
+
+    def unload(self, name: str) -> None:
+        with self._adapters.drained(name):
+            self._server.unload_adapter(name)
+            self._paths.pop(name, None)
 
     def close(self) -> None:
         """Let go of open connections. The generator opens new ones when it is asked again."""
-        with self._lock:
-            if "_client" in self.__dict__:
-                self._client.close()
-                del self._client
+        self._server.close()
 
-    @cached_property
-    def _client(self) -> OpenAI:
-        from openai import OpenAI
-
-        # What the environment holds for OpenAI must not go to whichever server this is; a key must be given, too.
-        client = OpenAI(
-            base_url=self._url, api_key=self._key or "none", timeout=self._timeout, max_retries=RETRIES, project=""
-        )
-        client.organization = client.project = client.admin_api_key = None
-        return client
-
-    def _ask(self, messages: list[dict[str, str]]) -> Any:
-        import openai
-
-        with self._lock:
-            client = self._client
+    def _written(
+        self, turns: list[dict[str, str]], adapter: str | None, most: int, usage: dict[str, int]
+    ) -> Iterator[str]:
+        """The pieces that come; `usage` is filled in from what the server says at the end."""
+        if adapter is None:
+            yield from self._server.chat(self._model, turns, most, usage)
+            return
+        pieces = self._server.chat(adapter, turns, most, usage)
         try:
-            return client.chat.completions.create(
-                model=self._model,
-                messages=messages,  # type: ignore[arg-type]
-                temperature=0,
-                max_tokens=self._max_tokens,
-            )
-        except openai.APITimeoutError as error:
-            raise self._trouble(
-                f"did not answer within {self._timeout:g} s",
-                "it may be loading the model; try again or raise the timeout",
-            ) from error
-        except openai.APIConnectionError as error:
-            raise self._trouble(
-                "cannot be reached", "start it, or correct its address in the generator setting"
-            ) from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise self._trouble("refused the key", "set the key that this server expects") from error
-        except openai.NotFoundError as error:
-            raise self._trouble(
-                f"has no model {self._model!r} at this address",
-                "see its /models for the names it has; the address usually ends in /v1",
-            ) from error
-        except openai.APIStatusError as error:
-            raise self._trouble(
-                f"answered with status {error.status_code}",
-                "see its log; a 400 often means that the context is too small",
-            ) from error
-        except (openai.OpenAIError, ValueError) as error:
-            raise self._trouble("answered something that is not a chat completion", "check its address") from error
-
-    def _trouble(self, what: str, hint: str) -> Upstream:
-        return Upstream(f"the model server at {self._shown_url()!r} {what}", hint=hint)
-
-    def _shown_url(self) -> str:
-        """The address without a password that may stand in it."""
-        parts = urlsplit(self._url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            first = next(pieces, "")
+        except Upstream as error:
+            if error.code != ModelServer.NO_MODEL:
+                raise
+            self._server.load_adapter(adapter, self._paths[adapter])  # it was started anew, and has forgotten
+            pieces = self._server.chat(adapter, turns, most, usage)
+            first = next(pieces, "")
+        yield first
+        yield from pieces

@@ -70,9 +70,9 @@ def messages(ask: Ask, passages: Sequence[Passage], reserved: Sequence[str] = ()
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": _user(ask, passages, reserved)}]
 
 
-def completion(ask: Ask, passages: Sequence[Passage], reserved: Sequence[str] = ()) -> str:
-    """The same for models without a chat template: one text that the model continues."""
-    return f"{SYSTEM}\n\n{_user(ask, passages, reserved)}\nAnswer:"
+def completion(turns: Sequence[dict[str, str]], lead: str = "Answer:") -> str:
+    """Chat turns for models without a chat template: one text that the model continues behind `lead`."""
+    return "\n\n".join(turn["content"] for turn in turns) + f"\n{lead}"
 
 
 def frame(passages: Sequence[Passage], reserved: Sequence[str] = ()) -> str:

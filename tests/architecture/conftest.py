@@ -69,6 +69,8 @@ def _parse(command: Any, name: str, words: list[str], parent: Any) -> None:
         return
     context = command.make_context(name, words, parent=parent)
     if hasattr(command, "resolve_command"):
+        if not context.args and not context._protected_args and command.invoke_without_command:
+            return  # a group that does something by itself
         sub_name, sub, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         _parse(sub, sub_name, rest, context)
 

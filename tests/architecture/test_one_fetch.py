@@ -15,7 +15,7 @@ KNOWN = {
     "ui/over_http/connection.py": {"httpx"},  # our own node
     "ui/over_http/sending.py": {"httpx"},  # and uploads to it
     "ui/node.py": {"httpx"},  # whether our own web app answers
-    "retrieval/generators/openai_compatible.py": {"httpx"},  # the server that the settings name
+    "retrieval/generators/server.py": {"httpx"},  # the server that the settings name
 }
 """Who may hold an HTTP client, and which."""
 _READS_A_URL = {"read_html", "read_csv", "read_excel", "read_xml", "read_json", "fromURL", "urlopen", "urlretrieve"}

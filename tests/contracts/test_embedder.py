@@ -189,3 +189,51 @@ def test_a_folder_that_holds_no_model_is_refused_in_words(tmp_path: Path) -> Non
         SentenceTransformerEmbedder(str(tmp_path)).load()
     assert refusal.value.code == "bad_embedder"
     assert str(tmp_path) in refusal.value.message
+
+
+# --- prompts ------------------------------------------------------------------------------------------
+
+
+def prompted(tiny: Path, folder: Path, **said: object) -> SentenceTransformerEmbedder:
+    shutil.copytree(tiny, folder)
+    file = folder / "config_sentence_transformers.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    return SentenceTransformerEmbedder(str(folder), "float32")
+
+
+def test_a_model_that_wants_prompts_reads_them_and_its_fingerprint_says_so(tiny_folder: Path, tmp_path: Path) -> None:
+    plain = SentenceTransformerEmbedder(str(tiny_folder), "float32")
+    wants = {"query": "query: ", "passage": "text: "}
+    with_prompts = prompted(tiny_folder, tmp_path / "any", prompts=wants, default_prompt_name="query")
+    assert np.allclose(with_prompts.embed_queries(["a"]), plain.embed_queries(["query: a"]), atol=1e-6)
+    assert np.allclose(with_prompts.embed_documents(["a"]), plain.embed_documents(["text: a"]), atol=1e-6)
+    assert "query: " in with_prompts.fingerprint
+    assert with_prompts.max_tokens < plain.max_tokens
+    bare = with_prompts.unprompted()
+    assert np.allclose(bare.embed_queries(["a"]), plain.embed_queries(["a"]), atol=1e-6)
+    assert ": " not in bare.fingerprint
+
+
+def test_a_prompt_by_default_is_for_documents_too_unless_it_is_the_question_s(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    every = prompted(tiny_folder, tmp_path / "any", prompts={"all": "x: "}, default_prompt_name="all")
+    assert (every.prompts.query, every.prompts.document) == ("x: ", "x: ")
+    asked = prompted(tiny_folder, tmp_path / "other", prompts={"query": "x: "}, default_prompt_name="query")
+    assert (asked.prompts.query, asked.prompts.document) == ("x: ", "")
+
+
+def test_well_known_families_have_their_prompts_where_the_configuration_is_silent(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    e5 = prompted(tiny_folder, tmp_path / "e5-small-v2")
+    assert (e5.prompts.query, e5.prompts.document) == ("query: ", "passage: ")
+    assert prompted(tiny_folder, tmp_path / "mine").prompts.fingerprint == ""
+
+
+def test_an_adapter_s_base_reads_the_same_prompt(tiny_folder: Path, tmp_path: Path) -> None:
+    from retrieval.encoder import QueryEncoder
+
+    embedder = prompted(tiny_folder, tmp_path / "any", prompts={"query": "query: ", "document": ""})
+    encoder = QueryEncoder(embedder.path)
+    assert np.allclose(encoder.encode(["zebra"]), embedder.embed_queries(["zebra"]), atol=1e-5)

@@ -285,3 +285,41 @@ def test_a_folder_is_followed_and_looked_at(page: Any, tmp_path: Path) -> None:
     page.get_by_text("the chain holds").wait_for()
     assert page.get_by_test_id("stException").count() == 0
     assert page.leaving == []
+
+
+def test_a_person_holds_a_conversation_comes_back_to_it_and_deletes_it(page: Any) -> None:
+    go(page, "Library", "Upload")
+    upload(page, {"lending.md": "# Lending\n\nA book is lent for four weeks. A film is lent for three days.\n"})
+    go(page, "Chat")
+    box = page.get_by_placeholder("Ask a question")
+    box.fill("How long is a book lent?")
+    box.press("Enter")
+    page.get_by_test_id("answer").get_by_text("four weeks").wait_for()
+    page.get_by_role("button", name="Correct it").wait_for()
+    box.fill("What about a film?")
+    box.press("Enter")
+    page.get_by_text("Understood as: How long is a book lent (a film)?").wait_for()
+    page.get_by_test_id("answer").get_by_text("three days").wait_for()
+
+    # A new one begins empty; the old one comes back whole.
+    page.get_by_role("button", name="New", exact=True).click()
+    page.get_by_text("Understood as").wait_for(state="hidden")
+    talks = page.locator(".st-key-talks-list")
+    talks.get_by_role("button", name="How long is a book lent?").first.click()
+    page.get_by_text("Understood as").wait_for()
+
+    page.locator(".st-key-talk-now [data-testid=stPopoverButton]").first.click()
+    page.get_by_role("button", name="Delete it").click()
+    page.get_by_text("Deleted with 2 questions.").wait_for()
+    assert talks.get_by_role("button", name="How long is a book lent?").count() == 0
+
+    # Preferences are kept, said, and erased.
+    page.locator(".st-key-chat-me button").first.click()
+    page.get_by_label("Tone").fill("plain")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved.").wait_for()
+    page.get_by_role("button", name="Erase everything …").click()
+    page.get_by_role("button", name="Erase everything about me").click()
+    page.get_by_text("Erased: ").wait_for()
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.leaving == []

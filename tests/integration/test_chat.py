@@ -133,9 +133,9 @@ DONE = {"answer": "It is \x1b[31mfree. [1]", "abstained": False, "citations": []
 def test_it_says_how_a_question_was_understood_and_where_it_looks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    documents = [{"document": "doc-1", "name": "10-K 2022.pdf"}]
-    inferred = {"documents": documents, "phrase": "2022 10-K", "reason": "named"}
-    scope = {"documents": documents, "count": 1, "inferred": inferred, "suggested": None, "widened": False}
+    named = [{"document": "doc-1", "name": "10-K 2022.pdf"}]
+    inferred = {"documents": named, "phrase": "2022 10-K", "reason": "named"}
+    scope = {"documents": named, "count": 1, "inferred": inferred, "suggested": None, "widened": False}
     script = Script(
         {"type": "searched", "question": "Who pays the postage?", "scope": scope, "passages": 3},
         {"type": "sentence", "text": DONE["answer"], "citations": []},

@@ -24,6 +24,7 @@ COMMANDS = [
     "demo",
     "ingest",
     "documents",
+    "tag",
     "history",
     "diff",
     "restore",

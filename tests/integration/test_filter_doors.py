@@ -158,3 +158,26 @@ def test_tags_travel_with_an_upload_whole_or_in_pieces(
     assert tags == {"sent.md": ["one", "two words"], "large.md": ["one", "two words"]}
     for name in tags:
         platform.delete(name)
+
+
+def test_tags_are_changed_on_the_page_of_a_document(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    from ui.web.views import document
+
+    def page() -> None:
+        from ui.web.views import document
+
+        rows = document.node().documents()
+        document._sorted_by(next(row for row in rows if row["name"] == "camp.md"))
+
+    monkeypatch.setattr(document, "node", lambda: platform)
+    app = AppTest.from_function(page, default_timeout=30).run()
+    assert not app.exception
+    assert app.multiselect[0].value == ["english"]
+    assert "en" in app.markdown[0].value
+    app.multiselect[0].set_value(["Summer  Camp"]).run()
+    assert not app.exception
+    assert platform.tag("camp.md")["tags"] == ["summer camp"]
+    assert app.multiselect[0].value == ["summer camp"]
+    platform.tag("camp.md", ["english"], ["summer camp"])

@@ -43,6 +43,7 @@ ROUTES = {
     "/v1/embedder": {"get"},
     "/v1/embedder/switch": {"post"},
     "/v1/embedder/cancel": {"post"},
+    "/v1/tuning": {"get", "post"},
     "/v1/index/maintain": {"post"},
     "/v1/index/rechunk": {"post"},
     "/v1/uploads": {"options", "post"},
@@ -439,7 +440,10 @@ def test_the_command_line_does_the_same_through_a_node(node: str, platform: Plat
         far = terminal.json(*words, env=there)
         here = getattr(platform, {"examples": "examples", "schedule": "schedules"}.get(words[0], words[0]))
         arguments = {"documents": ["sent"], "history": [name], "text": [name], "changes": [0]}.get(words[0], [])
-        assert far == json.loads(json.dumps(here(*arguments)))
+        near = json.loads(json.dumps(here(*arguments)))
+        if words == ["doctor"]:  # how much disk is free changes while we look
+            far, near = ([c for c in told["checks"] if c["name"] != "disk"] for told in (far, near))
+        assert far == near
     hit = terminal.json("search", "sent over a wire", "-w", "sent", "--k", "1", env=there)["hits"][0]
     assert hit["text"] == terminal.json("text", name, env=there)["text"][hit["start"] : hit["end"]]
     assert terminal.json("ask", UNKNOWN, "-w", "sent", code=3, env=there)["abstained"]

@@ -165,6 +165,19 @@ def test_what_a_document_said_leaves_a_conversation_with_it(platform: Platform, 
     assert [e.answer for e in platform.w.conversations.history(answers[0]["conversation"])] == ["", ""]
 
 
+def test_words_that_no_citation_leads_to_are_not_stored(platform: Platform, user: str) -> None:
+    shown = platform.ask(RETURNS, user=user)
+    shown |= {"turn": f"turn-drafted-{user}", "notes": ["Two sources differ: 30 days, 60 days."]}
+    shown["sentences"] = [{"text": "A draft of its own", "supported": False}, {"text": "It is so.", "supported": True}]
+    platform.w.turns.keep("default", RETURNS, shown, 0)
+    stored = platform.w.turns.get(shown["turn"]).shown
+    assert [s["text"] for s in stored["sentences"]] == ["[not shown]", "It is so."]
+    platform.w.turns.erase(shown["citations"][0]["document"], [])
+    redacted = platform.w.turns.get(shown["turn"]).shown
+    assert [s["text"] for s in redacted["sentences"]] == [REDACTED, REDACTED]
+    assert redacted["notes"] == [REDACTED]
+
+
 # --- preferences ----------------------------------------------------------------------------------
 
 
@@ -199,6 +212,24 @@ def test_a_standing_scope_counts_where_the_question_gives_none_and_is_shown(plat
     assert given["scope"]["from"] == "question"
     assert "30 days" in given["answer"]
     assert "30 days" in platform.ask(RETURNS, user="")["answer"], "who measures asks as nobody"
+
+
+def test_a_standing_scope_may_be_several_documents_or_tags_in_another_workspace(platform: Platform, user: str) -> None:
+    pages = {"red.md": "The red boat leaves at noon.", "blue.md": "The blue boat leaves at dusk.", "old.md": "No boat."}
+    for name, text in pages.items():
+        platform.ingest(
+            [incoming(name, f"# {name}\n\n{text}\n", workspace="pier", tags=("boats",) * (name != "old.md"))]
+        )
+    for scope in ({"documents": ["red.md", "blue.md"]}, {"documents": [], "workspace": "pier", "tags": [" Boats "]}):
+        platform.set_me(scope, user=user)
+        shown = platform.ask("When does the blue boat leave?", user=user)
+        assert shown["workspace"] == "pier"
+        assert shown["scope"]["from"] == "preferences"
+        assert sorted(d["name"] for d in shown["scope"]["documents"]) == ["blue.md", "red.md"]
+        assert "dusk" in shown["answer"]
+    for wrong in ({"workspace": "default", "documents": ["red.md"]}, {"documents": ["red.md", "returns.md"]}):
+        with pytest.raises(UserError, match="workspace"):
+            platform.set_me(wrong, user=user)
 
 
 def test_a_standing_scope_forgets_a_document_that_is_deleted(platform: Platform, user: str) -> None:

@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from kernel.errors import Unauthorized
 from kernel.settings import Settings
-from ui.api import adapters, chat, completions, documents, index, operations, people, uploads, versions, watches
+from ui.api import adapters, chat, completions, documents, index, operations, people, tuning, uploads, versions, watches
 from ui.api.errors import add_errors
 from ui.platform import Platform
 
@@ -37,7 +37,19 @@ def make_app(platform: Platform) -> FastAPI:
     app.state.ready = lambda: True
     app.state.closing = lambda: False
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-    for module in (documents, uploads, versions, watches, index, chat, completions, people, adapters, operations):
+    for module in (
+        documents,
+        uploads,
+        versions,
+        watches,
+        index,
+        tuning,
+        chat,
+        completions,
+        people,
+        adapters,
+        operations,
+    ):
         app.include_router(module.router)
     _add_health(app, platform)
     add_errors(app)

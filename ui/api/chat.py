@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -17,6 +17,9 @@ router = APIRouter(prefix="/v1", tags=["questions"])
 class Query(Where):
     query: str
     k: int = Field(10, ge=1, le=1000)
+    explain: bool = Field(False, description="tell of every candidate how it came to its rank")
+    diversity: float | None = Field(None, ge=0, le=1, description="how far passages that say the same stand back")
+    expand: Literal["section", "neighbours"] | None = Field(None, description="what stands around each hit")
 
 
 class Earlier(BaseModel):
@@ -30,7 +33,7 @@ class Question(Where):
     question: str
     k: int | None = Field(None, ge=1, le=50)
     generator: str | None = None
-    adapter: str | None = Field(None, description="a retriever adapter by name; default: the one that serves")
+    adapter: str | None = Field(None, description="a retriever adapter to search with; default: the one that serves")
     history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
     conversation: str | None = Field(None, description="a conversation's id, or `new`, which opens one")
 

@@ -22,9 +22,15 @@ def register(app: typer.Typer) -> None:
         where: dict[str, Any],
         query: str,
         k: Annotated[int, typer.Option("--k", help="Passages to return.")] = 10,
+        explain: Annotated[bool, typer.Option("--explain", help="Show how each candidate came to its rank.")] = False,
+        diversity: Annotated[
+            float | None, typer.Option(help="0 to 1: how far passages that say the same stand back.")
+        ] = None,
+        expand: Annotated[str | None, typer.Option(help="Show what stands around: section or neighbours.")] = None,
     ) -> None:
         """The best passages for a query."""
-        door.out(door.platform.search(query, k, **where), _people_hits)
+        more = {"explain": explain, "diversity": diversity, "expand": expand}
+        door.out(door.platform.search(query, k, **more, **where), _people_hits)
 
     @command(app)
     @looking
@@ -34,13 +40,22 @@ def register(app: typer.Typer) -> None:
         question: str,
         k: Annotated[int | None, typer.Option("--k", help="Passages to answer from.")] = None,
         generator: Which = None,
+        adapter: Annotated[
+            str | None, typer.Option(help="Search with this retriever adapter, whatever serves; `base` is none.")
+        ] = None,
         conversation: Annotated[
             str | None, typer.Option("--conversation", "-c", help="Ask in a conversation: its id, or `new`.")
         ] = None,
     ) -> None:
         """Answer with citations. Exit code 3 when nothing supports an answer."""
         shown = door.platform.ask(
-            question, k, generator=generator, conversation=conversation, user=door.settings.user, **where
+            question,
+            k,
+            generator=generator,
+            adapter=adapter,
+            conversation=conversation,
+            user=door.settings.user,
+            **where,
         )
         door.out(shown, _people_answer)
         if shown["abstained"]:
@@ -90,10 +105,47 @@ def _people_hits(found: dict[str, Any]) -> None:
         say(f"{hit['rank']}. {where}  ({hit['score']:.3f})")
         if hit["heading"]:
             say(f"   {hit['heading']}")
-        say("   " + " ".join(hit["text"].split())[:300] + "\n")
-    _say_scope(found["scope"])
+        around = hit.get("around")
+        say("   " + (" ".join(around["text"].split()) if around else " ".join(hit["text"].split())[:300]) + "\n")
+    _say_scope(found.get("scope"))
+    if "explain" in found:
+        _people_explained(found)
     if not found["hits"]:
         say(f"Nothing in workspace {found['workspace']!r}. `reprise ingest FILE` adds documents.")
+
+
+_EXPLAINED = 30
+"""Candidates that are told to people; the JSON has all of them."""
+_SENTENCES = 12
+"""Likewise of the sentences that were read."""
+
+
+def _people_explained(found: dict[str, Any]) -> None:
+    told = found["explain"]
+    source = "tuned on this workspace" if told["tuned"] else "the default"
+    say(f"Words weigh {told['weight']:.2f}, meaning {1 - told['weight']:.2f} ({source}); reranker: {told['reranker']}")
+    rows = [
+        {
+            "rank": c["rank"] if c["rank"] is not None else f"- ({c['dropped']})",
+            "meaning": _arm(c["dense"]),
+            "words": _arm(c["words"]),
+            "fused": f"{c['fused']:.3f} (#{c['fused_rank']})",
+            "rerank": "-" if c["rerank"] is None else f"{c['rerank']:.3f}",
+            "score": f"{c['score']:.3f}",
+            "document": c["name"] or "",
+        }
+        for c in told["candidates"][:_EXPLAINED]
+    ]
+    table(rows, ["rank", "meaning", "words", "fused", "rerank", "score", "document"], "No candidates.")
+    verdict = "answers" if told["support"] >= told["threshold"] else "is refused"
+    say(f"\nSupport {told['support']:.2f}, threshold {told['threshold']:.2f}: a question like this {verdict}.")
+    shown = [{**s, "text": " ".join(s["text"].split())[:100]} for s in told["sentences"][:_SENTENCES]]
+    table(shown, ["why", "score", "support", "rank", "text"], "No sentence was read.")
+
+
+def _arm(standing: dict[str, Any] | None) -> str:
+    """Score, score on the common scale, and rank in one arm."""
+    return "-" if standing is None else f"{standing['score']:.3f} → {standing['normal']:.2f} (#{standing['rank']})"
 
 
 def _people_answer(shown: dict[str, Any]) -> None:
@@ -107,12 +159,14 @@ def _people_answer(shown: dict[str, Any]) -> None:
     for c in shown["citations"]:
         page = f", page {c['page']}" if c["page"] else ""
         say(f"[{c['n']}] {c['name']} version {c['version']}{page}, characters {c['start']}-{c['end']}")
-    _say_scope(shown["scope"])
+    _say_scope(shown.get("scope"))
     say(f"\n{shown['turn']}  support {shown['support']:.2f}  epoch {shown['epoch']}  {shown['ms']['total']:.0f} ms")
 
 
-def _say_scope(scope: dict[str, Any]) -> None:
+def _say_scope(scope: dict[str, Any] | None) -> None:
     """Where was looked because of the question's own words, and how to look elsewhere."""
+    if scope is None:  # a node of an older release
+        return
     inferred, suggested = scope["inferred"], scope["suggested"]
     if inferred:
         where = f"{_named(inferred)}, because of “{inferred['phrase']}”"

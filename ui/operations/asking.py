@@ -47,7 +47,7 @@ class How(Where, total=False):
 
     generator: str | None
     adapter: str | None
-    """A retriever adapter by name, to look instead of the one that serves."""
+    """A retriever adapter to search with, by name, or `base`; None is the one that serves."""
     history: Sequence[dict[str, str]] | None
     """Earlier turns, oldest first, where no conversation is named."""
     conversation: str | None
@@ -82,9 +82,9 @@ class Asking(Seat):
             where={"from": given_by, "tags": list((where.get("filters") or {}).get("tags") or ())},
             k=k,
             generator=generator,
+            adapter=self.w.registry.pinned(adapter) if adapter else None,
             history=before,
             wishes=mine.wishes,
-            pinned=None if adapter is None else self.w.registry.pinned(adapter),
             by=Asker(
                 user=user,
                 conversation=conversation,

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from kernel.blobs import require_room
 from kernel.errors import Conflict
 from kernel.index.replace import OPTIMIZE_FROM
+from kernel.index.terms import TERMS
 from kernel.jobs import ACTIVE, Running
 from kernel.tables import Job
 from kernel.types import Progress, silent
@@ -86,7 +87,7 @@ class Index(Seat):
 
     def maintain(self, progress: Progress = silent) -> dict[str, Any]:
         """Make the index anew without what was deleted, with search structures, while it serves."""
-        if not self.settings.embedded:
+        if not self.settings.embedded and not self._other_terms():
             return {"why": "maintain", "already": True} | self._shown()  # a server does this itself
         require_room(self.settings.home, self.settings.min_free_mb)
         return self.w.replacer.run("maintain", self.w.serving.current.embedder, progress)
@@ -118,7 +119,7 @@ class Index(Seat):
         return done
 
     def _maintain_job(self, running: Running) -> dict[str, Any]:
-        if not self.settings.embedded:
+        if not self.settings.embedded and not self._other_terms():
             return self.maintain()
         return self.w.replacer.run("maintain", self.w.serving.current.embedder, running.progress, running.id)
 
@@ -133,11 +134,18 @@ class Index(Seat):
         self._looked = time.monotonic()
         if not self._offered:
             self._offered = True
+            if self._other_terms():
+                self._offered = False  # and look again after that, for chunks
+                return {"maintain": str(self.enqueue_maintain("beat")["job"])}
             if self.w.rechunker.due():
                 return {"rechunk": str(self.enqueue_rechunk("beat")["job"])}
         if self.settings.embedded and self._worth_it():
             return {"maintain": str(self.enqueue_maintain("beat")["job"])}
         return {}
+
+    def _other_terms(self) -> bool:
+        """True if the sparse vectors were made of other terms than questions ask for now."""
+        return self.w.replacer.serves().get("terms") != TERMS and self.w.index.count() > 0
 
     def _worth_it(self) -> bool:
         points, before = self.w.index.count(), self.w.replacer.serves().get("points", 0)

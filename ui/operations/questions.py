@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Any, Unpack, cast, get_args
 
+from ingest.section import Expand, around
+from kernel.errors import UserError
 from retrieval.answer import Asked
+from retrieval.search import Found
+from retrieval.search import How as Manner
 from ui.operations.asking import NEW, Asking, How, Where
 
 
 class Questions(Asking):
-    def search(self, query: str, k: int = 10, **where: Unpack[Where]) -> dict[str, Any]:
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        explain: bool = False,
+        diversity: float | None = None,
+        expand: str | None = None,
+        **where: Unpack[Where],
+    ) -> dict[str, Any]:
+        if expand is not None and expand not in get_args(Expand):
+            raise UserError(f"expand is {expand!r}", hint=f"give {' or '.join(get_args(Expand))}, or leave it out")
         given, workspace = self._given(where)
         scoped = self._scoped(query, given, where)
-        found = self.w.search.search(query, k, scoped.scope)
+        how = Manner(diversity=diversity)
+        found = self.w.search.search(query, k, scoped.scope, how=how, explain=explain)
         widened = not found.passages and scoped.inferred is not None
         if widened:
-            found = self.w.search.search(query, k, scoped.wide)
+            found = self.w.search.search(query, k, scoped.wide, how=how, explain=explain)
+        more = around(self.w.db, self.w.library, found.passages, cast(Expand, expand)) if expand else {}
         hits = [
             {
                 "rank": p.rank,
@@ -31,6 +48,7 @@ class Questions(Asking):
                 "start": p.start,
                 "end": p.end,
                 "text": p.text,
+                **({"around": more.get(p.chunk)} if expand else {}),
             }
             for p in found.passages
         ]
@@ -41,6 +59,7 @@ class Questions(Asking):
             "scope": scoped.as_json(widened=widened),
             "adapter": found.adapter,
             "ms": found.ms,
+            **({"explain": self._explained(query, found)} if explain else {}),
         }
 
     def ask(self, question: str, k: int | None = None, **how: Unpack[How]) -> dict[str, Any]:
@@ -76,3 +95,24 @@ class Questions(Asking):
         finally:
             if opened and asked.by.conversation:
                 self.w.conversations.discard_empty(asked.by.conversation)
+
+    def _explained(self, query: str, found: Found) -> dict[str, Any]:
+        """How the hits came to their ranks, and what an answer would make of them."""
+        placed = self.w.library.place([trace.chunk for trace in found.trace], found.when)
+        candidates = []
+        for trace in found.trace:
+            where = placed.get(trace.chunk)  # None where it was deleted meanwhile
+            named = {
+                "document": where and where.document,
+                "name": where and where.name,
+                "heading": where and where.heading,
+                "text": where and where.text,
+            }
+            candidates.append(trace.as_json() | named)
+        return {
+            "weight": found.tuning.weight,
+            "tuned": bool(found.tuning.measured),
+            "reranker": found.reranker,
+            "candidates": candidates,
+            **self.w.answerer.explain(query, found.passages),
+        }

@@ -49,6 +49,7 @@ class Upload:
     explicit: bool = False
     source: str = "upload"
     root: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 @st.cache_resource(show_spinner=False)

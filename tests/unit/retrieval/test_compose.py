@@ -37,8 +37,8 @@ def test_marks_count_from_one_in_order_of_appearance_and_a_quote_has_one_number(
 def test_a_note_cites_as_a_sentence_does_in_a_paragraph_of_its_own() -> None:
     answer = Composer(PASSAGES)
     answer.add(sentence("The fee is 20 euros.", (1, 100, 120)))
-    note = answer.note("They differ: here {}, there {}.", [(1, 100, 120), (2, 21, 38)])
-    assert note["text"] == "\n\nThey differ: here [1], there [2]."
+    note = answer.note("They differ.", [(1, 100, 120), (2, 21, 38)])
+    assert note["text"] == "\n\nThey differ. [1][2]"
     assert [c["n"] for c in note["citations"]] == [2]
     assert note["citations"][0]["quote"] == "It is due in May."
 

@@ -6,9 +6,10 @@ import pytest
 
 from kernel.embedder import SentenceTransformerEmbedder
 from kernel.errors import UserError
-from kernel.types import Ask, Passage, Sentence
+from kernel.types import Ask, Passage, Sentence, Wishes
 from retrieval.generators import collect, make_generator
 from retrieval.generators.extractive import ExtractiveGenerator
+from retrieval.generators.openai_compatible import OpenAICompatibleGenerator
 from retrieval.support import REFUSAL_THRESHOLD
 
 
@@ -162,6 +163,36 @@ def test_no_more_sentences_than_asked_for(embedder: SentenceTransformerEmbedder)
         ExtractiveGenerator(embedder, max_sentences=0)
 
 
+def test_the_length_that_is_wished_for_is_kept_to(embedder: SentenceTransformerEmbedder) -> None:
+    many = [passage(" ".join(f"Pump {i} in hall {i} needs oil of grade {i}." for i in range(40)))]
+    found = {
+        length: collect(
+            ExtractiveGenerator(embedder).stream(
+                Ask(question="Which oil do the pumps need?", wishes=Wishes(length=length)), many
+            )
+        )[0]
+        for length in ("short", "normal", "long", None)
+    }
+    assert len(found["short"]) == 1
+    assert len(found["normal"]) == len(found[None]) <= 3
+    assert 3 < len(found["long"]) <= 5
+
+
+def test_what_is_redundant_at_the_ends_is_left_out_and_the_rest_is_exact(
+    embedder: SentenceTransformerEmbedder,
+) -> None:
+    text = "Cats sleep a lot. However, the pump needs\n fresh oil each year.[12][3]"
+    cited = [passage(text, start=30)]
+    one = quoted(ExtractiveGenerator(embedder, max_sentences=1), "When does the pump need fresh oil?", cited)
+    assert [s.text for s in one] == ["the pump needs fresh oil each year."]
+    assert quotes(one, cited) == ["the pump needs\n fresh oil each year."]
+    both = [passage("The pump needs oil each year. However, the old pump needs fresh oil each month.")]
+    assert [s.text for s in quoted(ExtractiveGenerator(embedder), "When does the pump need oil?", both)] == [
+        "The pump needs oil each year.",
+        "However, the old pump needs fresh oil each month.",
+    ]
+
+
 def test_a_long_passage_costs_no_more_than_its_most_promising_sentences(
     embedder: SentenceTransformerEmbedder,
 ) -> None:
@@ -182,5 +213,8 @@ def test_a_generator_is_chosen_by_its_specification(embedder: SentenceTransforme
     for spec in ("", "extractive:x", "openai:http://localhost", "transformers:", "gpt"):
         with pytest.raises(UserError, match="there is no generator"):
             make_generator(spec, embedder)
+    keyed = make_generator("openai:http://localhost:1/v1#m", embedder, "secret")
+    assert isinstance(keyed, OpenAICompatibleGenerator)
+    assert keyed._server._key == "secret"
     with pytest.raises(UserError, match="does not take these options"):
         make_generator("extractive", embedder, wings=2)

@@ -33,6 +33,11 @@ def test_a_followup_is_given_what_it_leans_on(dialogue: Dialogue) -> None:
     assert not (words(dialogue.must_not) - words(dialogue.must)) & have, told.question
 
 
+def test_an_article_is_no_preposition() -> None:
+    history = (Exchange(question="How long is a book lent?", answer=""),)
+    assert standalone("What about a film?", history).question == "How long is a book lent (a film)?"
+
+
 def test_there_are_dialogues_enough() -> None:
     assert len(FOLLOWUPS) >= 60
     assert len(STANDALONE) >= 60

@@ -39,6 +39,8 @@ FILINGS = catalogue(
     "ACME_2023_8K_dated-2023-05-05.pdf",
     "Initech annual report 2022 (final).pdf",
     "hooli-inc-2022-10-q.pdf",
+    "BIGSTORES_2022_10K.pdf",
+    "BIGSTORES_2023_10K.pdf",
 )
 
 
@@ -64,6 +66,15 @@ def meant(question: str, among: Catalogue) -> set[str] | None:
         ("Is overtime paid according to the handbook?", {"handbook.pdf"}),
         ("Was gilt laut der Reiserichtlinie für Hotels?", {"Reiserichtlinie.docx"}),
         ("Was steht in der Reiserichtlinie über Hotels?", {"Reiserichtlinie.docx"}),
+        (
+            "How does the travel policy differ from the privacy policy?",
+            {"policies/travel-policy.md", "policies/privacy.md"},
+        ),
+        ("Is it in handbook.pdf and in the travel policy?", {"handbook.pdf", "policies/travel-policy.md"}),
+        (
+            "Who pays according to the travel policy and the privacy policy?",
+            {"policies/travel-policy.md", "policies/privacy.md"},
+        ),
         ("In the quickstart guide, how is a request sent?", {"guides/quickstart.md"}),
         ("Who may stay at home in the Remote Work document?", {"Remote work.md"}),
         ("Which days does “Remote work” name?", {"Remote work.md"}),
@@ -115,8 +126,11 @@ def test_a_question_that_only_has_words_of_a_title_is_asked_of_all_documents(que
             "How did shareholders of Acme vote in May 2023?",
             {"ACME_2023Q1_EARNINGS.pdf", "ACME_2023_8K_dated-2023-05-05.pdf"},
         ),
+        ("What did Acme earn in the first quarter of FY2023?", {"ACME_2023Q1_EARNINGS.pdf"}),
         ("What did Acme announce in its 8-K of 2023?", {"ACME_2023_8K_dated-2023-05-05.pdf"}),
         ("What was paid out in Initech's 2022 annual report?", {"Initech annual report 2022 (final).pdf"}),
+        ("Is Big Stores capital intensive based on FY2022 data?", {"BIGSTORES_2022_10K.pdf"}),
+        ("In the 2023 10-K of Big Stores, what was revenue?", {"BIGSTORES_2023_10K.pdf"}),
         ("Did Hooli hire in FY2022?", {"hooli-inc-2022-10-q.pdf"}),
     ],
 )
@@ -136,6 +150,12 @@ def test_a_yearly_document_is_known_by_whom_and_which_year(question: str, docume
 )
 def test_half_a_name_is_no_scope(question: str) -> None:
     assert meant(question, FILINGS) is None
+
+
+def test_a_plain_year_is_no_sign_where_something_else_is_about_them_too() -> None:
+    mixed = catalogue("Acme annual report 2021.pdf", "Acme annual report 2022.pdf", "Acme opens a shop.md", "other.md")
+    assert meant("How many shops of Acme opened in 2022?", mixed) is None
+    assert meant("How many shops of Acme opened in FY2022?", mixed) == {"Acme annual report 2022.pdf"}
 
 
 def test_what_is_less_than_sure_is_suggested() -> None:

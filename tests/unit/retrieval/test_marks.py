@@ -110,6 +110,17 @@ def test_what_was_shown_stays_when_the_model_goes_on_to_write_our_side() -> None
     assert [s.text for s in parser.finish()] == ["More of"]
 
 
+def test_no_sentence_comes_twice_and_a_model_in_circles_is_not_read_further() -> None:
+    parser = Parser(1)
+    found = [s.text for _ in range(2) for s in parser.feed("It is so [1]. And so. ")]
+    assert found == ["It is so.", "And so."]
+    assert not parser.loops
+    assert parser.feed("It is so [1]. And so. It is new. ") == []
+    assert parser.loops
+    assert parser.over
+    assert parser.finish() == []
+
+
 def test_a_model_that_was_left_thinking_is_not_answering_yet() -> None:
     assert parse_marks("Hm. Let me see [1]. </think> It is so [1].", 1, thinking=True) == (
         Sentence(text="It is so.", marks=(1,)),

@@ -1,21 +1,11 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from kernel.embedder import SentenceTransformerEmbedder
 from kernel.types import Passage
 from retrieval.evidence import read
-from retrieval.support import (
-    CLAIM_THRESHOLD,
-    REFUSAL_THRESHOLD,
-    ClaimChecker,
-    answerable,
-    claim_support,
-    question_support,
-    sentence_supports,
-)
+from retrieval.support import REFUSAL_THRESHOLD, answerable, question_support, sentence_supports
 from retrieval.words import negated, numbers, stem, stems
 
 
@@ -98,84 +88,27 @@ def test_a_year_that_the_evidence_does_not_name_counts_against_it(embedder: Sent
     assert named > unnamed
 
 
+def test_nearness_to_the_title_alone_is_no_support(embedder: SentenceTransformerEmbedder) -> None:
+    text = "The Great Red Spot of Jupiter was first seen in 1665. It moves counterclockwise and takes about six days."
+    jupiter = [passage(text, title="Jupiter")]
+    assert question_support("How long does the Great Red Spot take to turn?", jupiter, embedder) > REFUSAL_THRESHOLD
+    assert question_support("Which company sells Jupiter telescopes?", jupiter, embedder) < REFUSAL_THRESHOLD
+
+
+def test_a_question_that_is_the_title_is_judged_by_the_text(embedder: SentenceTransformerEmbedder) -> None:
+    title = "How to close an account"
+    says = passage("To close an account, write to the people team.", title=title)
+    other = passage("Lunch is at noon. The kitchen is on the second floor.", title=title)
+    asked = "How do I close an account?"
+    assert question_support(asked, [says], embedder) > REFUSAL_THRESHOLD
+    assert question_support(asked, [says], embedder) > question_support(asked, [other], embedder)
+
+
 def test_a_sentence_alone_is_supported_no_better_than_all_evidence(embedder: SentenceTransformerEmbedder) -> None:
     evidence = read("What is the default timeout?", DOCS, embedder)
     each = sentence_supports(evidence)
     assert each.shape == (len(evidence.candidates),)
     assert 0 <= each.min() <= each.max() <= answerable(evidence) + 1e-9 <= 1
-
-
-# --- claims -----------------------------------------------------------------------------------------------------------
-
-EVIDENCE = [
-    "Refunds are given within 30 days of purchase. A fee of 1,200 dollars applies to custom work. "
-    "The API does not support XML. Alice Meyer leads the Berlin office, which opened in three stages."
-]
-
-
-@pytest.mark.parametrize(
-    "claim",
-    [
-        "Refunds are given within 30 days of purchase.",
-        "Refunds are given within 30 days of the purchase.",
-        "Custom work has a fee of 1200 dollars.",
-        "XML is not supported by the API.",
-        "The API doesn't support XML.",
-        "The Berlin office is led by Alice Meyer.",
-        "The Berlin office opened in 3 stages.",
-    ],
-)
-@pytest.mark.parametrize("with_cosine", [True, False])
-def test_a_claim_that_its_evidence_makes_passes(
-    claim: str, with_cosine: bool, embedder: SentenceTransformerEmbedder
-) -> None:
-    assert claim_support(claim, EVIDENCE, embedder if with_cosine else None) >= CLAIM_THRESHOLD
-
-
-@pytest.mark.parametrize(
-    "claim",
-    [
-        "Refunds are given within 60 days of purchase.",
-        "Refunds are given within sixty days of purchase.",
-        "A fee of 1,300 dollars applies to custom work.",
-        "Refunds are not given within 30 days of purchase.",
-        "Refunds are never given within 30 days of purchase.",
-        "The API supports XML.",
-        "The API does support XML.",
-        "Bob Schulz leads the Paris office.",
-        "The moon is made of cheese.",
-        "The Berlin office opened in 1200 stages.",
-        "",
-    ],
-)
-@pytest.mark.parametrize("with_cosine", [True, False])
-def test_a_number_or_a_negation_that_the_evidence_lacks_sinks_a_claim(
-    claim: str, with_cosine: bool, embedder: SentenceTransformerEmbedder
-) -> None:
-    assert claim_support(claim, EVIDENCE, embedder if with_cosine else None) < CLAIM_THRESHOLD
-
-
-def test_a_claim_may_draw_on_neighbouring_sentences_and_several_texts() -> None:
-    two = ["The pump was built in Basel. It weighs forty kilograms.", "Its colour is green."]
-    assert claim_support("The pump built in Basel weighs 40 kilograms.", two) >= CLAIM_THRESHOLD
-    assert claim_support("Its colour is green.", two) >= CLAIM_THRESHOLD
-    assert claim_support("The pump was built in Basel.", []) == 0.0
-    assert claim_support("The pump was built in Basel.", ["", " "]) == 0.0
-
-
-def test_the_quote_of_a_claim_is_the_sentence_that_says_it() -> None:
-    checker = ClaimChecker()
-    start, end = checker.quote("Custom work costs a fee of 1200 dollars.", EVIDENCE[0])
-    assert EVIDENCE[0][start:end] == "A fee of 1,200 dollars applies to custom work."
-    assert checker.quote("Anything.", "***") == (0, 3)
-    assert checker.support("The API does not support XML.", EVIDENCE) >= CLAIM_THRESHOLD
-
-
-def test_scores_stay_between_zero_and_one(embedder: SentenceTransformerEmbedder) -> None:
-    for claim in ("Refunds.", "30", "not", "no no no", "é", "one"):
-        score = claim_support(claim, EVIDENCE, embedder)
-        assert 0 <= score <= 1
-        assert math.isfinite(score)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -68,12 +68,21 @@ def test_files_go_in_batches_and_a_named_one_goes_alone() -> None:
     assert (batch[0].name, batch[0].explicit, batch[0].at) == ("other.md", True, 7)
 
 
+def test_a_file_of_the_web_app_has_every_field_of_one_on_its_way_in() -> None:
+    from dataclasses import fields
+
+    from ingest.incoming import Incoming
+    from ui.web.client import Upload
+
+    assert {field.name for field in fields(Upload)} == {field.name for field in fields(Incoming)}
+
+
 def test_the_web_app_imports_no_model() -> None:
     heavy = "{'torch', 'transformers', 'llama_index', 'qdrant_edge', 'sqlalchemy', 'celery'}"
     code = (
         "import sys, ui.web.pages, ui.web.passage, ui.web.marks\n"
-        "from ui.web.views import adapters, chat, copies, index, jobs, library, rehearsal, retention\n"
-        "from ui.web.views import schedule, sources, system, upload\n"
+        "from ui.web.views import adapters, chat, conversations, copies, index, jobs, library, preferences\n"
+        "from ui.web.views import rehearsal, retention, schedule, sources, system, upload\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ import streamlit as st
 from kernel.errors import RepriseError
 from ui.web import look
 from ui.web.client import node, tell, told, who
-from ui.web.plain import count, label
+from ui.web.plain import count, shorten
 
 OPEN = "as the question is"
 LANGUAGES = {
@@ -19,10 +19,10 @@ LANGUAGES = {
     "ar": "Arabic", "hi": "Hindi", "zh": "Chinese", "ja": "Japanese", "ko": "Korean",
 }  # fmt: skip
 LENGTHS = {"": "as it comes", "short": "short", "normal": "normal", "long": "long"}
-_ANY = "anywhere"
+_ANY = "no preference"
 
 
-@st.dialog("My preferences", width="large")
+@st.dialog("My preferences", width="medium", on_dismiss="rerun")
 def show(documents: list[dict[str, Any]]) -> None:
     """Draw the dialog."""
     with told():
@@ -53,7 +53,7 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
         tone = c.text_input("Tone", mine["tone"] or "", key="me.tone", max_chars=60, placeholder="plain, formal, …")
         look.small("Generators that write follow these. The extractive one quotes your documents word for word.")
         shelves = [_ANY, *sorted({str(d["workspace"]) for d in documents} | ({mine["workspace"]} - {None}))]
-        a, b = st.columns([1, 2])
+        a, b, c = st.columns([2, 3, 2])
         workspace = a.selectbox(
             "Look in workspace", shelves, shelves.index(mine["workspace"] or _ANY), key="me.workspace"
         )
@@ -63,10 +63,11 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
             "Only in documents",
             list(names),
             chosen,
-            format_func=lambda d: label(names[d], 60),
+            format_func=lambda d: shorten(names[d], 60),
             key="me.documents",
             placeholder="all documents",
         )
+        tags = c.text_input("With the tags", ", ".join(mine["tags"]), key="me.tags", placeholder="any")
         look.small("Questions that say nothing else look there; the answer says so.")
         consent = st.checkbox(
             "My earlier questions and my preferences may become training examples",
@@ -83,6 +84,7 @@ def _form(mine: dict[str, Any], documents: list[dict[str, Any]]) -> None:
         "tone": tone,
         "workspace": None if workspace == _ANY else workspace,
         "documents": only,
+        "tags": tags.split(","),
         "consent": consent,
     }
     try:
@@ -116,8 +118,9 @@ def _mine() -> None:
                     return
                 for name in [n for n in st.session_state if str(n).startswith(("chat.", "me."))]:
                     del st.session_state[name]
-                st.success(
+                st.toast(
                     f"Erased: {count(receipt['conversations'], 'conversation')}, "
                     f"{count(receipt['turns'], 'question')}, {count(receipt['feedback'], 'vote')}. "
                     f"The audit log knows it as {receipt['key']}."
                 )
+                st.rerun()

@@ -1,0 +1,66 @@
+"""Rerankers: a cross-encoder reads question and passage together, which an index of vectors cannot.
+
+Any sentence-transformers `CrossEncoder` will do, by name or folder. It costs a forward pass for each candidate, some
+hundred milliseconds for thirty on two cores, so it looks only where it was asked for or measured to help.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from kernel.errors import UserError
+from kernel.ports import Reranker
+from kernel.types import Passage
+
+_CROSS_ENCODER = "cross-encoder:"
+
+
+def make_reranker(named: str) -> Reranker | None:
+    """The reranker of a setting: `off`, or `cross-encoder:NAME_OR_PATH`.
+
+    Raises:
+        UserError: it is called otherwise.
+    """
+    if named == "off":
+        return None
+    model = named.removeprefix(_CROSS_ENCODER)
+    if model == named or not model:
+        raise UserError(
+            f"REPRISE_RERANKER={named!r} is no reranker",
+            hint="give `off`, or `cross-encoder:` and a name or folder of a sentence-transformers cross-encoder",
+            code="bad_reranker",
+        )
+    return CrossEncoderReranker(model)
+
+
+class CrossEncoderReranker:
+    """The `Reranker` port on a sentence-transformers cross-encoder. Loads at the first question."""
+
+    def __init__(self, model: str) -> None:
+        self.name = f"{_CROSS_ENCODER}{model}"
+        self._path = model
+        self._lock = threading.Lock()  # a model's tokenizer is not safe from several threads
+
+    def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
+        if not passages:
+            return []
+        pairs = [(question, f"{p.heading}\n{p.text}" if p.heading else p.text) for p in passages]
+        with self._lock:
+            scores = self._model.predict(pairs, batch_size=16, show_progress_bar=False)
+        return [float(score) for score in scores]
+
+    @cached_property
+    def _model(self) -> Any:
+        from sentence_transformers import CrossEncoder
+
+        try:
+            return CrossEncoder(self._path, device="cpu", num_labels=1)
+        except Exception as error:
+            raise UserError(
+                f"the reranker {self._path!r} cannot be loaded: {error}",
+                hint="REPRISE_RERANKER takes a folder with a cross-encoder, or a name your hub has",
+                code="bad_reranker",
+            ) from error
