@@ -17,7 +17,8 @@ from kernel.errors import RepriseError
 if TYPE_CHECKING:
     from ui.door import Door
 
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = 5.0
+"""Less than a command waits for a home (`ui.door`): who works beside an assistant waits, and is not refused."""
 
 
 class Visits:
