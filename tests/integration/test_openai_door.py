@@ -166,8 +166,9 @@ def test_what_was_said_before_is_history_as_far_as_it_is_bounded(client: OpenAI,
 
 def test_the_models_are_generators_and_adapters(client: OpenAI) -> None:
     rows = {m.id: m for m in client.models.list()}
-    assert [*list(rows)[:4], *sorted(list(rows)[4:])] == [
-        "reprise", "reprise:extractive", "reprise@champion", "reprise@previous",
+    assert [*list(rows)[:5], *sorted(list(rows)[5:])] == [
+        "reprise", "reprise:extractive", "reprise@base",
+        "reprise@champion", "reprise@previous",
         "reprise@retriever-2", "reprise@retriever-3", "reprise@retriever-4",
     ]  # fmt: skip
     assert {m.owned_by for m in rows.values()} == {"reprise"}
@@ -186,6 +187,7 @@ def test_the_models_are_generators_and_adapters(client: OpenAI) -> None:
         ("reprise", None, None),
         ("reprise:extractive", "extractive", None),
         ("reprise@champion", None, "retriever-3"),
+        ("reprise@base", None, "base"),
         ("reprise@retriever-1", None, "retriever-1"),
         ("reprise:extractive@previous", "extractive", "retriever-2"),
     ],

@@ -3,6 +3,7 @@
 reprise                        as everywhere: the default generator, the adapter that serves
 reprise:GENERATOR              another generator
 reprise@ADAPTER                an adapter by its name, whatever its state: it is pinned for this answer
+reprise@base                   no adapter at all, whatever serves
 reprise@champion               the retriever adapter in that state now; so previous, canary and shadow
 reprise:GENERATOR@ADAPTER      both
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from finetune.registry import BASE
 from kernel.errors import NotFound
 from retrieval.live import RETRIEVER
 from ui.platform import Platform
@@ -56,7 +58,8 @@ def offered(node: Platform) -> list[dict[str, Any]]:
     adapters = [a for a in node.adapters() if a["state"] != "retired"]
     by_state = {a["state"]: a for a in reversed(adapters) if a["kind"] == RETRIEVER}
     states = [_of_adapter(state, by_state[state]) for state in STATES if state in by_state]
-    return plain + states + [_of_adapter(a["adapter"], a) for a in adapters]
+    base = [_model(f"{MODEL}@{BASE}", adapter=BASE)] if adapters else []
+    return plain + base + states + [_of_adapter(a["adapter"], a) for a in adapters]
 
 
 def named(node: Platform, model: str) -> dict[str, Any]:
@@ -74,6 +77,8 @@ def named(node: Platform, model: str) -> dict[str, Any]:
 
 def _pinned(node: Platform, model: str, adapter: str) -> str:
     rows = node.adapters()
+    if adapter == BASE:
+        return BASE
     if adapter in STATES:
         found = next((a for a in rows if a["state"] == adapter and a["kind"] == RETRIEVER), None)
     else:
