@@ -9,7 +9,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
-BENCHMARKS ?= ingest growth retrieval
+BENCHMARKS ?= ingest growth retrieval answers
 
 BIN := .venv/bin
 STAMP := .venv/.reprise-stamp
