@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -114,6 +115,7 @@ def test_a_tampered_packaged_model_is_refused(tmp_path: Path, monkeypatch: pytes
     copy = tmp_path / real.parent.name / "model"
     shutil.copytree(real, copy)
     (copy.parent / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, real.parent.name, raising=False)  # another test may have imported the real one
     monkeypatch.syspath_prepend(str(tmp_path))
     assert model_path(DEFAULT_EMBEDDER) == str(copy)
     weights = copy / "model.safetensors"
