@@ -32,7 +32,7 @@ WEIGHTS = {
 }
 """Log odds that a sentence answers, per feature: a conditional logit fitted by `benchmarks/calibrate_support.py`."""
 
-CLOSE = 2.0
+CLOSE = 2.5
 """A further sentence is quoted if its log odds are this close to the best one's. Asking besides that it adds words of
 the question was measured and dropped: at equal length it finds fewer answers."""
 
