@@ -1,8 +1,8 @@
-"""Retrieval: quality of each arm and of their fusion on labelled sets, and index time beside Qdrant's local mode.
+"""Retrieval: quality of each arm and of their fusion on labelled sets. Its speed is `benchmarks.latency`'s.
 
-    python -m benchmarks.retrieval [--sets scifact,tsqa,clapnq,xquad-en] [--limit 2000] [--no-peer] [--points 20000]
+    python -m benchmarks.retrieval [--sets scifact,tsqa,clapnq,xquad-en] [--limit 2000] [--no-peer]
 
-Quality needs REPRISE_EVAL_DATA and is skipped without it. Everything goes through the product: files are published into
+It needs REPRISE_EVAL_DATA and is skipped without it. Everything goes through the product: files are published into
 a home of their own, and `Search.rank` ranks as served. The peer is a plain LlamaIndex retriever with the same model, on
 SciFact, in the same run. With REPRISE_RERANKER set the reranked order is measured too.
 """
@@ -10,43 +10,29 @@ SciFact, in the same run. With REPRISE_RERANKER set the reranked order is measur
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from qdrant_client import QdrantClient, models
 
 from benchmarks.data import folder
 from benchmarks.labelled import SETS, Labelled, read
 from finetune.metrics import ndcg_at_k, paired_bootstrap, recall_at_k
-from kernel.index.edge import EdgeIndex
-from kernel.index.schema import DENSE, SPARSE, keyword, sparse_query, unborn, visible
-from kernel.index.server import ServerIndex
-from kernel.types import When
 
-DIMENSION = 384
 DEEP = 100
 PUBLISHED = {
     "scifact": "BM25 .679 (Anserini) and .689 (Qdrant), MiniLM .624 and bge-small .713, MiniLM + BM25 by RRF .718 "
     "(Qdrant),\n  BM25 + MiniLM cross-encoder .688; on all abstracts and the 300 test claims, unlike here",
 }
 """nDCG@10 that others publish."""
-WORDS = ["policy", "leave", "travel", "expense", "refund", "office", "contract", "security", "data", "request", "team"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=20_000)
     parser.add_argument("--sets", default=",".join(SETS), help=f"some of {', '.join(SETS)}")
     parser.add_argument("--limit", type=int, help="documents of each set at most; what questions need stays in")
     parser.add_argument("--no-peer", action="store_true", help="leave LlamaIndex out")
-    parser.add_argument("--queries", type=int, default=30)
     asked = parser.parse_args()
-    if asked.points:
-        index_time(asked.points, asked.queries)
     data = folder()
     for name in filter(None, asked.sets.split(",")):
         labelled = read(data, name, asked.limit) if data is not None else None
@@ -54,56 +40,6 @@ def main() -> None:
             print(f"{name}: skipped, it is not below REPRISE_EVAL_DATA")
         else:
             quality(name, labelled, peer=name == "scifact" and not asked.no_peer)
-
-
-def index_time(count: int, queries: int) -> None:
-    """A filtered hybrid query at `count` points: Qdrant Edge, and Qdrant's local mode."""
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(count, DIMENSION)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    texts = [" ".join(rng.choice(WORDS, 40)) + f" number {i}" for i in range(count)]
-    points = []
-    for i, (vector, text) in enumerate(zip(vectors, texts, strict=True)):
-        name = f"00000000-0000-0000-0000-{i:012d}"
-        point = unborn(name, vector.tolist(), text, 0, kind="chunk", ws=f"w{i % 4}", doc=f"d{i}")
-        point.payload = (point.payload or {}) | {"born": i % 50}
-        points.append(point)
-    when = When(epoch=45, at=1)
-    asked = [(rng.normal(size=DIMENSION).tolist(), " ".join(rng.choice(WORDS, 4))) for _ in range(queries)]
-    medians = {}
-    with tempfile.TemporaryDirectory() as home:
-        engines: dict[str, Any] = {
-            "Qdrant Edge (ours)": EdgeIndex(Path(home) / "edge", DIMENSION),
-            "Qdrant local mode": ServerIndex(QdrantClient(":memory:"), "bench", DIMENSION),
-        }
-        for name, engine in engines.items():
-            engine.insert(points)
-            times = []
-            for vector, text in asked[: queries if "Edge" in name else max(5, queries // 6)]:
-                request = _request(vector, text, when)
-                started = time.perf_counter()
-                engine.query([request])
-                times.append(time.perf_counter() - started)
-            medians[name] = statistics.median(times) * 1000
-            engine.close()
-    print(f"filtered hybrid query at {count:,} points, median ms:")
-    for name, ms in medians.items():
-        print(f"  {name:<22}{ms:>10.2f}")
-    print(f"  ratio{medians['Qdrant local mode'] / medians['Qdrant Edge (ours)']:>27.0f}\n")
-
-
-def _request(vector: list[float], text: str, when: When) -> models.QueryRequest:
-    rule = visible(when)
-    must = [keyword("kind", "chunk"), keyword("ws", "w1"), *(rule.must or [])]
-    seen = models.Filter(must=must, must_not=rule.must_not)
-    return models.QueryRequest(
-        prefetch=[
-            models.Prefetch(query=vector, using=DENSE, limit=100, filter=seen),
-            models.Prefetch(query=sparse_query(text), using=SPARSE, limit=100, filter=seen),
-        ],
-        query=models.FusionQuery(fusion=models.Fusion.DBSF),
-        limit=10,
-    )
 
 
 def quality(name: str, labelled: Labelled, *, peer: bool) -> None:
