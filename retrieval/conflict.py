@@ -77,7 +77,8 @@ def conflicts(
             one = evidence.candidates[i]
             if other.asks or other.kind == "heading" or not _apart(one, other, passages):
                 continue
-            clash = disagree(one.text, other.text, kind, named) or _one_number_each(question, evidence, i, j, kind)
+            clash = disagree(one.text, other.text, kind, named) if _may_say_the_same(one, other) else None
+            clash = clash or _one_number_each(question, evidence, i, j, kind)
             if clash is None:
                 continue
             about, values = clash
@@ -94,6 +95,12 @@ def conflicts(
                 reason=_reason(passages[one.mark - 1], passages[other.mark - 1], values, newer),
             )
     return tuple(found.values())
+
+
+def _may_say_the_same(one: Candidate, other: Candidate) -> bool:
+    """A look at the words that are known already: hundreds of pairs are compared for an answer, and few say the same."""
+    shared = len(one.stems & other.stems)
+    return shared >= SHARED - 1 and 3 * shared >= min(len(one.stems), len(other.stems))
 
 
 def disagree(
