@@ -98,7 +98,7 @@ def conflicts(
 
 
 def _may_say_the_same(one: Candidate, other: Candidate) -> bool:
-    """A look at the words that are known already: hundreds of pairs are compared for an answer, and few say the same."""
+    """A look at words that are known already: hundreds of pairs are compared for an answer, and few say the same."""
     shared = len(one.stems & other.stems)
     return shared >= SHARED - 1 and 3 * shared >= min(len(one.stems), len(other.stems))
 
