@@ -207,6 +207,13 @@ def _without_notes(shown: dict[str, Any]) -> dict[str, Any]:
     return shown | {"answer": answer, "notes": [REDACTED for _ in shown.get("notes", ())]}
 
 
+def written(shown: dict[str, Any]) -> str:
+    """What a generator wrote of an answer, without the platform's notes behind it, which are not to be learnt."""
+    answer: str = shown["answer"]
+    begins = [at for note in shown.get("notes", ()) if (at := answer.find(f"\n\n{note}")) >= 0]
+    return answer[: min(begins)] if begins else answer
+
+
 def votes(session: Session, turns: Sequence[str]) -> dict[str, list[str]]:
     """The votes on each of the turns that got any, oldest first."""
     found: dict[str, list[str]] = {}
