@@ -305,6 +305,15 @@ def test_with_consent_the_example_is_the_question_as_understood(platform: Platfo
     assert made not in platform.w.index.retrieve([example.point])
 
 
+def test_an_example_learns_the_answer_and_not_what_is_remarked_beside_it(platform: Platform, user: str) -> None:
+    shown = platform.ask("What does sending a parcel back cost, and who founded Rome?", user=user)
+    assert shown["notes"] == ["The documents do not cover: “who founded Rome”."]
+    assert shown["notes"][0] in shown["answer"]
+    made = platform.feedback(shown["turn"], "up")["example"]
+    (example,) = rows(platform, Example, Example.id == made)
+    assert example.answer == shown["answer"].removesuffix(shown["notes"][0]).strip()
+
+
 def test_asking_alone_never_makes_an_example_with_or_without_consent(platform: Platform, user: str) -> None:
     before = platform.w.memory.counts()
     for consent in (False, True):
@@ -383,6 +392,7 @@ def test_over_http_the_header_says_who_and_without_it_one_is_local(http: TestCli
         ({"json": {"language": "xx"}}, "bad_preference", 400),
         ({"json": {"language": "de"}, "headers": {"X-Reprise-User": "a%0Ab"}}, "bad_user", 400),
         ({"json": {"language": "de"}, "headers": {"X-Reprise-User": "a" * 201}}, "bad_user", 400),
+        ({"json": {"language": "de"}, "headers": {"X-Reprise-User": ""}}, "bad_user", 400),
     ],
 )
 def test_what_does_not_fit_is_said(http: TestClient, sent: dict[str, Any], code: str, status: int) -> None:
