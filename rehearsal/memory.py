@@ -20,7 +20,7 @@ from rehearsal.ground import Quote, ground, standing_only_on
 from rehearsal.tables import Example, Ground
 from retrieval.search import Scope, Search
 from retrieval.tables import Feedback, Turn
-from retrieval.turns import REDACTED
+from retrieval.turns import REDACTED, written
 
 _BATCH = 256
 _TEXTS = ("question", "answer", "preferred", "rejected", "slice", "licence", "document", "quote")
@@ -74,7 +74,7 @@ class Memory:
             quotes = tuple(
                 Quote(document=c["document"], point=c["chunk"], text=c["quote"]) for c in shown["citations"][:1]
             )
-            origin, answer = "thumbs", shown["answer"]
+            origin, answer = "thumbs", written(shown)
             if not self._standing(quotes):
                 return None  # what was praised has changed since
         else:
@@ -85,7 +85,7 @@ class Memory:
             quotes=quotes,
             answer=answer,
             preferred=correction or None,
-            rejected=shown["answer"] if correction and not shown["abstained"] else None,
+            rejected=written(shown) if correction and not shown["abstained"] else None,
             slice="feedback",
             origin=origin,
         )

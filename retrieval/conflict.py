@@ -9,6 +9,7 @@ It knows no index and embeds nothing.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -72,12 +73,13 @@ def conflicts(
     quoted = {quote for sentence in sentences for quote in sentence.quotes}
     said = [i for i, c in enumerate(evidence.candidates) if _is_quoted(c, quoted)]
     found: dict[tuple[str, str], Conflict] = {}
+    compared = [_compared(candidate.text, kind) for candidate in evidence.candidates] if said else []
     for i in said:
         for j, other in enumerate(evidence.candidates):
             one = evidence.candidates[i]
             if other.asks or other.kind == "heading" or not _apart(one, other, passages):
                 continue
-            clash = disagree(one.text, other.text, kind, named) if _may_say_the_same(one, other) else None
+            clash = _disagree(compared[i], compared[j], kind, named) if _may_say_the_same(one, other) else None
             clash = clash or _one_number_each(question, evidence, i, j, kind)
             if clash is None:
                 continue
@@ -111,7 +113,15 @@ def disagree(
     `kind` is what the question asks for (`number`, `name` or nothing), `named` the stems of its own words: sentences
     that differ in what the question is about do not disagree.
     """
-    a, b = _content(one, kind), _content(other, kind)
+    return _disagree(_compared(one, kind), _compared(other, kind), kind, named)
+
+
+def _disagree(
+    first: _Compared, second: _Compared, kind: str, named: frozenset[str]
+) -> tuple[Subject, tuple[str, str]] | None:
+    if (first.keys & second.keys).total() < SHARED - 1:
+        return None  # however they are aligned, too little is shared
+    one, other, a, b = first.text, second.text, first.content, second.content
     same = SequenceMatcher(None, [w.key for w in a], [w.key for w in b], autojunk=False)
     shared, mine, theirs = 0, list[_Word](), list[_Word]()
     for how, a1, a2, b1, b2 in same.get_opcodes():
@@ -149,6 +159,20 @@ class _Word(NamedTuple):
     key: str
     text: str
     sort: Literal["number", "name", "date", "plain"]
+
+
+class _Compared(NamedTuple):
+    """A sentence as it is compared; read once, as an answer's sentences are compared with all that were read."""
+
+    text: str
+    content: list[_Word]
+    keys: Counter[str]
+    """Of its content words, values left out but for names."""
+
+
+def _compared(text: str, kind: str) -> _Compared:
+    content = _content(text, kind)
+    return _Compared(text, content, Counter(w.key for w in content if w.sort in ("plain", "name")))
 
 
 def _content(text: str, kind: str) -> list[_Word]:

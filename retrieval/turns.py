@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
-from kernel.database import Database
+from ingest.tables import Document
+from kernel.database import Database, alone
 from kernel.errors import NotFound, UserError
 from kernel.ids import fresh, iso, now_ms
 from retrieval.tables import Cited, Conversation, Feedback, Turn
@@ -19,6 +21,8 @@ from retrieval.tables import Cited, Conversation, Feedback, Turn
 LOCAL = "local"
 REDACTED = "[deleted]"
 WITHHELD = "[not shown]"
+_LOCK = "turns"
+"""A turn is either kept before its documents are erased from turns, or sees that they are deleted."""
 _MARK = re.compile(r"\[\d+\]")
 _GONE = {"quote": REDACTED, "name": REDACTED, "title": REDACTED, "text": REDACTED, "heading": "", "start": 0, "end": 0}
 
@@ -69,6 +73,13 @@ class Turns:
                     raise NotFound(f"conversation {by.conversation!r} was deleted meanwhile", hint="open a new one")
                 last = select(func.max(Turn.position)).where(Turn.conversation == told.id)
                 position, told.updated = (session.scalar(last) or 0) + 1, now
+            kept = _storable(shown)
+            named = {about["document"] for about in _about(shown)}
+            standing = _standing(session, named)
+            if named - standing:  # deleted while the answer was being written, which goes on to whoever asked
+                kept = deepcopy(kept)
+            for document in named - standing:
+                _redact(kept, document)
             session.add(
                 Turn(
                     id=shown["turn"],
@@ -79,15 +90,14 @@ class Turns:
                     conversation=by.conversation,
                     position=position,
                     personal=int(by.personal),
-                    shown=_storable(shown),
+                    shown=kept,
                     epoch=shown["epoch"],
                     asked_at=asked_at,
                     created=now,
                 )
             )
             session.flush()
-            named = {about["document"] for about in _about(shown)}
-            session.add_all(Cited(turn=shown["turn"], document=document) for document in named)
+            session.add_all(Cited(turn=shown["turn"], document=document) for document in standing)
 
     def get(self, turn: str) -> Turn:
         with self._db.read() as session:
@@ -145,24 +155,18 @@ class Turns:
         A question that was understood with such an answer before it is again only what the person typed.
         """
         with self._db.write() as session:
+            alone(session, _LOCK)
             turns = list(
                 session.scalars(select(Turn).join(Cited, Cited.turn == Turn.id).where(Cited.document == document))
             )
             for turn in turns:
-                quoted = any(_about(turn.shown | {"scope": None}, document))  # not only named as where to look
-                for about in _about(turn.shown, document):
-                    about.update((name, gone) for name, gone in _GONE.items() if name in about)
-                if quoted:
-                    turn.shown["answer"] = " ".join([REDACTED, *_MARK.findall(turn.shown["answer"])])
-                    for sentence in turn.shown.get("sentences", ()):
-                        sentence["text"] = REDACTED
-                    turn.shown["notes"] = [REDACTED for _ in turn.shown.get("notes", ())]
+                _redact(turn.shown, document)
                 flag_modified(turn, "shown")
             conversations = {turn.conversation for turn in turns} - {None}
             for turn in session.scalars(select(Turn).where(Turn.conversation.in_(conversations))):
                 if turn.standalone is not None:
                     turn.standalone = None
-                    turn.shown = turn.shown | {"question": turn.question}
+                    turn.shown = _without_notes(turn.shown) | {"question": turn.question}
             corrected = Feedback.turn.in_([turn.id for turn in turns]) & Feedback.correction.is_not(None)
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Cited).where(Cited.document == document))
@@ -173,6 +177,41 @@ def _storable(shown: dict[str, Any]) -> dict[str, Any]:
     """Without the words of sentences that nothing supported: no citation leads a delete to them."""
     judged = shown.get("sentences", ())
     return shown | {"sentences": [s if s.get("supported", True) else s | {"text": WITHHELD} for s in judged]}
+
+
+def _standing(session: Session, documents: set[str]) -> set[str]:
+    """Those of the documents that are not deleted. Whoever erases one meanwhile waits, and then finds the turn."""
+    alone(session, _LOCK)
+    return set(session.scalars(select(Document.id).where(Document.id.in_(documents), Document.state == "live")))
+
+
+def _redact(shown: dict[str, Any], document: str) -> None:
+    """Take a document's words out of what was shown, and all that was written from them, in place."""
+    about = list(_about(shown, document))
+    quoted = any(_about(shown | {"scope": None}, document))  # not only named as where to look
+    quoted = quoted or any(one.get("name") and one["name"] in shown["answer"] for one in about)  # a refusal says where
+    for one in about:
+        one.update((name, gone) for name, gone in _GONE.items() if name in one)
+    if quoted:
+        shown["answer"] = " ".join([REDACTED, *_MARK.findall(shown["answer"])])
+        for sentence in shown.get("sentences", ()):
+            sentence["text"] = REDACTED
+        shown["notes"] = [REDACTED for _ in shown.get("notes", ())]
+
+
+def _without_notes(shown: dict[str, Any]) -> dict[str, Any]:
+    """The same without the notes, which name parts of the question in the words in which it was understood."""
+    answer = shown["answer"]
+    for note in shown.get("notes", ()):
+        answer = answer.replace(note, REDACTED)
+    return shown | {"answer": answer, "notes": [REDACTED for _ in shown.get("notes", ())]}
+
+
+def written(shown: dict[str, Any]) -> str:
+    """What a generator wrote of an answer, without the platform's notes behind it, which are not to be learnt."""
+    answer: str = shown["answer"]
+    begins = [at for note in shown.get("notes", ()) if (at := answer.find(f"\n\n{note}")) >= 0]
+    return answer[: min(begins)] if begins else answer
 
 
 def votes(session: Session, turns: Sequence[str]) -> dict[str, list[str]]:

@@ -42,7 +42,7 @@ class Chat:
     where: dict[str, Any] = field(default_factory=dict)
     """workspace, document, as_of, generator and whatever else `ask` takes; None leaves it open."""
     said: list[dict[str, Any]] = field(default_factory=list)
-    """What `ask` returned for each question, the question under `asked`; oldest first."""
+    """What `ask` returned for each question, under `asked` the question as it was understood; oldest first."""
 
     def hold(self) -> None:
         """Read lines to the end of the input and answer each. A line that fails does not end it."""
@@ -81,7 +81,7 @@ class Chat:
                 done = {name: value for name, value in event.items() if name != "type"}
             if words and not self.door.as_json:
                 print(_safe(words), end="", flush=True)  # noqa: T201
-        self.said.append({"asked": meant, **done})
+        self.said.append({**done, "asked": meant})
         self.door.out({"asked": question, "question": meant, "scope": scope, **done}, _people_sources)
 
     def _where(self) -> dict[str, Any]:

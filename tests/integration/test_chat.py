@@ -152,7 +152,7 @@ def test_history_is_bounded_and_holds_what_was_meant(monkeypatch: pytest.MonkeyP
     answer = "x" * 5000
     script = Script(
         {"type": "searched", "question": "As it was meant?", "passages": 1},
-        {"type": "done", **DONE, "answer": answer},
+        {"type": "done", **DONE, "answer": answer, "asked": "Short?", "question": "As it was meant?"},
     )
     held(script, "Short?\n" * 15, monkeypatch)
     assert [len(h["history"]) for h in script.heard] == [min(n, MOST_EXCHANGES) for n in range(15)]

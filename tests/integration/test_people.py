@@ -16,7 +16,7 @@ from kernel.errors import NotFound, UserError
 from kernel.types import Exchange, Wishes
 from rehearsal.tables import Example
 from retrieval.tables import Cited, Conversation, Feedback, PreferenceRow, Turn
-from retrieval.turns import REDACTED
+from retrieval.turns import REDACTED, Asker
 from tests.doors import LIBRARY, Terminal, doors, memory_folder, opened
 from tests.house import WordEmbedder, incoming
 from ui.api.app import make_app
@@ -110,8 +110,6 @@ def test_history_is_bounded_by_exchanges_and_by_characters(platform: Platform, u
     assert not any("[1]" in e.answer for e in history)
     long = platform.w.conversations.open(user, "default", "x")
     shown = told[0] | {"turn": f"turn-long-{user}", "answer": "word " * 500}
-    from retrieval.turns import Asker
-
     platform.w.turns.keep("default", "Tell me all", shown, 0, Asker(user=user, conversation=long))
     kept = platform.w.conversations.history(long)
     assert kept == (Exchange(question="Tell me all", answer=("word " * 500)[: 400 - len("Tell me all")]),)
@@ -163,6 +161,45 @@ def test_what_a_document_said_leaves_a_conversation_with_it(platform: Platform, 
     assert shown["turns"][0]["shown"]["answer"].startswith(REDACTED)
     assert shown["turns"][1]["standalone"] == "When does she sail?"
     assert [e.answer for e in platform.w.conversations.history(answers[0]["conversation"])] == ["", ""]
+
+
+def test_a_document_that_is_deleted_while_it_is_quoted_leaves_no_word(platform: Platform, user: str) -> None:
+    text = "# Tram\n\nThe tram to the quarry is driven by Ottoline Quill. It leaves at nine.\n"
+    platform.ingest([incoming("tram.md", text, workspace="quarry")])
+    events = platform.ask_stream("Who drives the tram to the quarry?", workspace="quarry", user=user)
+    before = [next(events), next(events)]
+    platform.delete("tram.md")
+    done = [*before, *events][-1]
+    assert "Ottoline" in done["answer"]
+    kept = platform.w.turns.get(done["turn"])
+    assert kept.shown["answer"].startswith(REDACTED)
+    assert "Ottoline" not in str(kept.shown)
+    assert "tram.md" not in str(kept.shown)
+    assert rows(platform, Cited, Cited.turn == done["turn"]) == []
+
+
+def test_a_refusal_that_says_where_it_looked_forgets_that_name(platform: Platform, user: str) -> None:
+    platform.ingest([incoming("kite.md", "# Kite\n\nA kite flies.\n", workspace="sky")])
+    shown = platform.ask("Who flies?", document="kite.md", workspace="sky", as_of="1999-01-01", user=user)
+    assert "kite.md" in shown["answer"]
+    platform.delete("kite.md")
+    assert "kite.md" not in str(platform.w.turns.get(shown["turn"]).shown)
+
+
+def test_a_note_in_words_of_a_deleted_document_goes_with_it(platform: Platform, user: str) -> None:
+    text = "# Mill\n\nThe mill is run by Vincenza Orlo. She grinds rye.\n"
+    platform.ingest([incoming("mill.md", text, workspace="valley")])
+    platform.ingest([incoming("weir.md", "# Weir\n\nThe weir is two metres high.\n", workspace="valley")])
+    first = talk(platform, user, "Who runs the mill?", workspace="valley")[0]
+    about = "The documents do not cover: “who is Vincenza Orlo”."
+    other = platform.ask("How high is the weir?", workspace="valley", document="weir.md", user=user)
+    other |= {"turn": f"turn-noted-{user}", "answer": f"{other['answer']}\n\n{about}", "notes": [about]}
+    by = Asker(user=user, conversation=first["conversation"], asked="How high is the weir and who is she?")
+    platform.w.turns.keep("valley", "How high is the weir and who is Vincenza Orlo?", other, 0, by)
+    platform.delete("mill.md")
+    kept = platform.conversation(first["conversation"], user=user)["turns"][1]["shown"]
+    assert "Vincenza" not in str(kept)
+    assert "two metres high" in kept["answer"]
 
 
 def test_words_that_no_citation_leads_to_are_not_stored(platform: Platform, user: str) -> None:
@@ -268,6 +305,15 @@ def test_with_consent_the_example_is_the_question_as_understood(platform: Platfo
     assert made not in platform.w.index.retrieve([example.point])
 
 
+def test_an_example_learns_the_answer_and_not_what_is_remarked_beside_it(platform: Platform, user: str) -> None:
+    shown = platform.ask("What does sending a parcel back cost, and who founded Rome?", user=user)
+    assert shown["notes"] == ["The documents do not cover: “who founded Rome”."]
+    assert shown["notes"][0] in shown["answer"]
+    made = platform.feedback(shown["turn"], "up")["example"]
+    (example,) = rows(platform, Example, Example.id == made)
+    assert example.answer == shown["answer"].removesuffix(shown["notes"][0]).strip()
+
+
 def test_asking_alone_never_makes_an_example_with_or_without_consent(platform: Platform, user: str) -> None:
     before = platform.w.memory.counts()
     for consent in (False, True):
@@ -346,6 +392,7 @@ def test_over_http_the_header_says_who_and_without_it_one_is_local(http: TestCli
         ({"json": {"language": "xx"}}, "bad_preference", 400),
         ({"json": {"language": "de"}, "headers": {"X-Reprise-User": "a%0Ab"}}, "bad_user", 400),
         ({"json": {"language": "de"}, "headers": {"X-Reprise-User": "a" * 201}}, "bad_user", 400),
+        ({"json": {"language": "de"}, "headers": {"X-Reprise-User": ""}}, "bad_user", 400),
     ],
 )
 def test_what_does_not_fit_is_said(http: TestClient, sent: dict[str, Any], code: str, status: int) -> None:

@@ -27,8 +27,14 @@ def _user(
     return NOBODY if told == NOBODY else user_name(told)
 
 
+def _person(user: Annotated[str, Depends(_user)]) -> str:
+    return user_name(user)
+
+
 User = Annotated[str, Depends(_user)]
 """Who asks: the name in a header. Nothing proves it; what must be kept apart needs a proxy that sets the header."""
+Person = Annotated[str, Depends(_person)]
+"""The same where nobody, who asks to measure, has nothing: an empty header must not reach what is `local`'s."""
 Node = Annotated[Platform, Depends(_platform)]
 Number = Annotated[int, Field(ge=1, lt=2**31)]
 """A version's number, or how many of something."""
