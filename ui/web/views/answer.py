@@ -9,10 +9,11 @@ import streamlit as st
 
 from ui.web import look, marks, scope
 from ui.web.pages import go
-from ui.web.plain import label, number, shorten, source
+from ui.web.plain import escape, label, number, shorten, source
 
 OPEN = "chat.cited"
-"""Session key: (turn, number of the citation that is open); numbers below 0 are closest passages."""
+"""Session key: turn, number of the citation that is open, and whether somebody opened it; the passage of a new answer
+is open by itself. Numbers below 0 are closest passages."""
 USER, REPRISE = ":material/person:", ":material/menu_book:"
 
 Asks = Callable[[str, scope.Place], None]
@@ -27,19 +28,10 @@ def question(turn: dict[str, Any], ask: Asks) -> None:
         understood = f"Understood as: {shown['question']}" if shown.get("rewritten") else ""
         if turn["narrowed"] or understood:
             look.small(understood, turn["narrowed"])
-        where = shown.get("scope") or {}
-        if scope.looked(where):
-            look.small(scope.looked(where))
-        if not where:
-            return
-        place, again = _place(turn), shown["question"]
-        if where.get("inferred") and not where["widened"]:
-            _retry("Search everywhere", shown, ask, again, scope.everywhere(place))
-        elif where.get("suggested"):
-            documents = where["suggested"]["documents"]
-            _retry(
-                f"Did you mean only {label(scope.named(documents))}?", shown, ask, again, scope.only(place, documents)
-            )
+        where = shown.get("scope")
+        if where:
+            with st.container(horizontal=True, vertical_alignment="center", key=f"sources-scope-{shown['turn']}"):
+                _scope(turn, shown, where, ask)
 
 
 def answer(i: int, turn: dict[str, Any]) -> None:
@@ -49,20 +41,30 @@ def answer(i: int, turn: dict[str, Any]) -> None:
         _refused(i, shown)
     else:
         _answered(shown)
-    _small_print(turn)
+    _small_print(shown)
 
 
-def _retry(words: str, shown: dict[str, Any], ask: Asks, again: str, place: scope.Place) -> None:
-    with st.container(key=f"sources-retry-{shown['turn']}"):
-        st.button(
-            words,
-            icon=":material/manage_search:",
-            key=f"retry-{shown['turn']}",
-            type="tertiary",
-            on_click=ask,
-            args=(again, place),
-            help="Ask again, and look there.",
-        )
+def _scope(turn: dict[str, Any], shown: dict[str, Any], where: dict[str, Any], ask: Asks) -> None:
+    """Where it looked and why, and a click to ask the same elsewhere."""
+    if scope.looked(where):
+        st.html(f'<div class="rp-small">{escape(scope.looked(where))}</div>', width="content")
+    place = _place(turn)
+    if where["inferred"] and not where["widened"]:
+        words, place = "Search everywhere", scope.everywhere(place)
+    elif where["suggested"]:
+        meant = where["suggested"]["documents"]
+        words, place = f"Did you mean only {label(scope.named(meant))}?", scope.only(place, meant)
+    else:
+        return
+    st.button(
+        words,
+        icon=":material/manage_search:",
+        key=f"retry-{shown['turn']}",
+        type="tertiary",
+        on_click=ask,
+        args=(shown["question"], place),
+        help="Ask again, and look there.",
+    )
 
 
 def _place(turn: dict[str, Any]) -> scope.Place:
@@ -77,7 +79,7 @@ def _answered(shown: dict[str, Any]) -> None:
     opened = at[1] if at and at[0] == key else None
 
     def cite(n: int) -> None:
-        st.session_state[OPEN] = (key, n)
+        st.session_state[OPEN] = (key, n, True)
 
     marks.cited_answer(shown, key=f"answer-{key}", opened=opened, on_cite=cite)
     with st.container(gap=None, key=f"sources-{key}"):
@@ -104,14 +106,13 @@ def _refused(i: int, shown: dict[str, Any]) -> None:
                 key=f"closest-{i}-{n}",
                 type="tertiary",
                 icon=":material/article:",
-                on_click=lambda n=n: st.session_state.update({OPEN: (shown["turn"], -1 - n)}),
+                on_click=lambda n=n: st.session_state.update({OPEN: (shown["turn"], -1 - n, True)}),
                 help="Open the passage.",
             )
             look.small(shorten(closest["quote"], 260))
 
 
-def _small_print(turn: dict[str, Any]) -> None:
-    shown = turn["shown"]
+def _small_print(shown: dict[str, Any]) -> None:
     adapter = shown["adapters"].get("retriever") or "base model"
     look.small(
         f"workspace {shown['workspace']}",
@@ -120,13 +121,17 @@ def _small_print(turn: dict[str, Any]) -> None:
         f"support {number(shown['support'], 2)}",
         f"{shown['ms']['total']:.0f} ms",
     )
-    with st.container(key=f"sources-found-{shown['turn']}"):
-        if st.button(
-            "How was this found?",
-            icon=":material/travel_explore:",
-            key=f"found-{shown['turn']}",
-            type="tertiary",
-            help="Open Search with this question: all passages, how they came to their ranks, and why each "
-            "sentence is quoted or not.",
-        ):
-            go("search", question=shown["question"], place=_place(turn))
+
+
+def found(turn: dict[str, Any]) -> None:
+    """The way from an answer to Search, with its question and its place."""
+    shown = turn["shown"]
+    if st.button(
+        "How was this found?",
+        icon=":material/travel_explore:",
+        key=f"found-{shown['turn']}",
+        type="tertiary",
+        help="Open Search with this question: all passages, how they came to their ranks, and why each sentence is "
+        "quoted or not.",
+    ):
+        go("search", question=shown["question"], place=_place(turn))

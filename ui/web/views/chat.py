@@ -63,7 +63,9 @@ def show() -> None:
     opened = _opened(turns)
     if opened and not waiting:
         left, right = st.columns([3, 2], gap="medium")
-        with right, st.container(key="cited"):
+        by_hand = st.session_state[OPEN][2]
+        # Where a passage has no room beside the answer, one that nobody asked for would only push the answer away.
+        with right, st.container(key="cited" if by_hand else "cited-unasked"):
             _cited(opened)
     else:
         left = st.container()
@@ -77,7 +79,7 @@ def show() -> None:
                     st.error(turn["error"])
                 else:
                     answer.answer(i, turn)
-                    feedback.show(turn)
+                    feedback.show(turn, beside=partial(answer.found, turn))
         if waiting:
             _ask(waiting, turns)
 
@@ -166,7 +168,7 @@ def _ask(waiting: list[_Waiting], turns: list[dict[str, Any]]) -> None:
         else:
             turn |= {"shown": shown, "said": None}
             st.session_state[conversations.CURRENT] = shown["conversation"]
-            st.session_state[OPEN] = (shown["turn"], 1) if shown["citations"] else None
+            st.session_state[OPEN] = (shown["turn"], 1, False) if shown["citations"] else None
     waiting.pop(0)
     turns.append(turn)
     st.rerun()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -10,7 +11,8 @@ from kernel.errors import RepriseError
 from ui.web.client import node, problem
 
 
-def show(turn: dict[str, Any]) -> None:
+def show(turn: dict[str, Any], beside: Callable[[], None]) -> None:
+    """Draw the buttons and what became of a click. `beside` draws what stands in the same row."""
     key = turn["shown"]["turn"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.feedback(
@@ -31,6 +33,7 @@ def show(turn: dict[str, Any]) -> None:
         ):
             better = st.text_area("What should it have said?", key=f"better-{key}", height=120, width=420)
             sent = st.form_submit_button("Send correction", type="primary")
+        beside()
     if sent and not better.strip():
         st.warning("Write what it should have said, then send it.")
     elif sent:

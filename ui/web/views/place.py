@@ -82,9 +82,9 @@ def _options(here: list[dict[str, Any]], page: str, workspace: str) -> Place:
     keys |= {name: f"{page}.{name}" for name in ("since", "until", "at", "auto")}
     for name, choices in (("documents", list(ours)), ("tags", tags), ("languages", languages)):
         _again(keys[name], choices)
+    st.session_state.setdefault(_KEPT + keys["auto"], True)
     for name in ("since", "until", "at", "auto"):
         _again(keys[name], None)
-    st.session_state.setdefault(keys["auto"], True)
     used = _used(keys)
     with st.popover(f"Options ({used})" if used else "Options", icon=":material/tune:", key=f"{page}.options"):
         st.multiselect(
@@ -158,8 +158,7 @@ def _again(key: str, choices: list[str] | None) -> None:
         return
     if choices is not None and isinstance(value, list):
         value = [one for one in value if one in choices]
-    if st.session_state.get(key) != value:
-        st.session_state[key] = value
+    st.session_state[key] = value  # even if it is the same: a popover that is opened first then knows it, too
 
 
 def _keep(key: str) -> None:

@@ -29,6 +29,12 @@ _WHY = {
     "enough": ("good, but enough is quoted", ""),
 }
 """What becomes of a sentence that was read, and the tone in which that is said."""
+_NOT_ENOUGH = {
+    "quoted": ("among the best, but not enough", "warn"),
+    "weaker": ("not enough", ""),
+    "enough": ("not enough", ""),
+}
+"""The same where the answer would be refused."""
 
 
 def show() -> None:
@@ -68,7 +74,7 @@ def _asked_for(documents: list[dict[str, Any]], mine: dict[str, Any]) -> tuple[s
         st.session_state[_QUESTION] = st.session_state.get(_LAST, "")
     with st.container(horizontal=True, vertical_alignment="bottom", key="search-where"):
         question = st.text_input(
-            "Question", key=_QUESTION, placeholder="What do you want to find?", width="stretch", max_chars=2000
+            "Question", key=_QUESTION, placeholder="What do you want to find?", width="stretch"
         ).strip()
         st.button("Search", type="primary", icon=":material/search:", key="search.go")
     st.session_state[_LAST] = question
@@ -167,7 +173,7 @@ def _hit(hit: dict[str, Any], trace: dict[str, Any]) -> None:
 def arm(name: str, standing: dict[str, Any] | None) -> str:
     """HTML of how near a passage is by one of the two measures: a bar, the rank, the raw score."""
     if standing is None:
-        return f'<div class="rp-arm"><span>{escape(name)}</span><i></i><em>not among them</em></div>'
+        return f'<div class="rp-arm"><span>{escape(name)}</span><i></i><em>not among the best</em></div>'
     width = round(100 * min(1.0, max(0.0, standing["normal"])))
     title = f"{name}: score {standing['score']:.3f}, {standing['normal']:.2f} on the common scale"
     return (
@@ -189,6 +195,8 @@ def _answer(found: dict[str, Any]) -> None:
         f'<div class="rp-scale"><s style="width:{round(100 * explain["support"])}%"></s>'
         f'<u style="left:{round(100 * explain["threshold"])}%"></u></div></div>'
     )
+    if not enough and found["scope"]["inferred"] and not found["scope"]["widened"]:
+        look.small("An answer would not stop here: it would look in everything next, and say so.")
     if not explain["sentences"]:
         look.empty("No sentence was read.", "There is no passage to read.")
         return
@@ -207,8 +215,8 @@ def _answer(found: dict[str, Any]) -> None:
 def sentence(read: dict[str, Any], *, enough: bool) -> list[str]:
     """A sentence that was read as HTML cells. `enough`: the passages support an answer."""
     words, tone = _WHY.get(read["why"], (read["why"], ""))
-    if read["why"] == "quoted" and not enough:
-        words, tone = "the best, but not enough", "warn"
+    if not enough:
+        words, tone = _NOT_ENOUGH.get(read["why"], (words, tone))
     return [
         f'<div class="rp-wide">{escape(shorten(read["text"], 600))}</div>',
         escape(read["rank"]),
