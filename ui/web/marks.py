@@ -101,11 +101,14 @@ def coming(sentences: list[dict[str, Any]]) -> str:
     citations = [cited for sentence in sentences for cited in sentence["citations"]]
 
     def html(text: str) -> str:
-        return "".join(
-            f'<span class="rp-mark">{part["mark"]}</span>' if "mark" in part else escape(part["text"])
-            for part in parts(text, citations)
-        )
+        return "".join(map(_html, parts(text, citations)))
 
     said = "".join(html(s["text"]) for s in sentences if not s["text"].startswith("\n\n"))
     notes = (html(s["text"].strip()) for s in sentences if s["text"].startswith("\n\n"))
     return f'<div class="rp-coming">{said}{"".join(f"<div>{note}</div>" for note in notes)}</div>'
+
+
+def _html(part: dict[str, Any]) -> str:
+    if "mark" in part:
+        return f'<span class="rp-mark">{part["mark"]}</span>'
+    return f'<span class="rp-doubt">{escape(part["text"])}</span>' if part.get("doubt") else escape(part["text"])

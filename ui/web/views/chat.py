@@ -185,6 +185,7 @@ def _coming(reply: Reply) -> dict[str, Any]:
         elif event["type"] == "sentence":
             sentences.append(event)
             text.html(marks.coming(sentences))
+            state.html(_busy("Writing …"))
         else:
             return event
     raise RuntimeError("an answer ended without its end")
