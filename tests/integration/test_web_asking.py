@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from tests.house import incoming
 pytest.importorskip("streamlit.testing.v1")
 
 OLD = "# Travel policy 2022\n\n## Meals\n\nThe daily allowance for meals is 28 euros within Germany.\n"
-NEW = "# Travel policy 2024\n\n## Meals\n\nThe daily allowance for meals is 34 euros within Germany. <b>Keep</b> the bill.\n"
+NEW = "# Travel policy 2024\n\n## Meals\n\nThe daily allowance for meals is 34 euros within Germany. <b>Mind</b> it.\n"
 HANDBOOK = "# Handbook\n\n## Laptops\n\nA laptop is replaced after four years by the service desk.\n"
 QUESTION = "How much is the daily allowance for meals?"
 
@@ -85,6 +84,7 @@ def test_a_scope_that_the_question_named_is_said_and_left_by_a_click(drawn: Any)
 
 def test_an_error_is_shown_in_place_of_an_answer_and_the_next_question_is_asked(drawn: Any) -> None:
     app = asked(drawn(chat), " ")
+    assert "The question is empty" in app.error[0].value
     app = asked(app, QUESTION)
     assert "shown" in app.session_state["chat.turns"][-1]
     assert app.session_state["chat.ask"] == []
@@ -98,8 +98,8 @@ def test_search_shows_ranks_verdict_and_why_each_sentence_is_quoted(drawn: Any) 
     assert "Travel policy 2024 › Meals" in shown
     assert "would be answered" in shown
     assert shown.count(">quoted<") == 2
-    assert "&lt;b&gt;Keep&lt;/b&gt; the bill." in shown
-    assert "<b>Keep" not in shown
+    assert "&lt;b&gt;Mind&lt;/b&gt; it." in shown
+    assert "<b>Mind" not in shown
     table = app.dataframe[0].value
     assert list(table["Rank"]) == [1, 2, 3]
     next(b for b in app.button if b.label == "Open passage").click().run()
