@@ -41,12 +41,6 @@ export default function ({ data, parentElement }) {
   if (data.cut_after) cut(" …");
   requestAnimationFrame(() => {
     box.scrollTop = Math.max(0, mark.offsetTop - box.offsetTop - box.clientHeight / 3);
-    if (parentElement.dataset.at !== data.at) {
-      parentElement.dataset.at = data.at;
-      if (box.getBoundingClientRect().bottom > innerHeight - 90) {
-        box.scrollIntoView({ block: "center", behavior: "smooth" });
-      }
-    }
   });
 }
 """
@@ -78,7 +72,7 @@ def show(cited: dict[str, Any], *, key: str) -> bool:
     except RepriseError as error:
         _tombstone(cited, error)
         return False
-    _passage(key=f"{key}-text", data={"at": key, **window(text, cited["start"], cited["end"])})
+    _passage(key=f"{key}-text", data=window(text, cited["start"], cited["end"]))
     return True
 
 
