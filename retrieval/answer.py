@@ -220,9 +220,10 @@ class Answerer:
             return f"I found nothing to search in {where} at that time."
         closest = found.passages[0]
         documents = len({p.document for p in found.passages})
+        of = "1 document" if documents == 1 else f"{documents} documents"
         return (
             f"The documents do not answer this. I searched {where} and read the {len(found.passages)} "
-            f"closest passages of {documents} document(s); the closest is in “{closest.heading or closest.title}” "
+            f"closest passages of {of}; the closest is in “{closest.heading or closest.title}” "
             f"({closest.name})."
         )
 

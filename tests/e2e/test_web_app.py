@@ -323,3 +323,33 @@ def test_a_person_holds_a_conversation_comes_back_to_it_and_deletes_it(page: Any
     page.get_by_text("Erased: ").wait_for()
     assert page.get_by_test_id("stException").count() == 0
     assert page.leaving == []
+
+
+NOTICE_OLD = "# Notice 2022\n\nThe parking garage costs 40 euros a month.\n"
+NOTICE_NEW = "# Notice 2024\n\nThe parking garage costs 55 euros a month. <img src=x onerror=alert(1)>\n"
+
+
+def test_a_person_sees_how_an_answer_was_found(page: Any) -> None:
+    go(page, "Library", "Upload")
+    upload(page, {"notice-2022.md": NOTICE_OLD, "notice-2024.md": NOTICE_NEW})
+    go(page, "Chat")
+    box = page.get_by_placeholder("Ask a question")
+    box.fill("How much does the parking garage cost a month?")
+    box.press("Enter")
+    page.locator(".rp-busy").or_(page.locator(".rp-coming")).or_(page.get_by_test_id("answer")).first.wait_for()
+    page.get_by_test_id("answer").get_by_text("55 euros").first.wait_for()
+    page.get_by_role("note").get_by_text("The sources disagree").wait_for()
+
+    page.get_by_role("button", name="How was this found?").click()
+    page.locator(".rp-head h1", has_text="Search").wait_for()
+    assert page.get_by_label("Question").input_value() == "How much does the parking garage cost a month?"
+    page.locator(".rp-hit", has_text="Notice 2024").wait_for()
+    page.get_by_role("tab", name="What an answer would make of it").click()
+    page.locator(".rp-tag", has_text="would be answered").wait_for()
+    assert page.locator(".rp-grid tr", has_text="55 euros").locator(".rp-tag").inner_text() == "quoted"
+    page.get_by_role("tab", name="Passages").click()
+    page.get_by_role("button", name="Open passage").first.click()
+    page.get_by_test_id("passage").locator("mark").get_by_text("euros a month").wait_for()
+    assert page.locator("main img[src=x], section img[src=x]").count() == 0
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.leaving == []

@@ -1,4 +1,4 @@
-"""The six pages, and the way from one to another."""
+"""The seven pages, and the way from one to another."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ _OPEN = "open"
 
 def all_pages() -> dict[str, Any]:
     """Streamlit's pages by name, in the order of the menu. The first is the start page."""
-    from ui.web.views import adapters, chat, library, rehearsal, schedule, system
+    from ui.web.views import adapters, chat, library, rehearsal, schedule, search, system
 
     views = {
         "chat": (chat.show, "Chat", ":material/forum:"),
         "library": (library.show, "Library", ":material/library_books:"),
+        "search": (search.show, "Search", ":material/travel_explore:"),
         "rehearsal": (rehearsal.show, "Rehearsal", ":material/school:"),
         "adapters": (adapters.show, "Adapters", ":material/tune:"),
         "schedule": (schedule.show, "Schedule", ":material/schedule:"),

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from retrieval.compose import UNSUPPORTED
+
 _ZERO_WIDTH = "\u200b"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&\"'/@])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -41,8 +43,17 @@ def shorten(text: str, longest: int) -> str:
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
+def apart(answer: str, notes: int) -> tuple[str, list[str]]:
+    """An answer's sentences, and its notes: as many of its last paragraphs."""
+    said, *rest = answer.rsplit("\n\n", notes) if notes else [answer]
+    return said, rest
+
+
 def parts(answer: str, citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """An answer cut at its marks, in order: `{"text"}` or `{"mark", "about"}`. The rest stays text."""
+    """An answer cut at its marks, in order: `{"text"}` or `{"mark", "about"}`. The rest stays text.
+
+    A text that the node marks as not supported by the documents is `{"text", "doubt": True}`.
+    """
     about = {c["n"]: source(c) for c in citations}
     cut: list[dict[str, Any]] = []
     at = 0
@@ -50,13 +61,16 @@ def parts(answer: str, citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         n = int(found[1])
         if n not in about:
             continue
-        if found.start() > at:
-            cut.append({"text": answer[at : found.start()]})
+        cut += _doubted(answer[at : found.start()])
         cut.append({"mark": n, "about": about[n]})
         at = found.end()
-    if at < len(answer):
-        cut.append({"text": answer[at:]})
-    return cut
+    return cut + _doubted(answer[at:])
+
+
+def _doubted(text: str) -> list[dict[str, Any]]:
+    """A text between marks: a sentence that is supported ends with its mark, so what is not stands before it."""
+    doubted, flag, rest = text.rpartition(UNSUPPORTED)
+    return [*([{"text": doubted + flag, "doubt": True}] if flag else ()), *([{"text": rest}] if rest else ())]
 
 
 def source(cited: dict[str, Any]) -> str:

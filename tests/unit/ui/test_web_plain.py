@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ui.web.plain import ago, escape, label, moment, numbers, parts, size, source, span, told_in, took
+from ui.web.plain import ago, apart, escape, label, moment, numbers, parts, size, source, span, told_in, took
 
 HOSTILE = (
     "![x](https://evil.example/pixel.png)",
@@ -53,6 +53,23 @@ def test_an_answer_is_cut_at_the_marks_that_resolve() -> None:
         {"mark": 1, "about": "Returns › Gifts, page 2"},
         {"text": " Not [7]."},
     ]
+
+
+def test_a_sentence_that_nothing_supports_is_told_from_its_neighbours() -> None:
+    citations = [{"n": 1, "document": "doc-1", "name": "a.md", "title": "A"}]
+    doubtful = "Maybe 90. (not supported by the documents)"
+    assert parts(f"Within 60 days. [1] {doubtful} Or 30. [1]", citations) == [
+        {"text": "Within 60 days. "},
+        {"mark": 1, "about": "A"},
+        {"text": f" {doubtful}", "doubt": True},
+        {"text": " Or 30. "},
+        {"mark": 1, "about": "A"},
+    ]
+
+
+def test_the_notes_of_an_answer_are_its_last_paragraphs() -> None:
+    assert apart("One.\n\nTwo. [1]\n\nThey disagree. [1]", 1) == ("One.\n\nTwo. [1]", ["They disagree. [1]"])
+    assert apart("One.\n\nTwo. [1]", 0) == ("One.\n\nTwo. [1]", [])
 
 
 def test_a_source_without_a_title_is_known_by_its_name() -> None:
