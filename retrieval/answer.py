@@ -170,7 +170,7 @@ class Answerer:
         abstained = not composer.citations
         ended = time.perf_counter()
         done = {
-            "answer": self._refusal(found, told["scope"]) if abstained else composer.text,
+            "answer": self._refusal(found, told["scope"], support) if abstained else composer.text,
             "abstained": abstained,
             "support": round(support, 4),
             "citations": [] if abstained else composer.citations,
@@ -210,7 +210,7 @@ class Answerer:
         found = self._search.search(asked.question, asked.k or self._passages, scope, how=how)
         return _Reading(found=found, evidence=read(asked.question, found.passages, self._embedder))
 
-    def _refusal(self, found: Found, scope: dict[str, Any]) -> str:
+    def _refusal(self, found: Found, scope: dict[str, Any], support: float) -> str:
         """What was searched, and what came closest."""
         where = f"workspace “{scope['workspace']}”"
         if scope["count"] is not None and not scope["widened"]:
