@@ -221,8 +221,11 @@ class Answerer:
         closest = found.passages[0]
         documents = len({p.document for p in found.passages})
         of = "1 document" if documents == 1 else f"{documents} documents"
+        why = "The documents do not answer this."
+        if support >= self._threshold:
+            why = "The passages may answer this, but nothing that was written about them is supported by what it cites."
         return (
-            f"The documents do not answer this. I searched {where} and read the {len(found.passages)} "
+            f"{why} I searched {where} and read the {len(found.passages)} "
             f"closest passages of {of}; the closest is in “{closest.heading or closest.title}” "
             f"({closest.name})."
         )
