@@ -268,6 +268,8 @@ def _reason(one: Passage, other: Passage, values: tuple[str, str], newer: Dated 
     said = f"{a} says “{values[0]}”, {b} says “{values[1]}”"
     if newer is None:
         return f"The sources disagree: {said}."
+    if one.name != other.name:
+        a, b = one.name, other.name  # where in them was said already
     newest_name, older_name = (a, b) if newer.which == 0 else (b, a)
     new, old = newer.dates if newer.which == 0 else newer.dates[::-1]
     return f"The sources disagree: {said}. {newest_name} ({new}) is newer than {older_name} ({old})."

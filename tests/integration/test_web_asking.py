@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -122,3 +123,22 @@ def test_search_opens_where_the_chat_looked(platform: Any, drawn: Any) -> None:
     assert "would be refused" in html(app)
     app.run()
     assert "1 document of default" in html(app)
+
+
+def test_a_standing_scope_is_kept_when_an_option_narrows_it(
+    platform: Any, drawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRISE_USER", "ada")
+    old, new = (
+        next(d["document"] for d in platform.documents() if d["name"] == f"policy-{y}.md") for y in (2022, 2024)
+    )
+    platform.set_me({"documents": [old, new]}, user="ada")
+    app = asked(drawn(chat), QUESTION)
+    assert "Looked in “policy-2022.md” and “policy-2024.md”, from your preferences." in html(app)
+    app.date_input[0].set_value(date(2020, 1, 1)).run()
+    asked(app, QUESTION)
+    first, second = app.session_state["chat.turns"]
+    assert first["shown"]["scope"]["from"] == "preferences"
+    assert second["where"]["filters"]["documents"] == [old, new]
+    assert second["shown"]["scope"]["count"] == 2
+    assert "versions from 2020-01-01" in html(app)

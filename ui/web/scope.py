@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ui.web.languages import either
 from ui.web.plain import count, moment, shorten
 
 Place = dict[str, Any]
@@ -46,7 +47,7 @@ def given(place: Place, names: dict[str, str]) -> str:
         f"as of {moment(place['as_of'])} UTC" if place.get("as_of") else "",
         f"in {named([{'name': names.get(d, d)} for d in documents])}" if documents else "",
         f"with the {_tags(filters['tags'])}" if filters.get("tags") else "",
-        f"in the languages {', '.join(filters['languages'])}" if filters.get("languages") else "",
+        f"in {either(filters['languages'])}" if filters.get("languages") else "",
         f"versions from {since}" if since else "",
         f"versions until {until}" if until else "",
     )

@@ -65,8 +65,8 @@ def test_the_place_of_an_earlier_answer_leaves_out_what_its_question_inferred() 
 
 
 def test_what_was_chosen_is_told_in_a_few_words() -> None:
-    place = {"as_of": "2024-03-01T12:00:00+00:00", "filters": {"documents": ["doc-a"], "languages": ["de"]}}
-    assert scope.given(place, {"doc-a": "a.md"}) == "as of 2024-03-01 12:00 UTC, in “a.md”, in the languages de"
+    place = {"as_of": "2024-03-01T12:00:00+00:00", "filters": {"documents": ["doc-a"], "languages": ["de", "xx"]}}
+    assert scope.given(place, {"doc-a": "a.md"}) == "as of 2024-03-01 12:00 UTC, in “a.md”, in German or xx"
     assert scope.given({"workspace": "default"}, {}) == ""
 
 

@@ -20,8 +20,8 @@ from ui.web.watch import published, publishing, watch
 
 FIRST_QUESTIONS = (
     "Does an old citation still open the text it cited?",
-    "When does Reprise refuse to answer?",
-    "Which file formats can I upload?",
+    "What file formats does Reprise read?",
+    "Can I undo a delete?",
     "What does a rejected run mean?",
 )
 _TURNS, _ASK = "chat.turns", "chat.ask"

@@ -9,6 +9,7 @@ import streamlit as st
 from kernel.errors import RepriseError
 from ui.web import look
 from ui.web.client import node, tell, told
+from ui.web.languages import called
 from ui.web.plain import count, escape, label, moment, size
 
 VERSION = "document.version"
@@ -55,7 +56,7 @@ def _sorted_by(document: dict[str, Any]) -> None:
         placeholder="no tags yet: type one",
         key=f"document.tags.{doc}.{has}",  # other tags are another choice
     )
-    right.markdown(f"Language: {label(document['language'] or 'not told yet')}")
+    right.markdown(f"Language: {label(called(document['language']) if document['language'] else 'not told yet')}")
     if set(chosen) != set(has):
         with told():
             node().tag(doc, sorted(set(chosen) - set(has)), sorted(set(has) - set(chosen)))

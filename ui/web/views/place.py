@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from ui.web.client import GUIDE, workspaces
+from ui.web.languages import called
 from ui.web.scope import Place
-from ui.web.views.preferences import LANGUAGES
 
 MINE = "from my preferences"
 _KEPT = "kept."
@@ -100,7 +100,7 @@ def _options(here: list[dict[str, Any]], page: str, workspace: str) -> Place:
             st.multiselect(
                 "In one of these languages",
                 languages,
-                format_func=lambda code: LANGUAGES.get(code, code),
+                format_func=called,
                 key=keys["languages"],
                 placeholder="any",
             )

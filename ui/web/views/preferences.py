@@ -10,14 +10,11 @@ import streamlit as st
 from kernel.errors import RepriseError
 from ui.web import look
 from ui.web.client import node, tell, told, who
+from ui.web.languages import NAMES
 from ui.web.plain import count, shorten
 
 OPEN = "as the question is"
-LANGUAGES = {
-    "": OPEN, "en": "English", "de": "German", "es": "Spanish", "fr": "French", "it": "Italian", "pt": "Portuguese",
-    "nl": "Dutch", "pl": "Polish", "sv": "Swedish", "cs": "Czech", "tr": "Turkish", "ru": "Russian", "uk": "Ukrainian",
-    "ar": "Arabic", "hi": "Hindi", "zh": "Chinese", "ja": "Japanese", "ko": "Korean",
-}  # fmt: skip
+LANGUAGES = {"": OPEN} | {code: name for code, name in NAMES.items() if code != "und"}
 LENGTHS = {"": "as it comes", "short": "short", "normal": "normal", "long": "long"}
 _ANY = "no preference"
 
