@@ -19,7 +19,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ingest.library import Library
 from kernel.errors import NotFound
 from kernel.ids import fresh, iso
 from kernel.ports import Embedder, Generator, Verifier
@@ -65,6 +64,8 @@ class _Reading:
 
     found: Found
     evidence: Evidence
+    fingerprint: str
+    """Of the embedder that read it."""
     widened: bool = False
     """It comes from beyond the scope that the question seemed to name."""
 
@@ -79,7 +80,6 @@ class Answerer:
     def __init__(
         self,
         search: Search,
-        library: Library,
         turns: Turns,
         generators: Mapping[str, Generator],
         default: str,
@@ -90,7 +90,7 @@ class Answerer:
         threshold: float | None,
         unsupported: Unsupported = "drop",
     ) -> None:
-        self._search, self._library, self._turns = search, library, turns
+        self._search, self._turns = search, turns
         self._generators, self._default = generators, default
         self._embedder, self._verifier = embedder, verifier
         self._passages, self.unsupported = passages, unsupported
@@ -149,7 +149,7 @@ class Answerer:
         yield {"type": "searched", **told, "passages": len(found.passages)}
 
         composer, first = Composer(found.passages), None
-        judged, cited, remarks = list[dict[str, Any]](), list[Sentence](), list[str]()
+        judged, cited = list[dict[str, Any]](), list[Sentence]()
         drafting = _Drafting()
         if support >= self._threshold:
             ask = Ask(question=question, history=asked.history, wishes=asked.wishes)
@@ -164,19 +164,18 @@ class Answerer:
                         first = first or time.perf_counter()
                         yield {"type": "sentence", **(composer.add(kept) if checked.supported else composer.flag(kept))}
         if cited:
-            for note in _told(notes(question, found.passages, reading.evidence, cited, _dates(found), self._embedder)):
-                remarks.append(note["text"])
+            for note in _told(self._notes(question, reading, cited)):
                 yield {"type": "sentence", **composer.note(**note)}
         abstained = not composer.citations
         ended = time.perf_counter()
         done = {
-            "answer": self._refusal(found, told["scope"], support) if abstained else composer.text,
+            "answer": composer.refused(self._refusal(found, told["scope"], support)) if abstained else composer.text,
             "abstained": abstained,
             "support": round(support, 4),
             "citations": [] if abstained else composer.citations,
             "closest": [shown(p) for p in found.passages[:CLOSEST]] if abstained else [],
             "sentences": judged,
-            "notes": remarks,
+            "notes": composer.notes,
             "turn": fresh("turn"),
             "workspace": asked.workspace,
             **told,
@@ -208,7 +207,16 @@ class Answerer:
     def _read_in(self, asked: Asked, scope: Scope) -> _Reading:
         how = How(adapter=asked.adapter)
         found = self._search.search(asked.question, asked.k or self._passages, scope, how=how)
-        return _Reading(found=found, evidence=read(asked.question, found.passages, self._embedder))
+        with self._search.one_index():  # the vectors of question and sentences come from one embedder
+            evidence = read(asked.question, found.passages, self._embedder)
+            return _Reading(found=found, evidence=evidence, fingerprint=self._embedder.fingerprint)
+
+    def _notes(self, question: str, reading: _Reading, cited: Sequence[Sentence]) -> Notes:
+        passages = reading.found.passages
+        with self._search.one_index():
+            same = self._embedder.fingerprint == reading.fingerprint  # else another embedder serves since: words decide
+            dates = [passage.since for passage in passages]
+            return notes(question, passages, reading.evidence, cited, dates, self._embedder if same else None)
 
     def _refusal(self, found: Found, scope: dict[str, Any], support: float) -> str:
         """What was searched, and what came closest."""
@@ -244,10 +252,6 @@ def _told(found: Notes) -> Iterator[dict[str, Any]]:
     if found.coverage.partial:
         missing = " and ".join(f"“{part}”" for part in found.coverage.missing)
         yield {"text": f"The documents do not cover: {missing}."}
-
-
-def _dates(found: Found) -> list[int | None]:
-    return [passage.since for passage in found.passages]
 
 
 class _Drafting:

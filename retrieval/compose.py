@@ -27,6 +27,8 @@ class Composer:
         self._numbers: dict[tuple[str, int, int], int] = {}
         self._parts: list[str] = []
         self.citations: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        """Remarks of the platform's own, as they stand in the text, without their marks."""
 
     @property
     def text(self) -> str:
@@ -47,7 +49,12 @@ class Composer:
         """Append a remark of the platform's own, in a paragraph of its own, with the marks of what it is about."""
         before = len(self.citations)
         marks = "".join(f"[{self._cite(*quote)}]" for quote in quotes)
-        return self._append(f"{_harmless(text)} {marks}".strip(), before, "\n\n")
+        self.notes.append(_harmless(text))
+        return self._append(f"{self.notes[-1]} {marks}".strip(), before, "\n\n")
+
+    def refused(self, text: str) -> str:
+        """The refusal, behind what was shown: sentences that nothing supports are no answer."""
+        return f"{self.text}\n\n{text}" if self._parts else text
 
     def _append(self, words: str, before: int, space: str = " ") -> dict[str, Any]:
         part = f"{space}{words}" if self._parts else words

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.index.schema import DENSE, SPARSE, keyword, sparse_query, visible
 from kernel.ports import Reranker, VectorIndex
+from kernel.serving import Held
 from kernel.types import Passage, When
 from retrieval.diversity import diverse
 from retrieval.fusion import Fused, Ranked, blended, fuse
@@ -159,6 +161,10 @@ class Search:
         ended = time.perf_counter()
         ms = {"embed": embedded - started, "search": ended - embedded, "total": ended - started}
         return replace(found, adapter=adapter, ms={name: round(s * 1000, 3) for name, s in ms.items()})
+
+    def one_index(self) -> AbstractContextManager[Held]:
+        """Keep one index and its embedder for this thread: for whoever compares vectors with what was found."""
+        return self._epochs.one_index()
 
     def rank(
         self,

@@ -9,12 +9,9 @@ other words, nor check whether a period covers a date.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kernel.ports import Embedder
-from kernel.types import Passage
-from retrieval.evidence import FEATURES, PASSAGE_FEATURES, Evidence, read
+from retrieval.evidence import FEATURES, PASSAGE_FEATURES, Evidence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +27,6 @@ REFUSAL_THRESHOLD = 0.4
 def answerable(evidence: Evidence) -> float:
     """The support of a question by the passage that supports it best, 0 to 1. Nothing read is 0."""
     return max((_answer_support(row) for row in evidence.passages), default=0.0)
-
-
-def question_support(question: str, passages: Sequence[Passage], embedder: Embedder) -> float:
-    """As `answerable`, for passages that were not read yet. Lets a refusal happen before a model is asked."""
-    return answerable(read(question, passages, embedder))
 
 
 def sentence_supports(evidence: Evidence) -> np.ndarray:

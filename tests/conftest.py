@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,14 @@ from tests.servers import fresh_postgres, postgres_server, redis_url
 
 __all__ = ["fresh_postgres", "postgres_server", "quick_folder", "redis_url"]
 _MEMORY, _ENOUGH = Path("/dev/shm"), 2 * 2**30
+
+
+@pytest.fixture(autouse=True)
+def _main() -> Iterator[None]:
+    """Streamlit's AppTest puts a script in the place of `__main__`; a child process of a later test would run it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

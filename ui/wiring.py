@@ -132,7 +132,6 @@ class Wired:
         names = {"extractive", settings.generator}
         self.answerer = Answerer(
             self.search,
-            self.library,
             self.turns,
             {name: make_generator(name, self.remembering, settings.generator_key) for name in names},
             settings.generator,

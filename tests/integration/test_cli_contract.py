@@ -61,6 +61,15 @@ COMMANDS = [
     "web",
     "chat",
     "mcp",
+    "tune",
+    "conversations",
+    "conversation show",
+    "conversation rename",
+    "conversation delete",
+    "me",
+    "me set",
+    "me export",
+    "me erase",
     "examples import",
     "examples export",
     "examples list",
@@ -80,7 +89,7 @@ COMMANDS = [
     "schedule remove",
     "schedule pause",
 ]
-GROUPS = ("watch", "examples", "rehearsal", "schedule", "retention", "job", "embedder")
+GROUPS = ("watch", "examples", "rehearsal", "schedule", "retention", "job", "embedder", "conversation", "me")
 ROW = {
     "path",
     "document",

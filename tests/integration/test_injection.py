@@ -215,4 +215,5 @@ def test_no_output_of_a_model_shows_a_mark_that_does_not_resolve(
             said += event["text"]
             known |= {c["n"] for c in event["citations"]}
             assert {int(n) for n in re.findall(r"\[(\d+)\]", said)} <= known  # at every moment, not only at the end
+    assert events[-1]["answer"].startswith(said)  # nothing that was shown is taken back
     assert_harmless(platform, events[-1])

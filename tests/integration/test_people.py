@@ -131,7 +131,39 @@ def test_a_conversation_of_somebody_else_is_not_there(platform: Platform, user: 
 def test_a_question_that_fails_leaves_no_empty_conversation(platform: Platform, user: str) -> None:
     with pytest.raises(NotFound):
         platform.ask(RETURNS, conversation="new", user=user, generator="nobody")
+    for wrong in ({"filters": {"colour": ["red"]}}, {"scope": "sideways"}, {"adapter": "nobody"}, {"as_of": "soon"}):
+        with pytest.raises(UserError):
+            platform.ask(RETURNS, conversation="new", user=user, **wrong)  # type: ignore[arg-type]
+    list(
+        zip(range(1), platform.ask_stream(RETURNS, conversation="new", user=user), strict=False)
+    )  # and nobody reads on
     assert platform.conversations(user=user) == []
+
+
+def test_nobody_holds_no_conversation_that_nobody_could_delete(platform: Platform) -> None:
+    with pytest.raises(UserError, match="nobody holds no conversations"):
+        platform.ask(RETURNS, conversation="new", user="")
+
+
+def test_history_that_a_client_sends_as_it_was_typed_is_understood_turn_by_turn(platform: Platform) -> None:
+    typed = [
+        {"question": "What does sending a parcel back cost?", "answer": "It is free within the country."},
+        {"question": "And from abroad?", "answer": "From abroad the customer pays the postage."},
+    ]
+    shown = platform.ask("And to an island?", history=typed)
+    assert {"parcel", "cost"} <= set(shown["question"].casefold().replace("?", "").split())
+
+
+def test_half_of_a_character_is_a_mistake_that_is_told(platform: Platform) -> None:
+    for door in (platform.ask, platform.search):
+        with pytest.raises(UserError, match="half of a character"):
+            door("What is \ud83d?")
+    assert platform.ask("Within how many\x00days can a parcel be sent back?")["citations"]
+
+
+def test_an_epoch_of_nought_is_an_epoch(platform: Platform) -> None:
+    shown = platform.ask(RETURNS, epoch=0)
+    assert (shown["epoch"], shown["abstained"]) == (0, True)
 
 
 def test_a_deleted_conversation_leaves_no_word_but_the_examples_it_names(platform: Platform, user: str) -> None:
@@ -329,8 +361,15 @@ def test_a_wish_that_shaped_an_answer_counts_as_personal(platform: Platform, use
     asked = platform._asked("What hums?", None, {"generator": "openai:http://x#m", "user": user})
     assert asked.wishes == Wishes(tone="formal")
     assert asked.by.personal
-    quoted = platform._asked("What hums?", None, {"generator": None, "user": user})
-    assert not quoted.by.personal
+    assert not platform._asked("What hums?", None, {"user": user}).by.personal
+    platform.set_me({"length": "short"}, user=user)
+    assert platform._asked("What hums?", None, {"user": user}).by.personal  # how much is quoted is the person's wish
+
+
+def test_filters_without_anything_in_them_leave_the_standing_scope(platform: Platform, user: str) -> None:
+    platform.set_me({"documents": ["summer camp.md"]}, user=user)
+    shown = platform.ask("When does the camp gate open?", user=user, filters={"tags": [], "since": None})
+    assert shown["scope"]["from"] == "preferences"
 
 
 # --- everything of a person ------------------------------------------------------------------------

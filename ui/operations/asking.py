@@ -61,20 +61,19 @@ class Asking(Seat):
     def _asked(self, question: str, k: int | None, how: How) -> Asked:
         if k is not None and not 1 <= k <= MAX_PASSAGES:
             raise UserError(f"k is {k}", hint=f"give 1 to {MAX_PASSAGES}: passages an answer is made from")
-        user = how.get("user")
+        question = readable(question)
+        conversation, user = how.get("conversation"), how.get("user")
+        if user == NOBODY and conversation is not None:
+            raise UserError("nobody holds no conversations", hint="ask with a user, or without a conversation")
         user = NOBODY if user == NOBODY else user_name(user or LOCAL)
         mine = self.w.preferences.of(user)
         where, given_by = _where(how, mine)
         given, workspace = self._given(where)
-        before = tuple(Exchange(question=h["question"], answer=h["answer"]) for h in how.get("history") or ())
-        conversation = how.get("conversation")
-        if conversation == NEW:
-            conversation = self.w.conversations.open(user, workspace, question)
-        elif conversation is not None:
+        before = _understood(how.get("history") or ())
+        if conversation not in (None, NEW):
             before = self.w.conversations.history(self.w.conversations.find(conversation, user).id)
         generator, adapter = how.get("generator"), how.get("adapter")
         meant = standalone(question, before, self.w.answerer.rewriter(generator))
-        shaped = (generator or self.settings.generator) != "extractive" and bool(before or mine.wishes != Wishes())
         return Asked(
             question=meant.question,
             workspace=workspace,
@@ -87,11 +86,17 @@ class Asking(Seat):
             wishes=mine.wishes,
             by=Asker(
                 user=user,
-                conversation=conversation,
+                conversation=None if conversation == NEW else conversation,
                 asked=question if meant.changed else None,
-                personal=meant.changed or shaped,
+                personal=meant.changed or self._shaped(generator, before, mine.wishes),
             ),
         )
+
+    def _shaped(self, generator: str | None, before: Sequence[Exchange], wishes: Wishes) -> bool:
+        """Whether what was said before, or how the person wishes to be answered, goes into the answer."""
+        if (generator or self.settings.generator) == "extractive":
+            return wishes.length in ("short", "long")  # it quotes: all else would change nothing
+        return bool(before) or wishes != Wishes()
 
     def _scoped(self, question: str, given: Scope, where: Where) -> Scoped:
         return self.w.scoping.of(question, given, Filters.of(where.get("filters")), where.get("scope"))
@@ -118,10 +123,33 @@ class Asking(Seat):
         return GUIDE if self.w.library.empty(mine) and not self.w.library.empty(GUIDE) else mine
 
 
+def readable(text: str) -> str:
+    """The text as it can be stored and sent.
+
+    Raises:
+        UserError: it holds half of a character.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError("the question holds half of a character (a lone surrogate)", hint="send it as UTF-8") from None
+    return text.replace("\x00", " ")
+
+
+def _understood(history: Sequence[dict[str, str]]) -> tuple[Exchange, ...]:
+    """Earlier turns with their questions as they stand alone: clients send them as they were typed."""
+    before: list[Exchange] = []
+    for turn in history:
+        meant = standalone(turn["question"], tuple(before), None).question
+        before.append(Exchange(question=meant, answer=turn["answer"]))
+    return tuple(before)
+
+
 def _where(how: How, mine: Preference) -> tuple[Where, str | None]:
     """Where to look, and who says so: the question, or else the person's preferences, or nobody."""
-    where = Where(**{name: how[name] for name in Where.__annotations__ if how.get(name)})  # type: ignore[literal-required,typeddict-item]
-    if where.get("document") or where.get("filters"):
+    given = {name: how.get(name) for name in Where.__annotations__}
+    where = Where(**{name: value for name, value in given.items() if value not in (None, "")})  # type: ignore[typeddict-item]
+    if where.get("document") or Filters.of(where.get("filters")).given:
         return where, "question"
     if where.get("workspace") or not mine.scoped:
         return where, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack, cast, get_args
 
 from ingest.section import Expand, around
@@ -10,7 +11,7 @@ from kernel.errors import UserError
 from retrieval.answer import Asked
 from retrieval.search import Found
 from retrieval.search import How as Manner
-from ui.operations.asking import NEW, Asking, How, Where
+from ui.operations.asking import NEW, Asking, How, Where, readable
 
 
 class Questions(Asking):
@@ -26,6 +27,7 @@ class Questions(Asking):
     ) -> dict[str, Any]:
         if expand is not None and expand not in get_args(Expand):
             raise UserError(f"expand is {expand!r}", hint=f"give {' or '.join(get_args(Expand))}, or leave it out")
+        query = readable(query)
         given, workspace = self._given(where)
         scoped = self._scoped(query, given, where)
         how = Manner(diversity=diversity)
@@ -69,7 +71,7 @@ class Questions(Asking):
 
     def ask_stream(self, question: str, k: int | None = None, **how: Unpack[How]) -> Iterator[dict[str, Any]]:
         """The events of the answer: `searched`, then each `sentence` as it has passed its check, then `done`."""
-        return self._events(self._asked(question, k, how), opened=how.get("conversation") == NEW)
+        return self._events(self._asked(question, k, how), opens=how.get("conversation") == NEW)
 
     def turns(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.w.turns.listing(limit)
@@ -88,13 +90,17 @@ class Questions(Asking):
             "needs_consent": bool(found.personal and not consent),
         }
 
-    def _events(self, asked: Asked, *, opened: bool) -> Iterator[dict[str, Any]]:
+    def _events(self, asked: Asked, *, opens: bool) -> Iterator[dict[str, Any]]:
         """The answer's events. A conversation that was opened for a question which then failed is taken away again."""
-        try:
+        if not opens:
             yield from self.w.answerer.stream(asked)
+            return
+        by = asked.by
+        opened = self.w.conversations.open(by.user, asked.workspace, by.asked or asked.question)
+        try:
+            yield from self.w.answerer.stream(replace(asked, by=replace(by, conversation=opened)))
         finally:
-            if opened and asked.by.conversation:
-                self.w.conversations.discard_empty(asked.by.conversation)
+            self.w.conversations.discard_empty(opened)
 
     def _explained(self, query: str, found: Found) -> dict[str, Any]:
         """How the hits came to their ranks, and what an answer would make of them."""

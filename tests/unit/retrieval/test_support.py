@@ -5,7 +5,7 @@ import pytest
 from kernel.embedder import SentenceTransformerEmbedder
 from kernel.types import Passage
 from retrieval.evidence import read
-from retrieval.support import REFUSAL_THRESHOLD, answerable, question_support, sentence_supports
+from retrieval.support import REFUSAL_THRESHOLD, answerable, sentence_supports
 from retrieval.words import negated, numbers, stem, stems
 
 
@@ -28,6 +28,10 @@ DOCS = [
         "Advanced use",
     ),
 ]
+
+
+def question_support(question: str, passages: list[Passage], embedder: SentenceTransformerEmbedder) -> float:
+    return answerable(read(question, passages, embedder))
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
