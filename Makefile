@@ -2,6 +2,7 @@
 #
 #   make up ARGS="--port 9000 --no-web"      options go to the command
 #   make test ARGS="tests/unit/kernel -x"    or to pytest
+#   make test WORKERS=0                      in one process, in order
 #   make setup PYTHON=python3.12             another interpreter, 3.11 or newer
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 #                                            on Linux PyPI's torch brings CUDA along, several gigabytes; this does not
@@ -9,6 +10,8 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
+# Tests that wait for processes and leases leave a core to others. Each worker loads the models: about 2 GiB.
+WORKERS ?= 2
 BENCHMARKS ?= ingest growth retrieval answers
 
 BIN := .venv/bin
@@ -53,7 +56,7 @@ demo: setup ## play the whole loop once, with a report at the end
 	@exec $(BIN)/reprise demo $(ARGS)
 
 test: setup ## every test that can run here; what is missing is skipped and named
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .
