@@ -115,7 +115,7 @@ class Answerer:
                 "support": round(w.support, 4),
                 "why": w.why,
             }
-            for w in weighed(evidence, read_of)
+            for w in weighed(question, evidence, read_of)
         ]
         support = round(answerable(evidence), 4)
         return {"support": support, "threshold": self._threshold, "sentences": sentences}

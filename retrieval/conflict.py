@@ -99,6 +99,17 @@ def conflicts(
     return tuple(found.values())
 
 
+def superseded(question: str, one: Candidate, other: Candidate, passages: Sequence[Passage]) -> bool:
+    """Whether `other` says the same with another value, and its source is the newer one."""
+    if other.kind == "heading" or not _apart(one, other, passages) or not _may_say_the_same(one, other):
+        return False
+    if disagree(one.text, other.text, kind_asked(question), _named(question)) is None:
+        return False
+    a, b = passages[one.mark - 1], passages[other.mark - 1]
+    newer = newest(a, b, a.since, b.since)
+    return newer is not None and newer.which == 1
+
+
 def _may_say_the_same(one: Candidate, other: Candidate) -> bool:
     """A look at words that are known already: hundreds of pairs are compared for an answer, and few say the same."""
     shared = len(one.stems & other.stems)

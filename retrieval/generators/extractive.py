@@ -16,6 +16,7 @@ from kernel.errors import UserError
 from kernel.ports import Embedder
 from kernel.types import Ask, Exchange, Passage, Sentence, Sentences
 from retrieval import support
+from retrieval.conflict import superseded
 from retrieval.evidence import FEATURES, Candidate, Evidence, read
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ SENTENCES = {"short": 1, "long": 5}
 
 SENTENCES_BY_DEFAULT = 3
 
-Why = Literal["quoted", "heading", "question", "repeats", "weaker", "enough"]
-"""What becomes of a sentence. It is quoted; or it names its subject and answers nothing (heading, question), repeats
-what is quoted, is too far behind the best one, or enough is quoted."""
+Why = Literal["quoted", "heading", "question", "older", "repeats", "weaker", "enough"]
+"""What becomes of a sentence. It is quoted; or it names its subject and answers nothing (heading, question), a newer
+source says otherwise, it repeats what is quoted, is too far behind the best one, or enough is quoted."""
 
 _AFTER_QUESTION = 0.5
 _SAME = 0.8
@@ -74,7 +75,8 @@ class ExtractiveGenerator:
         evidence = read(ask.question, passages, self._embedder)
         if not evidence.candidates:
             return {"sentences_read": 0}
-        chosen = _choose(evidence, passages, SENTENCES.get(ask.wishes.length or "", self._max))
+        limit = SENTENCES.get(ask.wishes.length or "", self._max)
+        chosen = _newest(ask.question, _choose(evidence, passages, limit), evidence, passages)
         supports = support.sentence_supports(evidence)
         best = support.answerable(evidence)
         sentences = []
@@ -127,12 +129,14 @@ class Weighed:
     why: Why
 
 
-def weighed(evidence: Evidence, passages: Sequence[Passage], limit: int = SENTENCES_BY_DEFAULT) -> tuple[Weighed, ...]:
+def weighed(
+    question: str, evidence: Evidence, passages: Sequence[Passage], limit: int = SENTENCES_BY_DEFAULT
+) -> tuple[Weighed, ...]:
     """Every sentence that was read, best first: the quoted ones, and why the others were not."""
     if not evidence.candidates:
         return ()
     candidates, scored = evidence.candidates, scores(evidence)
-    chosen = _choose(evidence, passages, limit)
+    chosen = _newest(question, _choose(evidence, passages, limit), evidence, passages)
     supports = support.sentence_supports(evidence)
 
     def why(i: int) -> Why:
@@ -142,6 +146,8 @@ def weighed(evidence: Evidence, passages: Sequence[Passage], limit: int = SENTEN
             return "heading"
         if candidates[i].asks:
             return "question"
+        if any(superseded(question, candidates[i], candidates[j], passages) for j in chosen):
+            return "older"
         if any(_repeats(candidates[i], candidates[j], passages) for j in chosen):
             return "repeats"
         return "weaker" if scored[i] < scored[chosen[0]] - CLOSE else "enough"
@@ -176,6 +182,20 @@ def _choose(evidence: Evidence, passages: Sequence[Passage], limit: int) -> list
         ):
             chosen.append(introduced)  # "Install it with:" is no answer without the line that follows
     return chosen
+
+
+def _newest(question: str, chosen: Sequence[int], evidence: Evidence, passages: Sequence[Passage]) -> list[int]:
+    """The choice with the newer source's sentence in place of one that says the same with another value.
+
+    The older one is not hidden: the note on the conflict cites both.
+    """
+    current = []
+    for i in chosen:
+        for j, other in enumerate(evidence.candidates):
+            if superseded(question, evidence.candidates[i], other, passages):
+                i = j
+        current.append(i)
+    return list(dict.fromkeys(current))
 
 
 def _follows(candidate: Candidate, following: Candidate) -> bool:

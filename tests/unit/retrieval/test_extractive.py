@@ -218,3 +218,17 @@ def test_a_generator_is_chosen_by_its_specification(embedder: SentenceTransforme
     assert keyed._server._key == "secret"
     with pytest.raises(UserError, match="does not take these options"):
         make_generator("extractive", embedder, wings=2)
+
+
+def test_of_sources_that_disagree_the_newer_one_is_quoted(embedder: SentenceTransformerEmbedder) -> None:
+    """The older one is left to the note on the conflict, which cites both."""
+    said = "The daily allowance for meals is {} euros within Germany."
+    passages = [
+        passage(said.format(28), document="travel-policy-2022.md"),
+        passage(said.format(34), document="travel-policy-2024.md", rank=2),
+    ]
+    for asked in (passages, passages[::-1]):
+        found = quoted(ExtractiveGenerator(embedder), "How much is the daily allowance for meals?", asked)
+        assert [s.text for s in found] == [said.format(34)]
+    undated = [passage(said.format(28), document="one.md"), passage(said.format(34), document="two.md", rank=2)]
+    assert len(quoted(ExtractiveGenerator(embedder), "How much is the daily allowance for meals?", undated)) == 2

@@ -27,12 +27,14 @@ _WHY = {
     "repeats": ("says the same as a quoted one", ""),
     "weaker": ("too far behind the best", ""),
     "enough": ("good, but enough is quoted", ""),
+    "older": ("a newer source says otherwise", ""),
 }
 """What becomes of a sentence that was read, and the tone in which that is said."""
 _NOT_ENOUGH = {
     "quoted": ("among the best, but not enough", "warn"),
     "weaker": ("not enough", ""),
     "enough": ("not enough", ""),
+    "older": ("not enough", ""),
 }
 """The same where the answer would be refused."""
 
