@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from threading import Lock
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -197,6 +198,20 @@ class Catalogues:
             finally:
                 shelf.lock.release()
         return shelf.catalogue
+
+    def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        """`ingest.delete.Eraser`: the document's card goes at once from this process, from others when they ask next.
+
+        A catalogue that is being made at this moment is waited for: it may have been begun before the delete.
+        """
+        with self._lock:
+            shelves = list(self._shelves.values())
+        for shelf in shelves:
+            with shelf.lock:
+                card = shelf.catalogue.cards.get(document)
+                if card is not None:
+                    shelf.catalogue = shelf.catalogue.changed([card], ())
+        return {}
 
     def _shelf(self, workspace: str | None) -> _Shelf:
         with self._lock:
