@@ -98,11 +98,15 @@ def add_tags(session: Session, document: str, tags: Iterable[str], most: int | N
     return len(new)
 
 
-def tags_of(session: Session, documents: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """The tags of documents, of all where none are named, in order; nothing for one without."""
+def tags_of(
+    session: Session, documents: Sequence[str] | None = None, workspace: str | None = None
+) -> dict[str, list[str]]:
+    """The tags of documents, of all (in `workspace`) where none are named, in order; nothing for one without."""
     wanted = select(Tag.document, Tag.tag).join(Document, Document.id == Tag.document).order_by(Tag.tag)
     if documents is not None:
         wanted = wanted.where(Tag.document.in_(documents))
+    if workspace is not None:
+        wanted = wanted.where(Document.workspace == workspace)
     found: dict[str, list[str]] = defaultdict(list)
     for document, tag in session.execute(wanted):
         found[document].append(tag)

@@ -25,6 +25,7 @@ from ingest.publish import PublishHandler, Staged, check_source, live_version, n
 from ingest.tables import Document, Version
 from ingest.tags import add_tags
 from ingest.vectors import Vectors
+from kernel.audit import record
 from kernel.database import Database, alone
 from kernel.epochs import Epochs
 from kernel.errors import DiskFull, NotFound, RepriseError
@@ -189,7 +190,9 @@ class Waves:
             check_source(file, document.source)
             if live is not None and _stands(session, item, live):
                 item.row = row(file, "unchanged", document.id, live.number, kept=live.chunks_new + live.chunks_kept)
-                add_tags(session, document.id, file.tags)
+                added = add_tags(session, document.id, file.tags)
+                if added:  # there is no epoch to tell of them
+                    record(session, "tag", document.id, changed=added)
                 return
         else:
             document = Document(

@@ -1,17 +1,19 @@
 """The catalogue: what the documents of a workspace are called, arranged so that a question can be held against it.
 
-It is brought up to date when a committed epoch, a rename or a tag may have changed what it says; what did not change is
-kept. Looking something up costs as much as the question is long, whatever the number of documents.
+It is brought up to date when a committed epoch, a rename or a tag may have changed what it says, by whoever asks first;
+what did not change is kept. Looking something up costs as much as the question is long, however many documents there
+are.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from threading import Lock
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -24,6 +26,8 @@ from kernel.tables import AuditEntry, Clock
 from retrieval.naming import FORMS, PERIOD, Word, is_kind, naming, parted, undated, words_of
 
 _WORKSPACES = 32
+_NAMING = ("move", "tag")
+"""Actions of the audit log that change names or tags without an epoch of their own."""
 _LEAST_PREFIX, _MOST_MISSING = 5, 2
 
 
@@ -153,28 +157,90 @@ class Catalogue:
         return frozenset.intersection(*postings) if postings else frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """How far the library had come when it was last looked at: its epoch, and the newest entry of its audit log."""
+
+    epoch: int
+    logged: int
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """A workspace's catalogue, what of the library it knows, and the right to bring it up to date."""
+
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    seen: _Seen | None = None
+    lock: Lock = field(default_factory=Lock)
+
+
 class Catalogues:
-    """The catalogue of each workspace, as of the last commit. Safe from several threads."""
+    """The catalogue of each workspace, as of the last commit. Safe from several threads.
+
+    One thread at a time brings a catalogue up to date. Who asks meanwhile gets the one before, and waits only for the
+    first: an answer may so be given by names as they were when that thread began, and by no older ones.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._made: OrderedDict[str | None, tuple[tuple[int, int], Catalogue]] = OrderedDict()
+        self._shelves: OrderedDict[str | None, _Shelf] = OrderedDict()
         self._lock = Lock()
+        """Of the shelves' order; nothing is read while it is held."""
 
     def of(self, workspace: str | None) -> Catalogue:
         """What the live documents of `workspace` are called now, of all where it is None."""
-        with self._lock, self._db.read() as session:
-            # Whatever renames or tags without a flip leaves an entry in the audit log.
-            epoch = session.scalar(select(Clock.epoch)) or 0
-            stamp = (epoch, session.scalar(select(func.max(AuditEntry.seq))) or 0)
-            before, catalogue = self._made.get(workspace, ((-1, -1), Catalogue()))
-            if before != stamp:
-                catalogue = _brought_up(session, workspace, catalogue)
-            self._made[workspace] = (stamp, catalogue)
-            self._made.move_to_end(workspace)
-            while len(self._made) > _WORKSPACES:
-                self._made.popitem(last=False)
-            return catalogue
+        shelf = self._shelf(workspace)
+        with self._db.read() as session:
+            current = _look(session) == shelf.seen
+        if not current and shelf.lock.acquire(blocking=shelf.seen is None):
+            try:
+                self._bring_up(shelf, workspace)
+            finally:
+                shelf.lock.release()
+        return shelf.catalogue
+
+    def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        """`ingest.delete.Eraser`: the document's card goes at once from this process, from others when they ask next.
+
+        A catalogue that is being made at this moment is waited for: it may have been begun before the delete.
+        """
+        with self._lock:
+            shelves = list(self._shelves.values())
+        for shelf in shelves:
+            with shelf.lock:
+                card = shelf.catalogue.cards.get(document)
+                if card is not None:
+                    shelf.catalogue = shelf.catalogue.changed([card], ())
+        return {}
+
+    def _shelf(self, workspace: str | None) -> _Shelf:
+        with self._lock:
+            shelf = self._shelves.setdefault(workspace, _Shelf())
+            self._shelves.move_to_end(workspace)
+            while len(self._shelves) > _WORKSPACES:
+                self._shelves.popitem(last=False)
+            return shelf
+
+    def _bring_up(self, shelf: _Shelf, workspace: str | None) -> None:
+        with self._db.read() as session:
+            now = _look(session)  # before the rows: what comes in between is read twice and not never
+            if shelf.seen is None or _renamed(session, shelf.seen, now):
+                shelf.catalogue = _brought_up(session, workspace, shelf.catalogue)
+            shelf.seen = now
+
+
+def _look(session: Session) -> _Seen:
+    newest = select(func.max(AuditEntry.seq)).scalar_subquery()
+    epoch, logged = session.execute(select(Clock.epoch, newest)).one()
+    return _Seen(epoch=epoch, logged=logged or 0)
+
+
+def _renamed(session: Session, before: _Seen, now: _Seen) -> bool:
+    """Whether anything happened in between that a catalogue tells of. Reads what the audit log has grown by."""
+    if now.epoch != before.epoch:
+        return True
+    noted = select(AuditEntry.seq).where(AuditEntry.seq > before.logged, AuditEntry.action.in_(_NAMING))
+    return session.scalar(noted.limit(1)) is not None
 
 
 def _brought_up(session: Session, workspace: str | None, catalogue: Catalogue) -> Catalogue:
@@ -183,7 +249,7 @@ def _brought_up(session: Session, workspace: str | None, catalogue: Catalogue) -
     live = select(Document.id, Document.name, Document.title).where(Document.state == "live", published.exists())
     if workspace is not None:
         live = live.where(Document.workspace == workspace)
-    tags = tags_of(session)
+    tags = tags_of(session, workspace=workspace)
     entries = (Entry(id=i, name=n, title=t, tags=tuple(tags.get(i, ()))) for i, n, t in session.execute(live))
     now = {entry.id: entry for entry in entries}
     gone = [card for id, card in catalogue.cards.items() if now.get(id) != card.entry]

@@ -114,7 +114,8 @@ class Conversations:
     def delete(self, conversation: str, user: str) -> dict[str, Any]:
         """Delete it with its turns and what was said of them; the receipt.
 
-        Examples that feedback made stay: they were made by an act of their own and are retired by one. They are named.
+        Examples that feedback made are not this module's: they are named. Whoever calls withdraws before what must not
+        stay (`examples`); nothing leads to them afterwards.
 
         Raises:
             NotFound: the user has no such conversation.
@@ -165,13 +166,18 @@ class Conversations:
         conversations = affected(session, delete(Conversation).where(Conversation.user == user))
         return {"conversations": conversations, **_forget(session, Turn.user == user)}
 
-    def examples(self, user: str, *, personal: bool = False) -> list[str]:
-        """Examples that the user's feedback made; only those into which history or preferences went if `personal`."""
+    def examples(self, user: str, *, personal: bool = False, conversation: str | None = None) -> list[str]:
+        """Examples that the user's feedback made, in a conversation of theirs if one is given.
+
+        Only those into which history or preferences went if `personal`.
+        """
         with self._db.read() as session:
             made = select(Feedback.example).join(Turn, Turn.id == Feedback.turn)
             made = made.where(Turn.user == user, Feedback.example.is_not(None))
             if personal:
                 made = made.where(Turn.personal == 1)
+            if conversation is not None:
+                made = made.where(Turn.conversation == conversation)
             return sorted({example for example in session.scalars(made) if example})
 
 

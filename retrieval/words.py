@@ -117,6 +117,12 @@ def negated(text: str) -> set[str]:
     return found
 
 
+def forget() -> None:
+    """Drop the words that were read in this process: those of a deleted document may be among them."""
+    stem.cache_clear()
+    _fold.cache_clear()
+
+
 def coverage(wanted: Iterable[str], found: AbstractSet[str], weight: dict[str, float]) -> float:
     """The share of the stems `wanted`, by `weight` (else 1), that stand in `found`. Of nothing it is 0."""
     total = hit = 0.0

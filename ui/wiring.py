@@ -45,6 +45,7 @@ from retrieval.filters import Filtering
 from retrieval.generators import make_generator
 from retrieval.live import LiveRetriever
 from retrieval.preferences import Preferences
+from retrieval.readings import Readings
 from retrieval.remembered import RememberingEmbedder
 from retrieval.reranker import make_reranker
 from retrieval.scoping import Scoping
@@ -108,9 +109,11 @@ class Wired:
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
         runs = RunEraser(self.db, self.registry, self.home)
+        readings = Readings()
         erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.remembering]
+        erasers += [self.catalogues, readings]  # last: those before them read
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
-        self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory])
+        self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory, readings])
         self.near = Near(self.db, self.library)
         readers = max(1, min(4, (os.cpu_count() or 2) // 2))
         self.reading = Reading(self.embedder, settings, readers)

@@ -83,6 +83,12 @@ def languages(found: Iterable[str]) -> list[str]:
     return [language for language in LANGUAGES if votes[language] == most]
 
 
+def forget() -> None:
+    """Drop the words that were read in this process: those of a deleted document may be among them."""
+    for kept in (_words_of, _function_word_of, _term, _stemmed):
+        kept.cache_clear()
+
+
 @lru_cache(maxsize=50_000)
 def _words_of(run: str) -> tuple[str, ...]:
     parts = [part for between in _BETWEEN.split(run) for part in _CAMEL.split(between) if part]

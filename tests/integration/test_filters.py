@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text, update
+from sqlalchemy.orm import Session
 
+from ingest.changes import happened
 from ingest.language import Languages
 from ingest.library import Library
-from ingest.tables import Tag, Version
+from ingest.tables import Document, Tag, Version
 from ingest.tags import MOST, Tags
+from kernel.audit import record
 from kernel.blobs import FileBlobs
 from kernel.database import MIGRATIONS, Database
 from kernel.errors import NotFound, UserError
 from kernel.ids import parse_time
 from kernel.tables import AuditEntry, Job
 from kernel.types import When
-from retrieval.catalogue import Catalogues
+from retrieval import catalogue
+from retrieval.catalogue import Catalogue, Catalogues
 from retrieval.filters import DAY_MS, Filtering, Filters
 from retrieval.scoping import Scoping
 from retrieval.search import Scope
@@ -329,6 +335,68 @@ def test_the_catalogue_knows_what_was_committed_renamed_tagged_and_deleted(quick
         assert {card.entry.name for card in catalogues.of("default").cards.values()} == {"b.md", "d.md"}
         assert catalogues.of("default").by_tag == {}
         assert len(catalogues.of(None)) == 3
+
+
+def test_a_catalogue_is_made_anew_by_what_names_documents_and_by_nothing_else(
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str | None] = []
+
+    def counted(session: Session, workspace: str | None, before: Catalogue) -> Catalogue:
+        made.append(workspace)
+        return brought_up(session, workspace, before)
+
+    brought_up = catalogue._brought_up
+    monkeypatch.setattr(catalogue, "_brought_up", counted)
+    with House(quick_folder / "home") as house:
+        house.ingest.add([incoming("a.md", "one"), incoming("b.md", "two", workspace="other", tags=("red",))])
+        catalogues = Catalogues(house.db)
+        first = catalogues.of("default")
+        for action in ("feedback", "schedule.add", "retention", "user.erase"):
+            with house.db.write() as session:
+                record(session, action, "x")
+            assert catalogues.of("default") is first
+        assert made == ["default"]
+        house.ingest.add([incoming("a.md", "one", tags=("blue",))])  # the same bytes: no version, and so no epoch
+        assert catalogues.of("default").by_tag.keys() == {"blue"}
+        assert made == ["default"] * 2
+        with house.db.write() as session:
+            session.execute(update(Document).where(Document.name == "a.md").values(name="c.md"))
+            happened(session, "move", "x")
+        assert {card.entry.name for card in catalogues.of("default").cards.values()} == {"c.md"}
+        assert made == ["default"] * 3
+
+
+def test_who_asks_while_a_catalogue_is_brought_up_to_date_has_the_one_before(
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Event(), Event()
+
+    def slow(session: Session, workspace: str | None, before: Catalogue) -> Catalogue:
+        begun.set()
+        assert go_on.wait(60)
+        return brought_up(session, workspace, before)
+
+    brought_up = catalogue._brought_up
+    with House(quick_folder / "home") as house, ThreadPoolExecutor(2) as threads:
+        house.ingest.add([incoming("a.md", "one")])
+        catalogues = Catalogues(house.db)
+        monkeypatch.setattr(catalogue, "_brought_up", slow)
+        both = [threads.submit(catalogues.of, "default") for _ in range(2)]  # without a first one they wait
+        assert begun.wait(60)
+        assert not any(one.done() for one in both)
+        go_on.set()
+        first = both[0].result(60)
+        assert both[1].result(60) is first
+        assert len(first) == 1
+        begun.clear(), go_on.clear()
+        house.ingest.add([incoming("b.md", "two")])
+        refreshed = threads.submit(catalogues.of, "default")
+        assert begun.wait(60)
+        assert catalogues.of("default") is first
+        go_on.set()
+        assert len(refreshed.result(60)) == 2
+        assert catalogues.of("default") is refreshed.result()
 
 
 def test_an_inferred_scope_stays_within_what_is_given_and_can_be_switched_off(quick_folder: Path) -> None:

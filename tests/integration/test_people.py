@@ -337,6 +337,25 @@ def test_with_consent_the_example_is_the_question_as_understood(platform: Platfo
     assert made not in platform.w.index.retrieve([example.point])
 
 
+def test_an_example_that_only_consent_allowed_goes_with_its_conversation(platform: Platform, user: str) -> None:
+    platform.set_me({"consent": True}, user=user)
+    first, followup = talk(platform, user, "What does sending a parcel back cost?", "And from abroad?")
+    elsewhere = talk(platform, user, RETURNS, "And what does that cost?")[1]
+    plain, personal, other = (platform.feedback(a["turn"], "up")["example"] for a in (first, followup, elsewhere))
+    assert len({plain, personal, other} - {None}) == 3
+    with pytest.raises(NotFound):
+        platform.delete_conversation(first["conversation"], user="another")
+    assert platform.w.memory.status(personal) == "approved"
+    receipt = platform.delete_conversation(first["conversation"], user=user)
+    assert (receipt["examples"], receipt["examples_kept"]) == (1, [plain])
+    (example,) = rows(platform, Example, Example.id == personal)
+    assert (example.status, example.question, example.answer) == ("retired", REDACTED, None)
+    assert not platform.w.index.retrieve([example.point])
+    assert platform.w.memory.status(other) == "approved"
+    assert platform.erase_me(user=user)["examples"] == 1
+    assert platform.w.memory.status(other) == "retired"
+
+
 def test_an_example_learns_the_answer_and_not_what_is_remarked_beside_it(platform: Platform, user: str) -> None:
     shown = platform.ask("What does sending a parcel back cost, and who founded Rome?", user=user)
     assert shown["notes"] == ["The documents do not cover: “who founded Rome”."]

@@ -132,6 +132,8 @@ def _people_conversation(found: dict[str, Any]) -> None:
 
 def _people_deleted(receipt: dict[str, Any]) -> None:
     say(f"Deleted with {receipt['turns']} turn(s) and {receipt['feedback']} feedback(s).")
+    if receipt["examples"]:
+        say(f"{receipt['examples']} example(s) made by your consent are gone.")
     _kept(receipt["examples_kept"])
 
 

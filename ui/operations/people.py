@@ -29,8 +29,17 @@ class People(Seat):
         return self.w.conversations.rename(conversation, title, user_name(user or LOCAL))
 
     def delete_conversation(self, conversation: str, user: str | None = None) -> dict[str, Any]:
-        """Delete it with its turns and their feedback; the receipt names the examples that stay."""
-        return self.w.conversations.delete(conversation, user_name(user or LOCAL))
+        """Delete it with its turns and their feedback; the receipt names the examples that stay.
+
+        Those that only consent allowed go first: with the feedback goes what leads from the person to them, and neither
+        a consent that is taken back nor an erasure would find them.
+        """
+        name = user_name(user or LOCAL)
+        personal = self.w.conversations.examples(name, personal=True, conversation=conversation)
+        withdrawn = self.w.memory.withdraw(personal, "conversation deleted")
+        gone = self.w.conversations.delete(conversation, name)
+        kept = [example for example in gone.pop("examples_kept") if example not in personal]
+        return gone | {"examples": withdrawn, "examples_kept": kept}
 
     def me(self, user: str | None = None) -> dict[str, Any]:
         return self.w.preferences.show(user_name(user or LOCAL))

@@ -83,7 +83,10 @@ def _rename(talk: dict[str, Any]) -> None:
 
 
 def _delete(talk: dict[str, Any], opening: Callable[[dict[str, Any] | None], None]) -> None:
-    look.small("Deleting takes its questions, answers and votes. Examples that your feedback made stay.")
+    look.small(
+        "Deleting takes its questions, answers and votes, and the examples that only your consent allowed. "
+        "Others that your feedback made stay."
+    )
     if st.button("Delete it", icon=":material/delete:", key=f"talk-delete-{talk['conversation']}"):
         try:
             receipt = node().delete_conversation(talk["conversation"], user=who())
