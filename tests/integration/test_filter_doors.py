@@ -175,7 +175,7 @@ def test_tags_are_changed_on_the_page_of_a_document(platform: Platform, monkeypa
     app = AppTest.from_function(page, default_timeout=30).run()
     assert not app.exception
     assert app.multiselect[0].value == ["english"]
-    assert "en" in app.markdown[0].value
+    assert "English" in app.markdown[0].value
     app.multiselect[0].set_value(["Summer  Camp"]).run()
     assert not app.exception
     assert platform.tag("camp.md")["tags"] == ["summer camp"]
