@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -26,6 +26,9 @@ from kernel.index.edge import EdgeIndex
 from kernel.index.schema import DENSE, SPARSE, keyword, sparse_query, unborn, visible
 from kernel.index.server import ServerIndex
 from kernel.types import When
+
+if TYPE_CHECKING:
+    from ui.wiring import Wired
 
 DIMENSION = 384
 DEEP = 100
@@ -131,16 +134,9 @@ def quality(name: str, labelled: Labelled, *, peer: bool) -> None:
 
 def ours(labelled: Labelled, home: Path) -> dict[str, dict[str, list[str]]]:
     """Names of documents for each question, best first, by each arm and as served."""
-    from ingest.incoming import Incoming
-    from kernel.settings import load
     from retrieval.search import How, Scope
-    from ui.wiring import Wired
 
-    wired = Wired(load(home=home / "home"))
-    wired.ingest.add(
-        Incoming(path=f"{i}.md", name=name, source=name, workspace="default", content=text.encode())
-        for i, (name, text) in enumerate(labelled.texts)
-    )
+    wired = published(labelled, home / "home")
     methods = {
         "BM25": How(weight=1.0, rerank=False),
         "dense": How(weight=0.0, rerank=False),
@@ -161,6 +157,20 @@ def ours(labelled: Labelled, home: Path) -> dict[str, dict[str, list[str]]]:
                 ranked[method][q] = list(dict.fromkeys(p.name for p in passages))[:DEEP]
     wired.close()
     return ranked
+
+
+def published(labelled: Labelled, home: Path) -> Wired:
+    """A home with every text of the set, published as any file is."""
+    from ingest.incoming import Incoming
+    from kernel.settings import load
+    from ui.wiring import Wired
+
+    wired = Wired(load(home=home))
+    wired.ingest.add(
+        Incoming(path=f"{i}.md", name=name, source=name, workspace="default", content=text.encode())
+        for i, (name, text) in enumerate(labelled.texts)
+    )
+    return wired
 
 
 def _peer(labelled: Labelled, home: Path) -> dict[str, list[str]]:

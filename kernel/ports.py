@@ -198,8 +198,14 @@ class Reranker(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def share(self) -> float:
+        """Its say in the final order, 0 to 1; the rest is fusion's."""
+
     def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         """How well each passage answers the question, in order of `passages`: the higher the better, on any scale.
+
+        Where all are the same it has nothing to say, and the order of fusion stands.
 
         Raises:
             UserError: the model cannot be loaded.

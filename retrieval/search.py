@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 MAX_K = 1000
 RERANKED = 30
 """Candidates a reranker looks at, best fused first."""
-_SHARE = 0.5
-"""Of the reranker in the final order. By itself a cross-encoder can be below untouched fusion (docs/decisions/0005)."""
 _NOBODY = "-"
 """No document has this id: a filter that names nobody must match nothing, whatever an engine makes of an empty list."""
 _DIVERSE = 50
@@ -275,15 +273,16 @@ class Search:
     def _reranked(
         self, query: str, pool: list[Fused], placed: dict[str, Placed], score: dict[str, float]
     ) -> dict[str, float]:
-        """What the reranker says of the pool; `score` of these is made anew, all of it above the others'."""
+        """What the reranker says of the pool; their `score` is made anew, above the others', where it says anything."""
         assert self.reranker is not None
         ids = [c.id for c in pool if c.id in placed]
         if not ids:
             return {}
         said = self.reranker.rerank(query, [_passage(placed[one], score[one], n) for n, one in enumerate(ids, 1)])
-        mixed = blended([score[one] for one in ids], said, _SHARE)
-        above = max((score[one] for one in score.keys() - set(ids)), default=0.0) - min(mixed)
-        score |= {one: value + max(above, 0.0) for one, value in zip(ids, mixed, strict=True)}
+        if min(said) < max(said):
+            mixed = blended([score[one] for one in ids], said, self.reranker.share)
+            above = max((score[one] for one in score.keys() - set(ids)), default=0.0) - min(mixed)
+            score |= {one: value + max(above, 0.0) for one, value in zip(ids, mixed, strict=True)}
         return dict(zip(ids, said, strict=True))
 
     def _diversified(self, order: list[str], score: dict[str, float], k: int, diversity: float) -> list[str]:
