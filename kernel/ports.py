@@ -202,6 +202,9 @@ class Reranker(Protocol):
     def share(self) -> float:
         """Its say in the final order, 0 to 1; the rest is fusion's."""
 
+    def looks(self, question: str) -> bool:
+        """Whether it has anything to say about such a question. Where not, no candidates are read for it."""
+
     def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         """How well each passage answers the question, in order of `passages`: the higher the better, on any scale.
 

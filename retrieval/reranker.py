@@ -52,10 +52,11 @@ class EmbeddedReranker:
     share = 1 / 3
     """Half of fusion's. The more, the worse for claims that name a year in passing: `benchmarks.calibrate_reranker`."""
 
+    def looks(self, question: str) -> bool:
+        return bool(named(question))
+
     def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         wanted = named(question)
-        if not wanted:
-            return [0.0] * len(passages)
         return [share_named(wanted, named(f"{p.title}\n{p.heading}\n{p.text}")) for p in passages]
 
 
@@ -69,6 +70,9 @@ class CrossEncoderReranker:
         self.name = f"{_CROSS_ENCODER}{model}"
         self._path = model
         self._lock = threading.Lock()  # a model's tokenizer is not safe from several threads
+
+    def looks(self, question: str) -> bool:
+        return True
 
     def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         if not passages:

@@ -253,10 +253,11 @@ class Search:
         """What is shown of both arms' candidates, and whether one of those was deleted meanwhile."""
         fused = fuse(arms.dense, arms.words, tuning.weight)
         diversity = self._diversity if how.diversity is None else how.diversity
-        pool = fused[: max(k, RERANKED if tuning.rerank else 0, max(_DIVERSE, 3 * k) if diversity else 0)]
+        looks = tuning.rerank and self.reranker is not None and self.reranker.looks(query)
+        pool = fused[: max(k, RERANKED if looks else 0, max(_DIVERSE, 3 * k) if diversity else 0)]
         placed = self._library.place([c.id for c in pool], when)
         score = {c.id: c.score for c in pool if c.id in placed}
-        reranked = self._reranked(query, pool[:RERANKED], placed, score) if tuning.rerank else {}
+        reranked = self._reranked(query, pool[:RERANKED], placed, score) if looks else {}
         order = sorted(score, key=score.__getitem__, reverse=True)  # stable: fusion decides between equals
         if diversity and len(order) > 1:
             order = self._diversified(order, score, k, diversity)
@@ -265,7 +266,7 @@ class Search:
             passages=tuple(_passage(placed[one], score[one], rank) for one, rank in shown.items()),
             when=when,
             tuning=tuning,
-            reranker=self.reranker.name if self.reranker is not None and tuning.rerank else None,
+            reranker=self.reranker.name if self.reranker is not None and looks else None,
             trace=traces(fused, reranked, shown, score, len(pool), diverse=bool(diversity)) if explain else (),
         )
         return found, len(placed) < len(pool)
