@@ -49,8 +49,8 @@ class EmbeddedReranker:
     """
 
     name = "embedded"
-    share = 1 / 3
-    """Half of fusion's. The more, the worse for claims that name a year in passing: `benchmarks.calibrate_reranker`."""
+    share = 1 / 4
+    """The more, the worse for claims that name a year in passing (`benchmarks.calibrate_reranker`)."""
 
     def looks(self, question: str) -> bool:
         return bool(named(question))
