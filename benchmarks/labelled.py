@@ -5,6 +5,7 @@ tsqa       paragraphs of articles, each under its article's title, and questions
 clapnq     passages of articles and real users' questions
 xquad-en   paragraphs and questions; likewise xquad-de and xquad-es
 climate    sentences of articles and claims
+rgb        snippets of news, half of them beside the point, and questions
 """
 
 from __future__ import annotations
@@ -113,6 +114,18 @@ def _climate(data: Path) -> Labelled:
     return _labelled(list(texts.items()), [{"_id": r["claim_id"], "text": r["claim"]} for r in asked], grades)
 
 
+def _rgb(data: Path) -> Labelled:
+    asked = jsonl(data / "rgb" / "en_fact.json")
+    texts = [
+        (f"{row['id']}{sign}{n}", text)
+        for row in asked
+        for sign, found in (("+", row["positive"]), ("-", row["negative"]))
+        for n, text in enumerate(found)
+    ]
+    grades = {str(row["id"]): {f"{row['id']}+{n}": 1 for n in range(len(row["positive"]))} for row in asked}
+    return _labelled(texts, [{"_id": str(row["id"]), "text": row["query"]} for row in asked], grades)
+
+
 def _labelled(texts: Texts, asked: list[dict[str, str]], grades: Grades) -> Labelled:
     """Questions without a text that answers them are left out."""
     questions = [(row["_id"], row["text"]) for row in asked if grades.get(row["_id"])]
@@ -127,4 +140,5 @@ SETS: dict[str, Callable[[Path], Labelled]] = {
     "xquad-de": _xquad("de"),
     "xquad-es": _xquad("es"),
     "climate": _climate,
+    "rgb": _rgb,
 }

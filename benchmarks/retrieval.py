@@ -12,12 +12,16 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.data import folder
 from benchmarks.labelled import SETS, Labelled, read
 from finetune.metrics import ndcg_at_k, paired_bootstrap, recall_at_k
+
+if TYPE_CHECKING:
+    from ui.wiring import Wired
 
 DEEP = 100
 PUBLISHED = {
@@ -67,16 +71,9 @@ def quality(name: str, labelled: Labelled, *, peer: bool) -> None:
 
 def ours(labelled: Labelled, home: Path) -> dict[str, dict[str, list[str]]]:
     """Names of documents for each question, best first, by each arm and as served."""
-    from ingest.incoming import Incoming
-    from kernel.settings import load
     from retrieval.search import How, Scope
-    from ui.wiring import Wired
 
-    wired = Wired(load(home=home / "home"))
-    wired.ingest.add(
-        Incoming(path=f"{i}.md", name=name, source=name, workspace="default", content=text.encode())
-        for i, (name, text) in enumerate(labelled.texts)
-    )
+    wired = published(labelled, home / "home")
     methods = {
         "BM25": How(weight=1.0, rerank=False),
         "dense": How(weight=0.0, rerank=False),
@@ -97,6 +94,20 @@ def ours(labelled: Labelled, home: Path) -> dict[str, dict[str, list[str]]]:
                 ranked[method][q] = list(dict.fromkeys(p.name for p in passages))[:DEEP]
     wired.close()
     return ranked
+
+
+def published(labelled: Labelled, home: Path) -> Wired:
+    """A home with every text of the set, published as any file is."""
+    from ingest.incoming import Incoming
+    from kernel.settings import load
+    from ui.wiring import Wired
+
+    wired = Wired(load(home=home))
+    wired.ingest.add(
+        Incoming(path=f"{i}.md", name=name, source=name, workspace="default", content=text.encode())
+        for i, (name, text) in enumerate(labelled.texts)
+    )
+    return wired
 
 
 def _peer(labelled: Labelled, home: Path) -> dict[str, list[str]]:

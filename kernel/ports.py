@@ -198,8 +198,21 @@ class Reranker(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def share(self) -> float:
+        """Its say in the final order, 0 to 1; the rest is fusion's."""
+
+    @property
+    def by_default(self) -> bool:
+        """Whether it may look where nothing was measured: it gained or did nothing wherever it was."""
+
+    def looks(self, question: str) -> bool:
+        """Whether it has anything to say about such a question. Where not, no candidates are read for it."""
+
     def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         """How well each passage answers the question, in order of `passages`: the higher the better, on any scale.
+
+        Where all are the same it has nothing to say, and the order of fusion stands.
 
         Raises:
             UserError: the model cannot be loaded.

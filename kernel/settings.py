@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     scope: Literal["auto", "off"] = Field(
         "auto", description="auto looks only in the documents a question names, where it surely does; off looks in all"
     )
-    reranker: str = Field("off", description="off | cross-encoder:MODEL, a closer look at the best candidates")
+    reranker: str = Field(
+        "embedded", description="off | embedded | cross-encoder:MODEL, a closer look at the best candidates"
+    )
     rerank: Literal["auto", "always", "never"] = Field(
         "auto", description="when the reranker looks: auto leaves it to each workspace's tuning"
     )

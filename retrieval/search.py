@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 MAX_K = 1000
 RERANKED = 30
 """Candidates a reranker looks at, best fused first."""
-_SHARE = 0.5
-"""Of the reranker in the final order. By itself a cross-encoder can be below untouched fusion (docs/decisions/0005)."""
 _NOBODY = "-"
 """No document has this id: a filter that names nobody must match nothing, whatever an engine makes of an empty list."""
 _DIVERSE = 50
@@ -234,7 +232,8 @@ class Search:
 
     def _tuning(self, scope: Scope, how: How) -> Tuning:
         tuning = self._tunings.of(scope.workspace) if self._tunings is not None else DEFAULT
-        rerank = tuning.rerank if self._rerank is None else self._rerank
+        unmeasured = not tuning.measured and self.reranker is not None and self.reranker.by_default
+        rerank = (tuning.rerank or unmeasured) if self._rerank is None else self._rerank
         return replace(
             tuning,
             weight=tuning.weight if how.weight is None else how.weight,
@@ -261,10 +260,11 @@ class Search:
         """What is shown of both arms' candidates, and whether one of those was deleted meanwhile."""
         fused = fuse(arms.dense, arms.words, tuning.weight)
         diversity = self._diversity if how.diversity is None else how.diversity
-        pool = fused[: max(k, RERANKED if tuning.rerank else 0, max(_DIVERSE, 3 * k) if diversity else 0)]
+        looks = tuning.rerank and self.reranker is not None and self.reranker.looks(query)
+        pool = fused[: max(k, RERANKED if looks else 0, max(_DIVERSE, 3 * k) if diversity else 0)]
         placed = self._library.place([c.id for c in pool], when)
         score = {c.id: c.score for c in pool if c.id in placed}
-        reranked = self._reranked(query, pool[:RERANKED], placed, score) if tuning.rerank else {}
+        reranked = self._reranked(query, pool[:RERANKED], placed, score) if looks else {}
         order = sorted(score, key=score.__getitem__, reverse=True)  # stable: fusion decides between equals
         if diversity and len(order) > 1:
             order = self._diversified(order, score, k, diversity)
@@ -273,7 +273,7 @@ class Search:
             passages=tuple(_passage(placed[one], score[one], rank) for one, rank in shown.items()),
             when=when,
             tuning=tuning,
-            reranker=self.reranker.name if self.reranker is not None and tuning.rerank else None,
+            reranker=self.reranker.name if self.reranker is not None and looks else None,
             trace=traces(fused, reranked, shown, score, len(pool), diverse=bool(diversity)) if explain else (),
         )
         return found, len(placed) < len(pool)
@@ -281,15 +281,16 @@ class Search:
     def _reranked(
         self, query: str, pool: list[Fused], placed: dict[str, Placed], score: dict[str, float]
     ) -> dict[str, float]:
-        """What the reranker says of the pool; `score` of these is made anew, all of it above the others'."""
+        """What the reranker says of the pool; their `score` is made anew, above the others', where it says anything."""
         assert self.reranker is not None
         ids = [c.id for c in pool if c.id in placed]
         if not ids:
             return {}
         said = self.reranker.rerank(query, [_passage(placed[one], score[one], n) for n, one in enumerate(ids, 1)])
-        mixed = blended([score[one] for one in ids], said, _SHARE)
-        above = max((score[one] for one in score.keys() - set(ids)), default=0.0) - min(mixed)
-        score |= {one: value + max(above, 0.0) for one, value in zip(ids, mixed, strict=True)}
+        if min(said) < max(said):
+            mixed = blended([score[one] for one in ids], said, self.reranker.share)
+            above = max((score[one] for one in score.keys() - set(ids)), default=0.0) - min(mixed)
+            score |= {one: value + max(above, 0.0) for one, value in zip(ids, mixed, strict=True)}
         return dict(zip(ids, said, strict=True))
 
     def _diversified(self, order: list[str], score: dict[str, float], k: int, diversity: float) -> list[str]:

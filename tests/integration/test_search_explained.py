@@ -13,7 +13,7 @@ from finetune.tune import ENOUGH, Tuner
 from ingest.section import around
 from kernel.errors import UserError
 from kernel.types import Passage
-from retrieval.reranker import make_reranker
+from retrieval.reranker import EmbeddedReranker, make_reranker
 from retrieval.search import How, Scope, Search
 from retrieval.tuning import DEFAULT, Tuning
 from tests.house import House, page
@@ -36,6 +36,10 @@ class Backwards:
     """A reranker that likes what comes last."""
 
     name = "backwards"
+    share = 0.5
+
+    def looks(self, question: str) -> bool:
+        return True
 
     def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         return [float(p.rank * 100) for p in passages]
@@ -80,6 +84,22 @@ def test_a_reranker_looks_where_it_is_told_to_and_its_score_is_in_the_trace(hous
     assert {p.chunk for p in closer.passages} == {p.chunk for p in plain.passages}
     assert max(t.rerank for t in closer.trace if t.rerank is not None) == len(closer.trace) * 100
     assert [p.score for p in closer.passages] == sorted((p.score for p in closer.passages), reverse=True)
+
+
+def test_the_reranker_without_a_model_brings_the_year_up_and_else_changes_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    for year in (2003, 2004, 2005, 2006):
+        house.put(f"{year}.md", page("Ferry", {"Fare": f"The crossing cost {year - 1990} crowns in {year}."}))
+    search = Search(house.index, house.epochs, house.library, house.live, 100, reranker=EmbeddedReranker(), rerank=True)
+    for year in (2003, 2006):
+        first, second, *_ = search.search(f"what did the crossing cost, {year}", 4).passages
+        assert str(year) in first.text
+        assert first.score > second.score
+    plain = search.search("what did the crossing cost", 4, how=How(rerank=False))
+    closer = search.search("what did the crossing cost", 4, explain=True)
+    assert closer.passages == plain.passages
+    assert closer.reranker is None
+    assert {t.rerank for t in closer.trace} == {None}
 
 
 def test_what_diversity_leaves_out_is_said_to_be_so(house: House) -> None:
