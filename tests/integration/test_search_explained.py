@@ -37,6 +37,7 @@ class Backwards:
 
     name = "backwards"
     share = 0.5
+    by_default = False
 
     def looks(self, question: str) -> bool:
         return True
