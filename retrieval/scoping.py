@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 from kernel.errors import UserError
@@ -20,7 +21,7 @@ from retrieval.search import Scope
 Mode = Literal["auto", "off"]
 MODES = ("auto", "off")
 TOLD = 100
-"""Ids of documents that the JSON of a scope lists at most."""
+"""Documents that the JSON of a scope lists at most, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Scoped:
         ids = scope.documents if scope.document is None else {scope.document}
         return {
             "workspace": scope.workspace,
-            "documents": None if ids is None else [self._named(one) for one in sorted(ids)[:TOLD]],
+            "documents": None if ids is None else sorted(map(self._named, ids), key=itemgetter("name"))[:TOLD],
             "count": None if ids is None else len(ids),
             "inferred": self._told(self.inferred),
             "suggested": self._told(self.suggested),
@@ -85,7 +86,7 @@ class Scoping:
         found = self._narrowed(question, given, filters, catalogue, chosen)
         ids = (found.scope.documents or frozenset()) | ({given.document} if given.document else frozenset())
         told = [one for some in (found.inferred, found.suggested) if some for one in some.documents]
-        names = {one: catalogue.cards[one].entry.name for one in (*sorted(ids)[:TOLD], *told) if one in catalogue.cards}
+        names = {one: catalogue.cards[one].entry.name for one in (*ids, *told) if one in catalogue.cards}
         return replace(found, names=names)
 
     def _narrowed(self, question: str, given: Scope, filters: Filters, catalogue: Catalogue, mode: str) -> Scoped:

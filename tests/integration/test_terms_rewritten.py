@@ -11,6 +11,7 @@ from kernel.index import schema
 from kernel.index.terms import TERMS
 from kernel.serving import EMBEDDER, record_of
 from kernel.tables import Fact
+from retrieval.search import Scope
 from tests.house import incoming, page
 from tests.switching import opened, stand_ins
 from ui.platform import Platform
@@ -39,7 +40,7 @@ def checked(platform: Platform) -> dict[str, Any]:
 
 def by_words(platform: Platform) -> list[Any]:
     vectors, _ = platform.w.live.encode(["pumperr77"])
-    (arms,) = platform.w.search.arms(["pumperr77"], vectors, platform._scope(None, None, None, None)[0])
+    (arms,) = platform.w.search.arms(["pumperr77"], vectors, Scope(workspace="default"))
     return list(arms.words)
 
 
