@@ -19,7 +19,6 @@ page           answers that cite a page with the evidence (FinanceBench); found:
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import re
 import tempfile
@@ -90,9 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         suites = [suite for name in chosen if name != "climate_fever" for suite in load(data, name, given.limit)]
         ours = _ours(suites, Path(home) / "ours")
-        figures |= {
-            name: report(name, answered, REFUSAL_THRESHOLD) if answered else None for name, answered in ours.items()
-        }
+        figures |= {name: report(name, answered, REFUSAL_THRESHOLD) for name, answered in ours.items()}
         if not given.no_peer and suites:
             plain = [suite for suite in suites if not suite.name.startswith("financebench")]
             figures["LlamaIndex"] = _judged_peer(_peer(plain, Path(home) / "peer"))
@@ -105,15 +102,14 @@ def main() -> None:
 # --- ours -------------------------------------------------------------------------------------------------------------
 
 
-def _ours(suites: Sequence[Suite], home: Path) -> dict[str, list[Answered] | None]:
-    """What the product answers; None for a suite that asks for what this version of it cannot do."""
+def _ours(suites: Sequence[Suite], home: Path) -> dict[str, list[Answered]]:
+    """What the product answers, by suite."""
     from ingest.incoming import Incoming
     from kernel.settings import load as settings
     from ui.platform import Platform
 
     wired = Home(settings(home=home, refusal_threshold=0.0))
-    platform, spaces, found = Platform(wired), dict[str, str](), dict[str, list[Answered] | None]()
-    infers = "scope" in inspect.signature(Platform.ask).parameters
+    platform, spaces, found = Platform(wired), dict[str, str](), dict[str, list[Answered]]()
     for suite in suites:
         key = _documents(suite)
         if key not in spaces:
@@ -122,10 +118,7 @@ def _ours(suites: Sequence[Suite], home: Path) -> dict[str, list[Answered] | Non
                 Incoming(path=name, name=name, source=name, workspace=spaces[key], content=content)
                 for name, content in suite.documents
             )
-        if suite.scope == "inferred" and not infers:
-            found[suite.name] = None
-            continue
-        how = {"scope": "auto" if suite.scope == "inferred" else "off"} if infers else {}
+        how = {"scope": "auto" if suite.scope == "inferred" else "off"}
         found[suite.name] = [
             _answered(
                 asked,
