@@ -125,18 +125,13 @@ class Answerer:
         found = self._generators.get(generator or self._default)
         return found.rewrite if found else None
 
-    def ask(self, asked: Asked) -> dict[str, Any]:
-        """Answer, or refuse; the JSON of `reprise ask`.
+    def stream(self, asked: Asked) -> Iterator[dict[str, Any]]:
+        """The events of an answer, or of a refusal; the last one is the JSON of `reprise ask`.
 
         Raises:
             NotFound: no such generator.
-            Upstream: the generator's server did not answer well.
+            Upstream: the generator's server did not answer well. What was yielded before stays valid.
         """
-        *_, done = self.stream(asked)
-        return {name: value for name, value in done.items() if name != "type"}
-
-    def stream(self, asked: Asked) -> Iterator[dict[str, Any]]:
-        """The events of an answer. Raises as `ask` does; what was yielded before stays valid."""
         name = asked.generator or self._default
         if name not in self._generators:
             raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
