@@ -42,7 +42,7 @@ SEEDS = (17, 23, 42)
 COMPARED = (NONE, "random", "stratified", "mixed", JOINT)
 RHO = 0.2
 PAIR = ("tsqa", "scifact")
-POLICIES = ("random", "stratified", "class-balanced", "near", "far", "mir", "surprise", "due", "mixed")
+POLICIES = ("random", "stratified", "balanced", "near", "far", "mir", "surprise", "due", "mixed")
 SHARES = (0.05, 0.1, 0.2, 0.5)
 OLD_LOSS, NEW_LOSS = 0.015, 0.005
 """What the default may lose on old domains, and give up on the new one against no rehearsal."""

@@ -23,10 +23,13 @@ from finetune.metrics import ndcg_at_k
 from finetune.recipe import RetrieverRecipe
 from kernel.ids import canonical, digest
 from rehearsal.policies import POLICIES, Candidate, NewExamples, n_old
+from rehearsal.policies.picks import CYCLES
 
 NONE, JOINT = "none", "joint"
 WEEK_MS = 7 * 24 * 3600 * 1000
 """Between two retrains, for policies that go by the calendar."""
+CLEARLY = 0.1
+"""A loss is clearly above another by so much of it, and by so much."""
 K = 10
 
 
@@ -44,8 +47,11 @@ class Cell:
 class Past:
     """What the platform would know of the examples it practised."""
 
-    rehearsed: dict[str, int] = field(default_factory=dict)
+    cycles: dict[str, list[int]] = field(default_factory=dict)
+    """In which retrains each was practised, its first included."""
     loss: dict[str, float] = field(default_factory=dict)
+    strength: dict[str, float] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
 
 
 class Bench:
@@ -106,7 +112,7 @@ class Bench:
                 "done": done,
                 "folder": str(folder),
                 "scores": self._score(folder),
-                "past": asdict(_later(past, losses)),
+                "past": asdict(_later(past, losses, len(done))),
                 "mix": {
                     "new": len(new),
                     "recalled": len(picks),
@@ -123,18 +129,26 @@ class Bench:
     ) -> list[Any]:
         if cell.policy in (NONE, JOINT) or not old:
             return []
+        fresh = NewExamples(
+            examples=tuple(a.id for a in new), vectors=np.stack([a.vector for a in new]), at=WEEK_MS * cycle
+        )
+        wanted = min(n_old(len(new), cell.rho), len(old))
+        rises: dict[str, float] = {}
         candidates = [
             Candidate(
                 example=a.id,
                 slice=a.slice,
                 vector=a.vector,
-                times_rehearsed=past.rehearsed.get(a.id, 0),
+                times_rehearsed=len(past.cycles.get(a.id, ())),
                 last_loss=past.loss.get(a.id),
+                last_rehearsed=WEEK_MS * max(past.cycles.get(a.id, (0,))),
+                strength=past.strength.get(a.id, 0.0),
+                forgotten=past.forgotten.get(a.id, 0),
+                recent=sum(c > cycle - CYCLES for c in past.cycles.get(a.id, ())[1:]),
+                rise=rises.get(a.id),
             )
             for a in old
         ]
-        fresh = NewExamples(examples=tuple(a.id for a in new), vectors=np.stack([a.vector for a in new]))
-        wanted = min(n_old(len(new), cell.rho), len(old))
         return POLICIES[cell.policy](candidates, fresh, wanted, cell.seed + cycle)
 
     def _rows(self, asked: Sequence[Asked], part: str) -> list[TrainRow]:
@@ -211,12 +225,18 @@ def _ordered(best: np.ndarray, found: np.ndarray) -> list[int]:
     return sorted(map(int, best), key=lambda n: (-found[n], n))
 
 
-def _later(past: Past, losses: Mapping[str, float]) -> Past:
-    rehearsed = dict(past.rehearsed)
-    for example in losses:
-        rehearsed[example] = rehearsed.get(example, 0) + 1
-    known = {example: round(loss, 5) for example, loss in losses.items() if math.isfinite(loss)}
-    return Past(rehearsed=rehearsed, loss={**past.loss, **known})
+def _later(past: Past, losses: Mapping[str, float], cycle: int) -> Past:
+    """What is known after a retrain; as `rehearsal.history` notes it."""
+    after = Past(**json.loads(json.dumps(asdict(past))))
+    for example, loss in losses.items():
+        before = past.loss.get(example)
+        lost = before is not None and loss > before * (1 + CLEARLY) + CLEARLY
+        after.cycles[example] = [*past.cycles.get(example, ()), cycle]
+        after.strength[example] = 0.0 if lost else past.strength.get(example, -1.0) + 1
+        after.forgotten[example] = past.forgotten.get(example, 0) + lost
+        if math.isfinite(loss):
+            after.loss[example] = round(loss, 5)
+    return after
 
 
 def _counted(words: Any) -> dict[str, int]:
