@@ -2,7 +2,7 @@
 
     scifact   claims and abstracts                climate   claims and sentences of encyclopedia articles
     tsqa      questions about a period            clinc     utterances and other utterances of the same intent
-    clapnq    real users' questions and passages  rgb       questions about the news and snippets
+    xquad-es  Spanish questions and paragraphs    clapnq    real users' questions and passages
 
 Whether a question is held out is decided by a hash of it, once for all seeds and orders. Vectors are of the packaged
 model, embedded once and kept in the folder of the benchmark.
@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.labelled import Grades, Labelled, read
 
-SETS = ("scifact", "tsqa", "clapnq", "climate", "clinc", "rgb")
+SETS = ("scifact", "tsqa", "climate", "clinc", "xquad-es", "clapnq")
 CLUSTERS = 8
 """Slices of a domain: its questions by topic, as the platform slices what nobody named."""
 POOL, SAME, NEGATIVES = 50, 0.95, 16

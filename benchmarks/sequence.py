@@ -97,6 +97,7 @@ class Bench:
         if len(done) > 1 and not joint:
             went_in |= {"policy": cell.policy, "rho": cell.rho}
         went_in["questions"] = [len(self.domains[name].train) for name in done]
+        went_in["measured"] = {name: len(found.held_out) for name, found in sorted(self.domains.items())}
         folder = self._folder / digest(canonical(went_in))[:16]
         if not (folder / "record.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
