@@ -35,9 +35,12 @@ from kernel.index.physical import Collections
 from kernel.index.replace import Replacer
 from kernel.jobs import Ledger
 from kernel.settings import Settings
-from rehearsal.examples import ExampleFate, Examples
+from rehearsal.edit import Editing
+from rehearsal.examples import Examples
+from rehearsal.fate import ExampleFate
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
+from rehearsal.vetting import Vetting
 from retrieval.answer import Answerer
 from retrieval.catalogue import Catalogues
 from retrieval.conversations import Conversations
@@ -104,7 +107,9 @@ class Wired:
         self.turns = Turns(self.db)
         self.conversations = Conversations(self.db, exchanges=settings.history_exchanges, chars=settings.history_chars)
         self.preferences = Preferences(self.db, self.library)
-        self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
+        self.examples = Examples(self.db, self.index, self.embedder, self.epochs)
+        self.vetting = Vetting(self.db, self.index, self.embedder, self.epochs, self.library)
+        self.editing = Editing(self.db, self.index, self.epochs, self.library, self.examples)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
