@@ -1,6 +1,6 @@
 """Training or held out: by a hash, in two halves, so that the exam can tell what was learnt from what was practised.
 
-    of all passages   1 in 10, by a hash of its text: whatever is asked about it is held out, so nothing is practised on it
+    of all passages   1 in 10, by a hash of its text: whatever is asked about it is held out, nothing is practised on it
     of the others     of the questions about them 1 in 9, by a hash of its words: a new wording of what was practised
 
 Together one in five. The first half says whether an adapter got better, or worse, where it was never trained; the
