@@ -61,6 +61,11 @@ def reground(session: Session, text: str, document: str, version: int, quote: st
     return _holder(_positions(session, document, version), start, start + len(quote))
 
 
+def chunk_of(session: Session, document: str, version: int, start: int, end: int) -> str | None:
+    """The chunk of `version` that holds most of the span; None where it lies between chunks."""
+    return _holder(_positions(session, document, version), start, end)
+
+
 def holder(session: Session, text: str, document: str, version: int, quote: str, chunk: str) -> str | None:
     """The chunk of `version` that holds `quote`: `chunk` while it stands there, else where the words stand once.
 

@@ -38,8 +38,10 @@ from kernel.settings import Settings
 from rehearsal.edit import Editing
 from rehearsal.examples import Examples
 from rehearsal.fate import ExampleFate
+from rehearsal.generate import Generation
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
+from rehearsal.topics import Topics
 from rehearsal.vetting import Vetting
 from retrieval.answer import Answerer
 from retrieval.catalogue import Catalogues
@@ -138,16 +140,26 @@ class Wired:
             self.ingest.step = step
         self.watches = Watches(self.db, self.ingest, self.delete, settings, self.owner)
         names = {"extractive", settings.generator}
+        self.generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
         self.answerer = Answerer(
             self.search,
             self.turns,
-            {name: make_generator(name, self.remembering, settings.generator_key) for name in names},
+            self.generators,
             settings.generator,
             self.remembering,
             make_verifier(settings.verifier, self.remembering),
             passages=settings.passages,
             threshold=settings.refusal_threshold,
             unsupported=settings.unsupported,
+        )
+        self.topics = Topics(self.db, self.index, self.epochs)
+        self.generation = Generation(
+            self.db,
+            self.library,
+            self.search,
+            self.examples,
+            self.generators[settings.generator],
+            settings.round_trip,
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
