@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     )
     history_chars: int = Field(6000, ge=0, le=200_000, description="characters of them at most")
 
+    round_trip: int = Field(
+        5, ge=1, le=100, description="hits in which a search must find the source of a question made from a document"
+    )
     rho: float = Field(0.20, ge=0.0, le=0.9, description="replay ratio: share of recalled old examples in a mix")
 
     threads: int = Field(2, ge=1, le=64, description="worker threads of an embedded node")
