@@ -187,6 +187,10 @@ class Retrainer:
             seed=row.options["seed"],
             metric=evaluated.metric,
             served_scores=evaluated.served,
+            legs=evaluated.legs,
+            led=evaluated.led,
+            repeats=evaluated.repeats,
+            standing=evaluated.standing,
         )
         metrics = row.metrics | dict(evaluated.metrics)
         told = verdict.to_json()
