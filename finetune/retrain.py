@@ -213,7 +213,9 @@ class Retrainer:
         seconds = time.perf_counter() - started
         metrics = row.metrics | dict(evaluated.metrics) | {"evaluate_seconds": round(seconds, 1)}
         lost = lost_slices(verdict, evaluated.held_out, policy.min_slice)
-        if lost and isinstance(kind, Probing) and not row.options.get("control"):  # of a control nothing is to be learnt
+        if (
+            lost and isinstance(kind, Probing) and not row.options.get("control")
+        ):  # of a control nothing is to be learnt
             recoveries = kind.probe(row, folder, lost, progress)
             metrics["recovery"] = [asdict(r) | {"share": r.share} for r in recoveries]
             verdict = verdict.noting([r.said for r in recoveries])
