@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from finetune.gate import HeldOut, ModelScores
+from finetune.gate import HeldOut, Led, Leg, ModelScores, Standing
 from finetune.tables import Run
 from kernel.errors import UserError
 from kernel.types import Progress
@@ -71,6 +71,14 @@ class Evaluation:
     metric: str
     served: ModelScores | None = None
     """The same for the answers as they are served."""
+    legs: Mapping[str, Leg] = field(default_factory=dict)
+    """What else must not get worse, by name: refusals, citations, faithfulness, with RAG on or off."""
+    led: Led | None = None
+    """Which wrong document each model puts first, where that was looked at."""
+    repeats: Sequence[ModelScores] = ()
+    """`scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise."""
+    standing: Standing | None = None
+    """Where the run stands. With a stale base `scores` may be empty: figures of it would mean nothing."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 

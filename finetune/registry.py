@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from finetune.approval import require
 from finetune.tables import Adapter, Run
 from kernel.audit import record
 from kernel.database import Database
@@ -133,7 +134,8 @@ class Registry:
         """Make an adapter the champion of its kind.
 
         Raises:
-            Refused: its gate did not accept it and no override reason is given.
+            Refused: its gate did not accept it, or its policy asks for an approval that nobody gave, and no override
+                reason is given.
             NotFound: no such adapter.
         """
         with self._db.read() as session:
@@ -148,6 +150,8 @@ class Registry:
                     hint='retrain, or promote with --override "REASON"; the reason is kept in the audit log',
                     code="gate_refused",
                 )
+            if not (override and override.strip()):
+                require(session, adapter)
             folder = adapter.path
         self._live.load(name, folder)  # warm before the flip: no question waits for a load
         started = time.perf_counter()

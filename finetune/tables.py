@@ -56,3 +56,48 @@ class Schedule(Base):
     last: Mapped[int | None]
     next: Mapped[int]
     created: Mapped[int]
+
+
+class StoredPolicy(Base):
+    """What a person set of the gate's thresholds, for a kind of adapter. What is not named keeps its default."""
+
+    __tablename__ = "gate_policies"
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    """Empty for runs of all workspaces, and for those of a workspace that has no policy of its own."""
+    policy: Mapped[dict[str, Any]]
+    changed: Mapped[int]
+
+
+class Approval(Base):
+    """Who let an adapter serve that its policy made wait for a person."""
+
+    __tablename__ = "approvals"
+    adapter: Mapped[str] = mapped_column(primary_key=True)
+    by: Mapped[str]
+    reason: Mapped[str | None]
+    at: Mapped[int]
+
+
+class PinnedSuite(Base):
+    """A suite of questions that every gate judges apart."""
+
+    __tablename__ = "suites"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str]
+    rows: Mapped[list[Any]]
+    """Of `reprise eval`, what is relevant by id of the document, and a span with the version it was taken from."""
+    by: Mapped[str]
+    created: Mapped[int]
+
+
+class Figure(Base):
+    """What a model scored on a held-out example, when it was last measured."""
+
+    __tablename__ = "figures"
+    model: Mapped[str] = mapped_column(primary_key=True)
+    """An adapter's name, or the base model by its fingerprint."""
+    example: Mapped[str] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    figure: Mapped[float]

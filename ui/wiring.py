@@ -8,14 +8,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from finetune.approval import Approvals
 from finetune.evaluate import Evaluator
+from finetune.facts import Facts
+from finetune.forgetting import Forgetting, RetrieverScorer
 from finetune.kinds import Kind
+from finetune.legs import Legs
 from finetune.lineage import RunEraser
+from finetune.policies import GatePolicies
 from finetune.registry import Registry
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
 from finetune.runs import Runs
 from finetune.schedule import Schedules
+from finetune.suites import Suites
 from finetune.tune import Tuner
 from ingest.add import Ingest
 from ingest.delete import DeleteHandler, Eraser
@@ -119,7 +125,8 @@ class Wired:
         # Runs before memory: they find their rows by what memory then takes away.
         runs = RunEraser(self.db, self.registry, self.home)
         readings = Readings()
-        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.remembering]
+        self.suites = Suites(self.db, self.library)
+        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.suites, self.remembering]
         erasers += [self.catalogues, readings]  # last: those before them read
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory, readings])
@@ -176,9 +183,24 @@ class Wired:
             self.registry,
             self.live,
             self.home,
+            Legs(self.answerer),
+            self.suites,
         )
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever,)}
-        self.retrainer = Retrainer(self.db, self.epochs, self.mixer, self.registry, self.runs, self.kinds)
+        self.gate_policies, self.approvals = GatePolicies(self.db), Approvals(self.db)
+        self.retrainer = Retrainer(
+            self.db,
+            self.epochs,
+            self.mixer,
+            self.registry,
+            self.runs,
+            self.kinds,
+            self.gate_policies,
+            Facts(self.db, self.mixer, self.home),
+            settings.core_watts,
+        )
+        scorers = {retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path)}
+        self.forgetting = Forgetting(self.db, self.epochs, self.evaluator, self.registry, self.home, scorers)
         self.schedules = Schedules(self.db, self.owner)
         self.uploads = Uploads(
             self.db,
