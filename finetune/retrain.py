@@ -10,21 +10,17 @@ its state, and training from its last checkpoint. Serving is never touched: an a
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from finetune.child import train
-from finetune.evaluate import Evaluator, Question, Scores
-from finetune.gate import GatePolicy, HeldOut, judge
-from finetune.materialise import materialise
-from finetune.recipe import RetrieverRecipe
+from finetune.gate import GatePolicy, judge
+from finetune.kinds import BASE, CHAMPION, Kind, Options
 from finetune.registry import Registry
 from finetune.runs import Runs, read_json, write_json
 from finetune.tables import Run
@@ -34,15 +30,11 @@ from kernel.epochs import Epochs
 from kernel.errors import RepriseError, UserError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
-from kernel.ports import VectorIndex
-from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.mix import Mix, Mixer, Row
 from rehearsal.tables import Example, MixRow
-from retrieval.live import RETRIEVER, LiveRetriever
 
-METRIC = "ndcg@10"
-SECONDS_PER_EXAMPLE_EPOCH = 0.04
+SECONDS_PER_EXAMPLE = 0.16
 """A first estimate of cost, on two cores; replaced by this platform's own runs once there is one."""
 
 
@@ -50,44 +42,23 @@ class Retrainer:
     """Runs retrains. One at a time per platform: their jobs share a key."""
 
     def __init__(
-        self,
-        db: Database,
-        index: VectorIndex,
-        epochs: Epochs,
-        embedder: LocalEmbedder,
-        mixer: Mixer,
-        evaluator: Evaluator,
-        registry: Registry,
-        live: LiveRetriever,
-        runs: Runs,
-        home: Path,
+        self, db: Database, epochs: Epochs, mixer: Mixer, registry: Registry, runs: Runs, kinds: Mapping[str, Kind]
     ) -> None:
-        self._db, self._index, self._epochs, self._embedder = db, index, epochs, embedder
-        self._mixer, self._evaluator, self._registry, self._live = mixer, evaluator, registry, live
-        self._runs, self._home = runs, home
+        self._db, self._epochs, self._mixer, self._registry = db, epochs, mixer, registry
+        self._runs, self._kinds = runs, kinds
         self.step: Callable[[str], None] = lambda _name: None
 
     # --- asking ----------------------------------------------------------------------------------
 
-    def request(
-        self,
-        kind: str,
-        *,
-        policy: str,
-        rho: float,
-        seed: int,
-        workspace: str | None,
-        control: str | None = None,
-    ) -> str:
+    def request(self, kind: str, options: Options, workspace: str | None) -> str:
         """Enter a run; its id.
 
         Raises:
-            UserError: a kind, policy or control there is none of.
+            UserError: a kind, policy or option there is none of, or nothing to train on.
         """
-        _check_kind(kind)
-        if control not in (None, "shuffled"):
-            raise UserError(f"no control {control!r}", hint="the one there is: shuffled")
-        self._draw(policy, rho, seed, workspace)  # says at once what would be wrong later
+        self._kind(kind).check(options)
+        self._parent(kind, options)
+        self._draw(kind, options, workspace)  # says at once what would be wrong later
         run = fresh("run")
         with self._db.write() as session:
             session.add(
@@ -96,7 +67,7 @@ class Retrainer:
                     kind=kind,
                     state="requested",
                     workspace=workspace,
-                    options={"policy": policy, "rho": rho, "seed": seed, "control": control},
+                    options=options.to_json(),
                     adapter=None,
                     parent=None,
                     epoch=None,
@@ -107,38 +78,34 @@ class Retrainer:
                     finished=None,
                 )
             )
-            record(session, "retrain", run, kind=kind, policy=policy, rho=rho, seed=seed, control=control)
+            record(session, "retrain", run, kind=kind, **options.to_json())
         return run
 
-    def preview(self, kind: str, *, policy: str, rho: float, seed: int, workspace: str | None) -> dict[str, Any]:
+    def preview(self, kind: str, options: Options, workspace: str | None) -> dict[str, Any]:
         """The mix of a run that would start now, and what it would cost. Changes nothing."""
-        _check_kind(kind)
-        mix = self._draw(policy, rho, seed, workspace, empty_ok=True)
-        recipe = RetrieverRecipe(seed=seed)
+        self._kind(kind).check(options)
+        mix = self._draw(kind, options, workspace, empty_ok=True)
         with self._db.read() as session:
             ids = [row.example for row in mix.rows]
             questions = list(session.scalars(select(Example.question).where(Example.id.in_(ids))))
-            done = list(
-                session.scalars(select(Run).where(Run.finished.is_not(None)).order_by(Run.created.desc()).limit(5))
-            )
+            ended = select(Run).where(Run.finished.is_not(None), Run.kind == kind)
+            done = list(session.scalars(ended.order_by(Run.created.desc()).limit(5)))
         rates = sorted(r.metrics["seconds_per_example"] for r in done if r.metrics.get("seconds_per_example"))
-        rate = rates[len(rates) // 2] if rates else SECONDS_PER_EXAMPLE_EPOCH * recipe.epochs
-        tokens = sum(self._embedder.count_tokens(questions)) * recipe.epochs
-        cost = {
-            "examples": len(mix.rows),
-            "tokens": tokens,
-            "seconds_estimate": round(rate * len(mix.rows) + 10),
-        }
+        rate = rates[len(rates) // 2] if rates else SECONDS_PER_EXAMPLE
         return {
             "kind": kind,
-            "policy": policy,
+            "policy": options.policy,
             "epoch": mix.epoch,
             "new": mix.new,
             "recalled": mix.recalled,
-            "rho": rho,
+            "rho": options.rho,
             "rows": [asdict(row) for row in mix.rows],
             "excluded": mix.excluded,
-            "cost": cost,
+            "cost": {
+                "examples": len(mix.rows),
+                "tokens": self._kind(kind).tokens(questions, options),
+                "seconds_estimate": round(rate * len(mix.rows) + 10),
+            },
         }
 
     # --- doing -----------------------------------------------------------------------------------
@@ -171,7 +138,8 @@ class Retrainer:
 
     def _stage_draw(self, run: str, _progress: Progress) -> None:
         row = self._runs.get(run)
-        mix = self._draw(row.options["policy"], row.options["rho"], row.options["seed"], row.workspace)
+        options = Options.from_json(row.options)
+        mix = self._draw(row.kind, options, row.workspace)
         folder = self._runs.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "manifest.json", mix.to_json())
@@ -184,7 +152,7 @@ class Retrainer:
                 .values(
                     state="drawn",
                     epoch=mix.epoch,
-                    parent=self._live.fitting(),
+                    parent=self._parent(row.kind, options),
                     adapter=f"{row.kind}-{run[4:]}",
                 )
             )
@@ -195,15 +163,8 @@ class Retrainer:
         started = time.perf_counter()
         if not (folder / "adapter" / "manifest.json").exists():
             if not (folder / "config.json").exists():
-                parent = str(self._home / self._registry.path(row.parent)) if row.parent else None
-                recipe = RetrieverRecipe(seed=row.options["seed"])
-                shuffle = random.Random(row.options["seed"]) if row.options["control"] == "shuffled" else None
-                with self._epochs.one_index():  # the base and the vectors of its documents belong together
-                    materialise(
-                        self._db, self._index, mix, folder,
-                        recipe=recipe, base=self._embedder.path, parent=row.parent, parent_path=parent, shuffle=shuffle,
-                    )  # fmt: skip
-            train(folder, progress)
+                self._kind(row.kind).materialise(row, mix, folder)
+            self._kind(row.kind).train(folder, progress)
         seconds = time.perf_counter() - started
         metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.rows)}
         metrics |= _training_metrics(folder / "metrics.jsonl")
@@ -217,31 +178,17 @@ class Retrainer:
     def _stage_evaluate(self, run: str, progress: Progress) -> None:
         row, folder = self._runs.get(run), self._runs.folder(run)
         mix = Mix.from_json(read_json(folder / "manifest.json"))
-        adapter, path = str(row.adapter), str((folder / "adapter").relative_to(self._home))
-        self._live.load(adapter, path)
-        if row.parent:
-            self._live.load(row.parent, self._registry.path(row.parent))
-        questions = self._evaluator.questions(row.workspace)
-        names = {"base": None, "champion": row.parent, "challenger": adapter}
-        scores: dict[str, Scores] = {}
-        for i, (model, name) in enumerate(names.items()):
-            progress("evaluating", i, len(names))
-            same = next((m for m in scores if names[m] == name), None)
-            scores[model] = scores[same] if same else self._evaluator.score(questions, name)
-        judged = [model for model in names if model != "champion" or row.parent]
+        evaluated = self._kind(row.kind).evaluate(row, mix, folder, progress)
         policy = GatePolicy()
         verdict = judge(
-            {model: scores[model].dense for model in judged},
-            _held_out(questions, mix, row.parent),
+            evaluated.scores,
+            evaluated.held_out,
             policy=policy,
             seed=row.options["seed"],
-            metric=METRIC,
-            served_scores={model: scores[model].served for model in judged},
+            metric=evaluated.metric,
+            served_scores=evaluated.served,
         )
-        metrics = row.metrics | {
-            model: {METRIC: _mean(s.dense), f"served_{METRIC}": _mean(s.served)} for model, s in scores.items()
-        }
-        metrics["held_out"] = len(questions)
+        metrics = row.metrics | dict(evaluated.metrics)
         told = verdict.to_json()
         write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": asdict(policy)})
         with self._db.write() as session:
@@ -255,17 +202,18 @@ class Retrainer:
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
-        pointer = self._live.pointer()
-        self._live.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
+        self._kind(row.kind).finish(row)
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _draw(self, policy: str, rho: float, seed: int, workspace: str | None, *, empty_ok: bool = False) -> Mix:
-        lineage = self._registry.lineage(RETRIEVER)
+    def _draw(self, kind: str, options: Options, workspace: str | None, *, empty_ok: bool = False) -> Mix:
+        lineage = self._registry.lineage(kind)
         with self._db.read() as session:
             practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))
         with self._epochs.one_index():
-            mix = self._mixer.draw(policy=policy, rho=rho, seed=seed, workspace=workspace, practised=practised)
+            mix = self._mixer.draw(
+                policy=options.policy, rho=options.rho, seed=options.seed, workspace=workspace, practised=practised
+            )
         if not mix.new and not empty_ok:
             raise UserError(
                 "there is nothing new to train on",
@@ -273,6 +221,18 @@ class Retrainer:
                 code="nothing_new",
             )
         return mix
+
+    def _kind(self, kind: str) -> Kind:
+        if kind not in self._kinds:
+            raise UserError(f"no adapter of kind {kind!r} can be trained", hint=f"there are: {', '.join(self._kinds)}")
+        return self._kinds[kind]
+
+    def _parent(self, kind: str, options: Options) -> str | None:
+        """What the challenger is compared with, and starts from unless it starts from the base."""
+        if options.start in (CHAMPION, BASE):
+            return self._kind(kind).parent()
+        self._registry.path(options.start)  # or there is none of that name
+        return options.start
 
     def _recheck(self, run: str) -> Mix:
         """The mix without what went away since it was drawn; the manifest on disk says so."""
@@ -305,31 +265,6 @@ _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
 }
 
 
-def _held_out(questions: list[Question], mix: Mix, parent: str | None) -> list[HeldOut]:
-    """New slices are those the mix brings something new of; without a champion everything is new."""
-    new = {row.slice for row in mix.rows if row.part == "new"}
-    return [
-        HeldOut(
-            example=q.example,
-            slice=q.slice,
-            part="new" if parent is None or q.slice in new else "old",
-            pinned=q.pinned,
-        )
-        for q in questions
-    ]
-
-
-def _check_kind(kind: str) -> None:
-    if kind == "generator":
-        raise UserError(
-            "generator adapters cannot be trained by this release",
-            hint="retriever adapters can: reprise retrain --kind retriever",
-            code="not_available",
-        )
-    if kind != RETRIEVER:
-        raise UserError(f"no kind {kind!r}", hint="give retriever or generator")
-
-
 def _note_rehearsals(session: Any, mix: Mix, losses: Path) -> None:
     """What an example's history keeps: how often it was practised, and its last loss."""
     last = {}
@@ -347,7 +282,3 @@ def _training_metrics(file: Path) -> dict[str, Any]:
     if not lines:
         return {}
     return {"steps": lines[-1]["step"], "first_loss": lines[0]["loss"], "last_loss": lines[-1]["loss"]}
-
-
-def _mean(scores: dict[str, float]) -> float | None:
-    return round(sum(scores.values()) / len(scores), 4) if scores else None

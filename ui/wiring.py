@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finetune.evaluate import Evaluator
+from finetune.kinds import Kind
 from finetune.lineage import RunEraser
 from finetune.registry import Registry
 from finetune.retrain import Retrainer
+from finetune.retriever import RetrieverKind
 from finetune.runs import Runs
 from finetune.schedule import Schedules
 from finetune.tune import Tuner
@@ -148,18 +150,18 @@ class Wired:
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
         self.tuner = Tuner(self.db, self.index, self.search, self.live, self.epochs, self.evaluator, self.tunings)
         self.runs = Runs(self.db, self.home)
-        self.retrainer = Retrainer(
+        retriever = RetrieverKind(
             self.db,
             self.index,
             self.epochs,
             self.embedder,
-            self.mixer,
             self.evaluator,
             self.registry,
             self.live,
-            self.runs,
             self.home,
         )
+        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever,)}
+        self.retrainer = Retrainer(self.db, self.epochs, self.mixer, self.registry, self.runs, self.kinds)
         self.schedules = Schedules(self.db, self.owner)
         self.uploads = Uploads(
             self.db,

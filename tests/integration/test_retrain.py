@@ -166,5 +166,5 @@ def test_a_due_time_is_taken_by_one_of_two_beats(platform: Platform) -> None:
 
 
 def test_a_generator_adapter_is_said_to_be_out_of_reach(platform: Platform) -> None:
-    with pytest.raises(UserError, match="cannot be trained by this release"):
+    with pytest.raises(UserError, match="no adapter of kind 'generator' can be trained"):
         platform.preview("generator")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from finetune.kinds import Options
 from kernel.errors import UserError
 from kernel.jobs import Running
 from kernel.types import Progress, silent
@@ -43,9 +44,7 @@ class Learning(Seat):
         seed: int = 0,
         workspace: str | None = None,
     ) -> dict[str, Any]:
-        return self.w.retrainer.preview(
-            kind, policy=policy or "mixed", rho=self._rho(rho), seed=seed, workspace=workspace
-        )
+        return self.w.retrainer.preview(kind, self._options(policy, rho, seed), workspace)
 
     # --- adapters --------------------------------------------------------------------------------
 
@@ -66,14 +65,7 @@ class Learning(Seat):
         workspace: str | None = None,
         control: str | None = None,
     ) -> str:
-        return self.w.retrainer.request(
-            kind,
-            policy=policy or "mixed",
-            rho=self._rho(rho),
-            seed=seed,
-            workspace=workspace,
-            control=control,
-        )
+        return self.w.retrainer.request(kind, self._options(policy, rho, seed, control=control), workspace)
 
     def run(self, run: str) -> dict[str, Any]:
         return self.w.runs.result(run)
@@ -119,6 +111,9 @@ class Learning(Seat):
             log.warning("schedule %s starts nothing: %s", schedule.id, error.message)
             return ""
         return str(asked["job"])
+
+    def _options(self, policy: str | None, rho: float | None, seed: int, **more: Any) -> Options:
+        return Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, **more)
 
     def _rho(self, rho: float | None) -> float:
         rho = self.settings.rho if rho is None else rho

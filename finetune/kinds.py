@@ -1,0 +1,110 @@
+"""The seam between a retrain and a kind of adapter: what the story needs of a kind, and what a person may ask of a run.
+
+    materialise ──▶ train (a child process) ──▶ evaluate ──▶ what the gate judges
+
+`retrain` tells the story and knows no model; a `Kind` knows its model and no story.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from finetune.gate import HeldOut, ModelScores
+from finetune.tables import Run
+from kernel.errors import UserError
+from kernel.types import Progress
+from rehearsal.mix import Mix
+
+CHAMPION, BASE = "champion", "base"
+"""Where training may start; any other name is an adapter's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is asked of a run. It is stored with the run, so that the run can be told apart and made again.
+
+    Raises:
+        UserError: a control that there is none of.
+    """
+
+    policy: str
+    rho: float
+    seed: int = 0
+    control: Literal["shuffled"] | None = None
+    """A run that the gate must refuse: `shuffled` deals the relevant chunks out anew."""
+    method: str | None = None
+    """How it is trained, where a kind knows several; None is the kind's default."""
+    start: str = CHAMPION
+    """`champion` (a warm start), `base` (from nothing), or the name of an adapter of the same kind."""
+    without: tuple[str, ...] = ()
+    """Ids of documents whose examples stay out of the mix."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the kind's recipe that differ from its defaults."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "without", tuple(self.without))
+        if self.control not in (None, "shuffled"):
+            raise UserError(f"no control {self.control!r}", hint="the one there is: shuffled")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only; `from_json` takes it back."""
+        return {**dataclasses.asdict(self), "without": list(self.without)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Options:
+        """The options that `to_json` gave, of this release or an earlier one."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What the gate judges, and what the run's record keeps beside it."""
+
+    held_out: Sequence[HeldOut]
+    scores: ModelScores
+    """Model (`base`, `champion`, `challenger`) to example to figure; without a parent there is no `champion`."""
+    metric: str
+    served: ModelScores | None = None
+    """The same for the answers as they are served."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Kind(Protocol):
+    """One kind of adapter: how its data, its training and its evaluation are made. It starts no run and judges none."""
+
+    name: str
+    """retriever | generator | reranker"""
+
+    def check(self, options: Options) -> None:
+        """Nothing, if a run with these options could be trained here.
+
+        Raises:
+            UserError: it could not; the message says why.
+        """
+
+    def parent(self) -> str | None:
+        """The champion, if it fits what serves: what a retrain goes on from by default."""
+
+    def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
+        """Write everything training needs into `folder`, `config.json` last: its existence means complete."""
+
+    def train(self, folder: Path, progress: Progress) -> None:
+        """Train in a child process, or go on where one died; `adapter/manifest.json` is written last.
+
+        Raises:
+            TrainingFailed: it ended badly; the folder can be trained again.
+        """
+
+    def evaluate(self, run: Run, mix: Mix, folder: Path, progress: Progress) -> Evaluation:
+        """Figures of base, champion and challenger on held-out examples. Serving is not touched."""
+
+    def finish(self, run: Run) -> None:
+        """Let go of what evaluation loaded and nothing serves."""
+
+    def tokens(self, questions: Sequence[str], options: Options) -> int:
+        """Tokens that training would read, for the preview's cost."""
