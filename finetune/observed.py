@@ -1,4 +1,4 @@
-"""What the triggers of a schedule look at, as SQL has it now: new examples, windows of turns, verdicts. Changes nothing."""
+"""What triggers of schedules look at, as SQL has it now: new examples, windows of turns, verdicts. Changes nothing."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _window(session: Session, workspace: str | None, start: int, end: int) -> Wi
         within.append(Turn.workspace == workspace)
     turns = session.execute(select(Turn.id, abstained, support).where(*within)).all()
     votes = select(Feedback.turn, Feedback.vote).join(Turn, Turn.id == Feedback.turn).where(*within)
-    last = dict(session.execute(votes.order_by(Feedback.created)).tuples().all())
+    last = dict(session.execute(votes.order_by(Feedback.created)).all())
     answered = [float(s) for _, refused, s in turns if not refused and s is not None]
     mean = sum(answered) / len(answered) if answered else 0.0
     spread = sum((s - mean) ** 2 for s in answered) / (len(answered) - 1) if len(answered) > 1 else 0.0

@@ -19,8 +19,10 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
+from finetune.card import Cards
 from finetune.gate import GatePolicy, judge
 from finetune.kinds import BASE, CHAMPION, Kind, Options
+from finetune.lineage import Lineage
 from finetune.registry import Registry
 from finetune.runs import Runs, read_json, write_json
 from finetune.tables import Run
@@ -42,10 +44,18 @@ class Retrainer:
     """Runs retrains. One at a time per platform: their jobs share a key."""
 
     def __init__(
-        self, db: Database, epochs: Epochs, mixer: Mixer, registry: Registry, runs: Runs, kinds: Mapping[str, Kind]
+        self,
+        db: Database,
+        epochs: Epochs,
+        mixer: Mixer,
+        registry: Registry,
+        runs: Runs,
+        kinds: Mapping[str, Kind],
+        lineage: Lineage,
+        cards: Cards,
     ) -> None:
         self._db, self._epochs, self._mixer, self._registry = db, epochs, mixer, registry
-        self._runs, self._kinds = runs, kinds
+        self._runs, self._kinds, self._lineage, self._cards = runs, kinds, lineage, cards
         self.step: Callable[[str], None] = lambda _name: None
 
     # --- asking ----------------------------------------------------------------------------------
@@ -164,6 +174,7 @@ class Retrainer:
         if not (folder / "adapter" / "manifest.json").exists():
             if not (folder / "config.json").exists():
                 self._kind(row.kind).materialise(row, mix, folder)
+            self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)
         seconds = time.perf_counter() - started
         metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.rows)}
@@ -198,21 +209,28 @@ class Retrainer:
         row, folder = self._runs.get(run), self._runs.folder(run)
         accepted = bool((row.verdict or {}).get("accepted"))
         with self._db.write() as session:
-            self._registry.add(session, str(row.adapter), row.kind, run, row.parent, folder / "adapter", accepted)
+            origin = Options.from_json(row.options).origin(row.parent)
+            self._registry.add(session, str(row.adapter), row.kind, run, origin, folder / "adapter", accepted)
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
         self._kind(row.kind).finish(row)
+        self._cards.write(str(row.adapter))
 
     # --- parts -----------------------------------------------------------------------------------
 
     def _draw(self, kind: str, options: Options, workspace: str | None, *, empty_ok: bool = False) -> Mix:
-        lineage = self._registry.lineage(kind)
+        lineage = self._registry.runs_behind(options.origin(self._kind(kind).parent()))
         with self._db.read() as session:
             practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))
         with self._epochs.one_index():
             mix = self._mixer.draw(
-                policy=options.policy, rho=options.rho, seed=options.seed, workspace=workspace, practised=practised
+                policy=options.policy,
+                rho=options.rho,
+                seed=options.seed,
+                workspace=workspace,
+                practised=practised,
+                without=options.without,
             )
         if not mix.new and not empty_ok:
             raise UserError(
@@ -228,11 +246,10 @@ class Retrainer:
         return self._kinds[kind]
 
     def _parent(self, kind: str, options: Options) -> str | None:
-        """What the challenger is compared with, and starts from unless it starts from the base."""
-        if options.start in (CHAMPION, BASE):
-            return self._kind(kind).parent()
-        self._registry.path(options.start)  # or there is none of that name
-        return options.start
+        """What the challenger is compared with: what serves, wherever it starts from."""
+        if options.start not in (CHAMPION, BASE):
+            self._registry.path(options.start)  # or there is none of that name
+        return self._kind(kind).parent()
 
     def _recheck(self, run: str) -> Mix:
         """The mix without what went away since it was drawn; the manifest on disk says so."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from finetune.child import train
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut
-from finetune.kinds import BASE, Evaluation, Options
+from finetune.kinds import Evaluation, Options
 from finetune.materialise import materialise
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
@@ -19,6 +19,7 @@ from kernel.epochs import Epochs
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
+from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix
 from retrieval.live import RETRIEVER, LiveRetriever
 
@@ -52,7 +53,7 @@ class RetrieverKind:
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options = Options.from_json(run.options)
-        warm = run.parent if options.start != BASE else None
+        warm = options.origin(run.parent)
         with self._epochs.one_index():  # the base and the vectors of its documents belong together
             materialise(
                 self._db,
@@ -64,6 +65,7 @@ class RetrieverKind:
                 parent=warm,
                 parent_path=str(self._home / self._registry.path(warm)) if warm else None,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
+                without=options.without,
             )
 
     def train(self, folder: Path, progress: Progress) -> None:
@@ -74,7 +76,9 @@ class RetrieverKind:
         self._live.load(adapter, path)
         if run.parent:
             self._live.load(run.parent, self._registry.path(run.parent))
-        questions = self._evaluator.questions(run.workspace)
+        with self._db.read() as session:  # what it must not know is not asked of it
+            left_out = grounded_on(session, Options.from_json(run.options).without)
+        questions = [q for q in self._evaluator.questions(run.workspace) if q.example not in left_out]
         names = {"base": None, "champion": run.parent, "challenger": adapter}
         scores: dict[str, Scores] = {}
         for i, (model, name) in enumerate(names.items()):

@@ -2,11 +2,11 @@
 
     look      next <= now, not paused; conditions are read outside of any transaction
     claim     one transaction: next moves on if it still is what we read, and a firing is entered
-    start     a job is enqueued under the firing's name
+    start     a job is enqueued that names the firing
     record    what it came to
 
 However many beats look, one of them moves `next`, and the unique index on (schedule, due) says so once more. A beat
-that dies between claim and record leaves a firing whose lease ends; the next one looks for a job of its name before it
+that dies between claim and record leaves a firing whose lease ends; the next one looks for its job before it
 starts another. Due times of a downtime fire once together, not one by one.
 """
 
@@ -41,7 +41,7 @@ _CARRIED_OUT = Firing.result.is_(None) | Firing.result.not_in(("waiting", "under
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A schedule's firing, to be started under the name `by`."""
+    """A schedule's firing. The job that is started for it names it in its arguments, as `firing`."""
 
     id: str
     """Of the schedule."""
@@ -49,10 +49,6 @@ class Due:
     kind: str
     workspace: str | None
     options: dict[str, Any]
-
-    @property
-    def by(self) -> str:
-        return f"beat:{self.firing}"
 
 
 Start = Callable[[Due], str]
@@ -114,7 +110,7 @@ class Schedules:
         return self.listing()
 
     def edit(self, schedule: str, **changes: Any) -> list[dict[str, Any]]:
-        """Change what is named: cron, timezone, triggers, cooldown, kind, workspace, paused, policy, rho; all schedules.
+        """Change cron, timezone, triggers, cooldown, kind, workspace, paused, policy or rho; all schedules.
 
         Raises:
             NotFound: no such schedule.
@@ -138,7 +134,7 @@ class Schedules:
             found.seen = {}
             _settle(found)
             shown = {name: of.conditions if isinstance(of, Triggers) else of for name, of in changes.items()}
-            record(session, "schedule.edit", schedule, **shown)
+            record(session, "schedule.edit", schedule, changes=shown)
         return self.listing()
 
     def remove(self, schedule: str) -> list[dict[str, Any]]:
@@ -180,7 +176,7 @@ class Schedules:
         return [job for job in jobs if job]
 
     def _claim(self, schedule: Schedule) -> Due | None:
-        """The firing of a due time, if it is ours and something is to be started; what else became of it is recorded."""
+        """The firing of a due time, if it is ours and starts something; what else became of it is recorded."""
         triggers, now = Triggers.from_json(schedule.triggers), now_ms()
         cause: str | None = "time"
         evidence: dict[str, Any] = {}
@@ -213,6 +209,9 @@ class Schedules:
         with self._db.write() as session:
             if not affected(session, update(Schedule).where(*ours).values(**moved)) or silent:
                 return None
+            had = select(Firing.id).where(Firing.schedule == schedule.id, Firing.due == schedule.next)
+            if session.scalar(had) is not None:  # a clock that was put back: that time has been
+                return None
             session.add(firing)
             _forget_old(session, schedule.id)
             found = _due(schedule, firing)
@@ -244,7 +243,7 @@ class Schedules:
 
     def _carry_out(self, due: Due, start: Start) -> str:
         with self._db.read() as session:
-            job = session.scalar(select(Job.id).where(Job.enqueued_by == due.by))
+            job = session.scalar(select(Job.id).where(Job.args["firing"].as_string() == due.firing))
         result, message = "started", ""
         try:
             job = job or start(due)

@@ -215,5 +215,8 @@ def order(ended: Sequence[Ended], refusals: int, answered: Collection[str] = ())
 
 def refused_on_old(verdict: Mapping[str, Any] | None) -> bool:
     """Whether a verdict refuses for what was lost on old slices."""
-    reasons = (verdict or {}).get("reasons", ())
+    verdict = verdict or {}
+    if "refused_by" in verdict:
+        return "old" in verdict["refused_by"]
+    reasons = verdict.get("reasons", ())
     return any(reason.startswith(("refused: old slice", "refused: all old")) for reason in reasons)

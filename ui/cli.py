@@ -8,7 +8,20 @@ import sys
 
 import typer
 
-from ui.commands import adapters, documents, index, operations, people, questions, tools, tuning, versions, watches
+from ui.commands import (
+    adapters,
+    documents,
+    index,
+    lineage,
+    operations,
+    people,
+    questions,
+    schedules,
+    tools,
+    tuning,
+    versions,
+    watches,
+)
 from ui.door import Front
 
 app = typer.Typer(
@@ -20,7 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (operations, documents, versions, watches, index, tuning, questions, tools, people, adapters):
+for module in (
+    operations,
+    documents,
+    versions,
+    watches,
+    index,
+    tuning,
+    questions,
+    tools,
+    people,
+    adapters,
+    schedules,
+    lineage,
+):
     module.register(app)
 
 

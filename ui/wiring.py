@@ -8,9 +8,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from finetune.card import Cards
+from finetune.erase import RunEraser
 from finetune.evaluate import Evaluator
+from finetune.export import Exporter
 from finetune.kinds import Kind
-from finetune.lineage import RunEraser
+from finetune.lineage import Lineage
+from finetune.observed import Observed
 from finetune.registry import Registry
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
@@ -109,8 +113,10 @@ class Wired:
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
+        self.lineage = Lineage(self.db, self.registry)
+        self.cards = Cards(self.db, self.lineage, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
-        runs = RunEraser(self.db, self.registry, self.home)
+        runs = RunEraser(self.db, self.registry, self.cards, self.home)
         readings = Readings()
         erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.remembering]
         erasers += [self.catalogues, readings]  # last: those before them read
@@ -161,8 +167,20 @@ class Wired:
             self.home,
         )
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever,)}
-        self.retrainer = Retrainer(self.db, self.epochs, self.mixer, self.registry, self.runs, self.kinds)
-        self.schedules = Schedules(self.db, self.owner)
+        self.retrainer = Retrainer(
+            self.db, self.epochs, self.mixer, self.registry, self.runs, self.kinds, self.lineage, self.cards
+        )
+        self.exporter = Exporter(
+            self.db,
+            self.index,
+            self.epochs,
+            self.embedder,
+            self.evaluator,
+            self.registry,
+            self.runs,
+            self.home,
+        )
+        self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry))
         self.uploads = Uploads(
             self.db,
             self.blobs,
