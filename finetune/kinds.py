@@ -50,6 +50,10 @@ class Options:
         if self.control not in (None, "shuffled"):
             raise UserError(f"no control {self.control!r}", hint="the one there is: shuffled")
 
+    def origin(self, champion: str | None) -> str | None:
+        """The adapter that training goes on from, given the one it is compared with; None for the base model."""
+        return {CHAMPION: champion, BASE: None}.get(self.start, self.start)
+
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
         return {**dataclasses.asdict(self), "without": list(self.without)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,12 @@ def materialise(
     parent: str | None,
     parent_path: str | None,
     shuffle: random.Random | None = None,
+    without: Sequence[str] = (),
 ) -> None:
-    """Write `train.jsonl`, `vectors.npy` and, last, `config.json` into the run's folder.
+    """Write `train.jsonl`, `vectors.npy`, `points.json` and, last, `config.json` into the run's folder.
+
+    `points.json` names the chunk behind each row of the vectors, for lineage. Chunks of the documents `without` are no
+    negatives either.
 
     With `shuffle` the relevant chunks of all questions are dealt out anew: a control that must not pass the gate.
     """
@@ -64,7 +69,7 @@ def materialise(
     lines, licences = [], set()
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        near = _nearest(index, mix, batch, stored)
+        near = _nearest(index, mix, batch, stored, without)
         for row, points, found in zip(batch, relevant[start : start + _BATCH], near, strict=True):
             positives = [p for p in points if p in stored]
             if not positives:
@@ -88,6 +93,7 @@ def materialise(
         folder / "vectors.npy",
         np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32),
     )
+    (folder / "points.json").write_text(json.dumps(list(numbers)))
     config = {
         "recipe": recipe.to_json(),
         "base": base,
@@ -133,10 +139,15 @@ def _vectors(index: VectorIndex, points: set[str]) -> dict[str, np.ndarray]:
 
 
 def _nearest(
-    index: VectorIndex, mix: Mix, rows: list[dict[str, Any]], stored: dict[str, np.ndarray]
+    index: VectorIndex,
+    mix: Mix,
+    rows: list[dict[str, Any]],
+    stored: dict[str, np.ndarray],
+    without: Sequence[str],
 ) -> list[list[tuple[str, np.ndarray]]]:
     """For each row, the visible chunks of its workspace nearest to its question, with their vectors."""
     rule = visible(When(epoch=mix.epoch, at=now_ms()))
+    hidden: list[Any] = [*(rule.must_not or []), *([keyword("doc", *without)] if without else [])]  # type: ignore[misc]
     requests = []
     for row in rows:
         must: list[Any] = [keyword("kind", "chunk"), keyword("ws", row["workspace"]), *(rule.must or [])]  # type: ignore[misc]
@@ -144,7 +155,7 @@ def _nearest(
             models.QueryRequest(
                 query=stored[row["point"]].tolist(),
                 using=DENSE,
-                filter=models.Filter(must=must, must_not=rule.must_not),
+                filter=models.Filter(must=must, must_not=hidden),
                 limit=POOL,
                 with_vector=True,
             )

@@ -19,10 +19,12 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
+from finetune.card import Cards
 from finetune.cost import cost
 from finetune.facts import Facts
 from finetune.gate import judge
 from finetune.kinds import BASE, CHAMPION, Kind, Options
+from finetune.lineage import Lineage
 from finetune.policies import GatePolicies
 from finetune.probe import Probing, lost_slices
 from finetune.registry import Registry
@@ -55,11 +57,14 @@ class Retrainer:
         kinds: Mapping[str, Kind],
         policies: GatePolicies,
         facts: Facts,
+        lineage: Lineage,
+        cards: Cards,
         watts: float | None = None,
     ) -> None:
         """`watts` is what one busy core draws; without it no energy is estimated."""
         self._db, self._epochs, self._mixer, self._registry = db, epochs, mixer, registry
         self._runs, self._kinds, self._policies, self._facts, self._watts = runs, kinds, policies, facts, watts
+        self._lineage, self._cards = lineage, cards
         self.step: Callable[[str], None] = lambda _name: None
 
     # --- asking ----------------------------------------------------------------------------------
@@ -178,6 +183,7 @@ class Retrainer:
         if not (folder / "adapter" / "manifest.json").exists():
             if not (folder / "config.json").exists():
                 self._kind(row.kind).materialise(row, mix, folder)
+            self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)
         seconds = time.perf_counter() - started
         metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.rows)}
@@ -229,11 +235,13 @@ class Retrainer:
         row, folder = self._runs.get(run), self._runs.folder(run)
         accepted = bool((row.verdict or {}).get("accepted"))
         with self._db.write() as session:
-            self._registry.add(session, str(row.adapter), row.kind, run, row.parent, folder / "adapter", accepted)
+            origin = Options.from_json(row.options).origin(row.parent)
+            self._registry.add(session, str(row.adapter), row.kind, run, origin, folder / "adapter", accepted)
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
         self._kind(row.kind).finish(row)
+        self._cards.write(str(row.adapter))
 
     # --- parts -----------------------------------------------------------------------------------
 
@@ -250,12 +258,17 @@ class Retrainer:
         )
 
     def _draw(self, kind: str, options: Options, workspace: str | None, *, empty_ok: bool = False) -> Mix:
-        lineage = self._registry.lineage(kind)
+        lineage = self._registry.runs_behind(options.origin(self._kind(kind).parent()))
         with self._db.read() as session:
             practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))
         with self._epochs.one_index():
             mix = self._mixer.draw(
-                policy=options.policy, rho=options.rho, seed=options.seed, workspace=workspace, practised=practised
+                policy=options.policy,
+                rho=options.rho,
+                seed=options.seed,
+                workspace=workspace,
+                practised=practised,
+                without=options.without,
             )
         if not mix.new and not empty_ok:
             raise UserError(
@@ -271,11 +284,10 @@ class Retrainer:
         return self._kinds[kind]
 
     def _parent(self, kind: str, options: Options) -> str | None:
-        """What the challenger is compared with, and starts from unless it starts from the base."""
-        if options.start in (CHAMPION, BASE):
-            return self._kind(kind).parent()
-        self._registry.path(options.start)  # or there is none of that name
-        return options.start
+        """What the challenger is compared with: what serves, wherever it starts from."""
+        if options.start not in (CHAMPION, BASE):
+            self._registry.path(options.start)  # or there is none of that name
+        return self._kind(kind).parent()
 
     def _recheck(self, run: str) -> Mix:
         """The mix without what went away since it was drawn; the manifest on disk says so."""

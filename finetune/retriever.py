@@ -28,6 +28,7 @@ from kernel.ids import digest
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
+from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix, Row
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
@@ -65,7 +66,7 @@ class RetrieverKind:
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options = Options.from_json(run.options)
-        warm = run.parent if options.start != BASE else None
+        warm = options.origin(run.parent)
         with self._epochs.one_index():  # the base and the vectors of its documents belong together
             materialise(
                 self._db,
@@ -77,6 +78,7 @@ class RetrieverKind:
                 parent=warm,
                 parent_path=str(self._home / self._registry.path(warm)) if warm else None,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
+                without=options.without,
             )
 
     def train(self, folder: Path, progress: Progress) -> None:
@@ -91,8 +93,11 @@ class RetrieverKind:
         if run.parent:
             self._live.load(run.parent, self._registry.path(run.parent))
         pinned = self._suites.asked()
+        with self._db.read() as session:  # what it must not know is not asked of it
+            left_out = grounded_on(session, Options.from_json(run.options).without)
         # An adapter serves every workspace, so what it did to the others counts, whichever its run was for.
         asked = [*self._evaluator.questions(None), *(q for q in pinned.questions if q.sources)]
+        asked = [q for q in asked if q.example not in left_out]
         refusals = [*self._evaluator.unanswerable(None), *(q for q in pinned.questions if not q.sources)]
         names = {"base": None, "champion": run.parent, "challenger": adapter}
         scores: dict[str, Scores] = {}

@@ -7,6 +7,7 @@ superseded, deleted, quarantined or held out is not there to be drawn. The same 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from kernel.ids import canonical, digest, now_ms
 from kernel.index.schema import DENSE, keyword, visible
 from kernel.ports import VectorIndex
 from kernel.types import When
+from rehearsal.ground import grounded_on
 from rehearsal.policies import POLICIES, Candidate, NewExamples, n_old
 from rehearsal.tables import Example, Ground
 
@@ -76,8 +78,19 @@ class Mixer:
     def __init__(self, db: Database, index: VectorIndex, epochs: Epochs) -> None:
         self._db, self._index, self._epochs = db, index, epochs
 
-    def draw(self, *, policy: str, rho: float, seed: int, workspace: str | None, practised: set[str]) -> Mix:
+    def draw(
+        self,
+        *,
+        policy: str,
+        rho: float,
+        seed: int,
+        workspace: str | None,
+        practised: set[str],
+        without: Collection[str] = (),
+    ) -> Mix:
         """A mix at the committed epoch. `practised` are the examples of the champion's lineage; the others are new.
+
+        Examples that one of the documents `without` grounds are in neither part.
 
         Raises:
             UserError: no such policy.
@@ -86,6 +99,10 @@ class Mixer:
             raise UserError(f"no policy {policy!r}", hint=f"there are: {', '.join(sorted(POLICIES))}")
         epoch = self._epochs.committed()
         visible_now, vectors = self._visible(When(epoch=epoch, at=now_ms()), workspace)
+        with self._db.read() as session:
+            left_out = grounded_on(session, without)
+        left_out = {e.id for e in visible_now if e.id in left_out}
+        visible_now = [e for e in visible_now if e.id not in left_out]
         new = [e for e in visible_now if e.id not in practised]
         old = [e for e in visible_now if e.id in practised]
         candidates = [
@@ -135,7 +152,7 @@ class Mixer:
             rho=rho,
             seed=seed,
             rows=tuple(rows),
-            excluded=self._excluded(workspace),
+            excluded=self._excluded(workspace) | ({"of documents left out": len(left_out)} if left_out else {}),
         )
 
     def gone(self, mix: Mix) -> list[str]:

@@ -13,9 +13,11 @@ from ui.commands import (
     documents,
     index,
     judging,
+    lineage,
     operations,
     people,
     questions,
+    schedules,
     tools,
     tuning,
     versions,
@@ -32,7 +34,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (operations, documents, versions, watches, index, tuning, questions, tools, people, adapters, judging):
+for module in (
+    operations,
+    documents,
+    versions,
+    watches,
+    index,
+    tuning,
+    questions,
+    tools,
+    people,
+    adapters,
+    judging,
+    schedules,
+    lineage,
+):
     module.register(app)
 
 

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finetune.approval import Approvals
+from finetune.card import Cards
+from finetune.erase import RunEraser
 from finetune.evaluate import Evaluator
+from finetune.export import Exporter
 from finetune.facts import Facts
 from finetune.forgetting import Forgetting, RetrieverScorer
 from finetune.kinds import Kind
 from finetune.legs import Legs
-from finetune.lineage import RunEraser
+from finetune.lineage import Lineage
+from finetune.observed import Observed
 from finetune.policies import GatePolicies
 from finetune.registry import Registry
 from finetune.retrain import Retrainer
@@ -122,8 +126,10 @@ class Wired:
         self.editing = Editing(self.db, self.index, self.epochs, self.library, self.examples)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
+        self.lineage = Lineage(self.db, self.registry)
+        self.cards = Cards(self.db, self.lineage, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
-        runs = RunEraser(self.db, self.registry, self.home)
+        runs = RunEraser(self.db, self.registry, self.cards, self.home)
         readings = Readings()
         self.suites = Suites(self.db, self.library)
         erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.suites, self.remembering]
@@ -197,11 +203,23 @@ class Wired:
             self.kinds,
             self.gate_policies,
             Facts(self.db, self.mixer, self.home),
+            self.lineage,
+            self.cards,
             settings.core_watts,
         )
         scorers = {retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path)}
         self.forgetting = Forgetting(self.db, self.epochs, self.evaluator, self.registry, self.home, scorers)
-        self.schedules = Schedules(self.db, self.owner)
+        self.exporter = Exporter(
+            self.db,
+            self.index,
+            self.epochs,
+            self.embedder,
+            self.evaluator,
+            self.registry,
+            self.runs,
+            self.home,
+        )
+        self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry))
         self.uploads = Uploads(
             self.db,
             self.blobs,

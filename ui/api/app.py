@@ -19,8 +19,10 @@ from ui.api import (
     documents,
     index,
     judging,
+    lineage,
     operations,
     people,
+    schedules,
     tuning,
     uploads,
     versions,
@@ -62,6 +64,8 @@ def make_app(platform: Platform) -> FastAPI:
         people,
         adapters,
         judging,
+        schedules,
+        lineage,
         operations,
     ):
         app.include_router(module.router)
