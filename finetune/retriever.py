@@ -14,7 +14,7 @@ from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut, Standing
-from finetune.kinds import BASE, Evaluation, Options
+from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.materialise import materialise
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
