@@ -16,6 +16,7 @@ nothing has moved since they were read, so that two ticks, or a tick and a perso
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -29,11 +30,12 @@ from finetune.sequential import Decision, TestPlan, decide, decide_shadow, evide
 from finetune.tables import Adapter, Rollout
 from kernel.audit import record
 from kernel.database import Database
-from kernel.errors import Conflict, NotFound, Refused, UserError
+from kernel.errors import Conflict, NotFound, Refused, RepriseError, UserError
 from kernel.ids import fresh, iso, now_ms
 from retrieval.lending import Lending
 from retrieval.tables import Pointer
 
+log = logging.getLogger(__name__)
 STEPS = (0.05, 0.25, 1.0)
 """Shares of those who ask; 1 is the champion's place."""
 ITSELF = "rollout"
@@ -153,10 +155,14 @@ class Rollouts:
             with self._db.read() as session:
                 decision = _decide(session, running)
             moved = False
-            if decision.move == "harm":
-                moved = self._end(running, "harm", decision.reason, "retired", ITSELF)
-            elif decision.move == "advance":
-                moved = self._advance(running, decision.reason, ITSELF)
+            try:
+                if decision.move == "harm":
+                    moved = self._end(running, "harm", decision.reason, "retired", ITSELF)
+                elif decision.move == "advance":
+                    moved = self._advance(running, decision.reason, ITSELF)
+            except RepriseError as error:  # beat has other things to do; `trouble` and the next tick say it again
+                log.warning("%r was not moved on: %s", running.adapter, error.message)
+                continue
             self._looked[running.id] = sizes[running.id]
             if moved:
                 made.append({"adapter": running.adapter, "move": decision.move, "reason": decision.reason})

@@ -28,8 +28,8 @@ from typing import Any, Literal
 
 from kernel.errors import UserError
 
-_HALVINGS = 60
-"""Of an interval within 0 to 1: to the precision of a float."""
+_HALVINGS = 40
+"""Of an interval within 0 to 1: to twelve digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
