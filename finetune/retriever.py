@@ -177,8 +177,7 @@ class RetrieverKind:
         return Standing(base=manifest.get("base", {}).get("sha256", serves), serves=serves)
 
     def finish(self, run: Run) -> None:
-        pointer = self._live.pointer()
-        self._live.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
+        self._live.tidy()
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         return sum(self._embedder.count_tokens(list(questions))) * _recipe(options).epochs

@@ -21,6 +21,7 @@ from ui.operations.learning import KINDS, STATUSES
 from ui.operations.lineage import Lineage
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rollout import Rollout
 from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
@@ -35,7 +36,9 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Lineage, Judging, Upkeep):
+class Platform(
+    Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Rollout, Lineage, Judging, Upkeep
+):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -66,6 +69,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, S
             **self._tend(),
             **self._tend_index(),
             **self._tend_tuning(),
+            **self._tend_rollout(),
         }
 
 

@@ -23,6 +23,8 @@ from finetune.policies import GatePolicies
 from finetune.registry import Registry
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
+from finetune.rollout import Rollouts
+from finetune.routes import Routes
 from finetune.runs import Runs
 from finetune.schedule import Schedules
 from finetune.suites import Suites
@@ -57,16 +59,20 @@ from rehearsal.topics import Topics
 from rehearsal.vetting import Vetting
 from retrieval.answer import Answerer
 from retrieval.catalogue import Catalogues
+from retrieval.choosing import Choosing
 from retrieval.conversations import Conversations
 from retrieval.filters import Filtering
 from retrieval.generators import make_generator
-from retrieval.live import LiveRetriever
+from retrieval.lending import Lending, Shelf
+from retrieval.live import RETRIEVER, LiveRetriever
+from retrieval.live_generator import GENERATOR, LiveGenerator
 from retrieval.preferences import Preferences
 from retrieval.readings import Readings
 from retrieval.remembered import RememberingEmbedder
 from retrieval.reranker import make_reranker
 from retrieval.scoping import Scoping
 from retrieval.search import Search
+from retrieval.shadow import Shadows
 from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 from retrieval.verifiers import make_verifier
@@ -125,7 +131,14 @@ class Wired:
         self.vetting = Vetting(self.db, self.index, self.embedder, self.epochs, self.library)
         self.editing = Editing(self.db, self.index, self.epochs, self.library, self.examples)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
-        self.registry = Registry(self.db, self.live, self.home)
+        names = {"extractive", settings.generator}
+        self.generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
+        writers = {name: LiveGenerator(self.db, made, self.home) for name, made in self.generators.items()}
+        shelves: dict[str, Shelf] = {RETRIEVER: self.live, GENERATOR: writers[settings.generator]}
+        self.lending = Lending(Choosing(self.db), shelves)
+        self.registry = Registry(self.db, self.live, self.lending, self.home)
+        self.rollouts = Rollouts(self.db, self.registry, self.lending)
+        self.routes = Routes(self.db, self.registry, self.lending)
         self.lineage = Lineage(self.db, self.registry)
         self.cards = Cards(self.db, self.lineage, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
@@ -154,8 +167,6 @@ class Wired:
         if step is not None:
             self.ingest.step = step
         self.watches = Watches(self.db, self.ingest, self.delete, settings, self.owner)
-        names = {"extractive", settings.generator}
-        self.generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
         self.answerer = Answerer(
             self.search,
             self.turns,
@@ -163,10 +174,14 @@ class Wired:
             settings.generator,
             self.remembering,
             make_verifier(settings.verifier, self.remembering),
+            self.lending,
+            writers,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
             unsupported=settings.unsupported,
         )
+        self.shadows = Shadows(self.db, self.answerer, self.search, self.lending)
+        self.answerer.after = self.shadows.offer
         self.topics = Topics(self.db, self.index, self.epochs)
         self.generation = Generation(
             self.db,
@@ -239,6 +254,7 @@ class Wired:
         self.runs.clean_up()
 
     def close(self) -> None:
+        self.shadows.close()
         self.reading.close()
         self.index.close()
         self.db.close()

@@ -22,6 +22,7 @@ from ui.api import (
     lineage,
     operations,
     people,
+    rollout,
     schedules,
     tuning,
     uploads,
@@ -66,6 +67,7 @@ def make_app(platform: Platform) -> FastAPI:
         judging,
         schedules,
         lineage,
+        rollout,
         operations,
     ):
         app.include_router(module.router)
