@@ -152,7 +152,7 @@ class Registry:
             tainted |= more
 
     def checked(self, session: Session, name: str, override: str | None, how: str = "promote") -> Adapter:
-        """An adapter that may move on: accepted, and approved where its policy asks for that, or by a reason all the same.
+        """An adapter that may move on: accepted, and approved where its policy asks for that; or a reason says why.
 
         Raises:
             NotFound: no such adapter.
