@@ -11,8 +11,9 @@ the base model, stays warm; a rollback moves one row.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -29,11 +30,25 @@ BASE = "base"
 """What a report calls serving without an adapter."""
 
 
+class Loader(Protocol):
+    """What makes adapters of one kind ready to serve in this process: `retrieval.live`, `retrieval.writing`."""
+
+    def load(self, name: str, path: str) -> None: ...
+
+    def unload_all_but(self, names: set[str | None]) -> None: ...
+
+    def fitting(self) -> str | None: ...
+
+
 class Registry:
     """The adapters of a platform. Safe from several threads and processes: every move is one transaction."""
 
-    def __init__(self, db: Database, live: LiveRetriever, home: Path) -> None:
+    def __init__(
+        self, db: Database, live: LiveRetriever, home: Path, loaders: Mapping[str, Loader] | None = None
+    ) -> None:
+        """`loaders` are those of other kinds than the retriever."""
         self._db, self._live, self._home = db, live, home
+        self._loaders: dict[str, Loader] = {RETRIEVER: live, **(loaders or {})}
 
     def add(
         self,
@@ -108,8 +123,8 @@ class Registry:
         with self._db.read() as session:
             pointer = session.get(Pointer, kind)
             name = pointer.champion if pointer else None
-            if kind == RETRIEVER:
-                name = self._live.fitting()
+            if kind in self._loaders:
+                name = self._loaders[kind].fitting()
             while name is not None:
                 adapter = session.get(Adapter, name)
                 if adapter is None:
@@ -148,8 +163,8 @@ class Registry:
                     hint='retrain, or promote with --override "REASON"; the reason is kept in the audit log',
                     code="gate_refused",
                 )
-            folder = adapter.path
-        self._live.load(name, folder)  # warm before the flip: no question waits for a load
+            folder, loader = adapter.path, self._loader(adapter.kind)
+        loader.load(name, folder)  # warm before the flip: no question waits for a load
         started = time.perf_counter()
         with self._db.write() as session:
             adapter = _found(session, name)
@@ -163,8 +178,13 @@ class Registry:
             )  # fmt: skip
             kind = adapter.kind
         ms = (time.perf_counter() - started) * 1000
-        self._live.unload_all_but({name, old[0] if old else None})
+        loader.unload_all_but({name, old[0] if old else None})
         return {"kind": kind, "champion": name, "previous": old[0] if old else None, "ms": round(ms, 3)}
+
+    def _loader(self, kind: str) -> Loader:
+        if kind not in self._loaders:
+            raise Refused(f"nothing here serves adapters of the kind {kind!r}", hint="see `reprise doctor`")
+        return self._loaders[kind]
 
     def rollback(self, kind: str = RETRIEVER, actor: str = "local") -> dict[str, Any]:
         """Serve what served before the last promote: the previous adapter, or the base model.

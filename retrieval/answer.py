@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator as Stream
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from retrieval.search import Found, How, Scope, Search
 from retrieval.support import REFUSAL_THRESHOLD, answerable
 from retrieval.turns import Asker, Turns
 from retrieval.verify import check
+from retrieval.writing import LiveGenerator, Writer
 
 CLOSEST = 3
 Unsupported = Literal["drop", "flag"]
@@ -89,11 +90,13 @@ class Answerer:
         passages: int,
         threshold: float | None,
         unsupported: Unsupported = "drop",
+        writing: LiveGenerator | None = None,
     ) -> None:
+        """`writing` says which adapter the default generator writes with; None asks the generator itself."""
         self._search, self._turns = search, turns
         self._generators, self._default = generators, default
         self._embedder, self._verifier = embedder, verifier
-        self._passages, self.unsupported = passages, unsupported
+        self._passages, self.unsupported, self._writing = passages, unsupported, writing
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
     @property
@@ -146,9 +149,12 @@ class Answerer:
         composer, first = Composer(found.passages), None
         judged, cited = list[dict[str, Any]](), list[Sentence]()
         drafting = _Drafting()
-        if support >= self._threshold:
-            ask = Ask(question=question, history=asked.history, wishes=asked.wishes)
-            with closing(drafting.of(self._generators[name].stream(ask, found.passages))) as sentences:
+        with ExitStack() as held:
+            writer = held.enter_context(self._writer(name))
+            if support >= self._threshold:
+                ask = Ask(question=question, history=asked.history, wishes=asked.wishes, adapter=writer.alias)
+                stream = self._generators[name].stream(ask, found.passages)
+                sentences = held.enter_context(closing(drafting.of(stream)))
                 for sentence in sentences:
                     (checked,) = check([sentence], found.passages, self._verifier)
                     kept, judgement = checked.sentence, checked.judgement
@@ -174,7 +180,7 @@ class Answerer:
             "turn": fresh("turn"),
             "workspace": asked.workspace,
             **told,
-            "adapters": {"retriever": found.adapter, "generator": getattr(self._generators[name], "adapter", None)},
+            "adapters": {"retriever": found.adapter, "generator": writer.name},
             "generator": name,
             "usage": drafting.usage,
             "epoch": found.when.epoch,
@@ -188,6 +194,15 @@ class Answerer:
         }
         self._turns.keep(asked.workspace, asked.question, done, found.when.at, asked.by)
         yield {"type": "done", **done}
+
+    @contextmanager
+    def _writer(self, generator: str) -> Iterator[Writer]:
+        """Which adapter writes, held until the answer is written."""
+        if self._writing is not None and generator == self._default:
+            with self._writing.holding() as writer:
+                yield writer
+        else:
+            yield Writer(name=getattr(self._generators[generator], "adapter", None), alias=None)
 
     def _read(self, asked: Asked) -> _Reading:
         """Passages and what they say.
