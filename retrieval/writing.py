@@ -107,9 +107,9 @@ class LiveGenerator:
     def warm(self) -> None:
         """Load the champion and the previous one, so that neither an answer nor a rollback waits."""
         pointer = self.pointer()
-        for name, path in ((pointer.champion, pointer.champion_path), (pointer.previous, pointer.previous_path)) if (
-            pointer
-        ) else ():
+        for name, path in (
+            ((pointer.champion, pointer.champion_path), (pointer.previous, pointer.previous_path)) if (pointer) else ()
+        ):
             if name is not None:
                 try:
                     self.load(name, str(path))

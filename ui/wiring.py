@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finetune.evaluate import Evaluator
+from finetune.generator.context import Contexts
+from finetune.generator.evaluate import GeneratorEvaluator
+from finetune.generator.kind import GeneratorKind
+from finetune.generator.votes import Votes
 from finetune.kinds import Kind
 from finetune.lineage import RunEraser
 from finetune.registry import Registry
@@ -55,6 +59,7 @@ from retrieval.search import Search
 from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 from retrieval.verifiers import make_verifier
+from retrieval.writing import GENERATOR, LiveGenerator
 from ui.pairing import Pairing
 from ui.texts import texts_of
 
@@ -108,11 +113,14 @@ class Wired:
         self.preferences = Preferences(self.db, self.library)
         self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
-        self.registry = Registry(self.db, self.live, self.home)
-        # Runs before memory: they find their rows by what memory then takes away.
+        names = {"extractive", settings.generator}
+        generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
+        self.writing = LiveGenerator(self.db, generators[settings.generator], self.home)
+        self.registry = Registry(self.db, self.live, self.home, {GENERATOR: self.writing})
+        # Runs before turns and memory: they find their rows by what those then take away.
         runs = RunEraser(self.db, self.registry, self.home)
         readings = Readings()
-        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.remembering]
+        erasers: list[Eraser] = [runs, self.turns, self.preferences, self.memory, self.remembering]
         erasers += [self.catalogues, readings]  # last: those before them read
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory, readings])
@@ -134,17 +142,18 @@ class Wired:
         if step is not None:
             self.ingest.step = step
         self.watches = Watches(self.db, self.ingest, self.delete, settings, self.owner)
-        names = {"extractive", settings.generator}
+        verifier = make_verifier(settings.verifier, self.remembering)
         self.answerer = Answerer(
             self.search,
             self.turns,
-            {name: make_generator(name, self.remembering, settings.generator_key) for name in names},
+            generators,
             settings.generator,
             self.remembering,
-            make_verifier(settings.verifier, self.remembering),
+            verifier,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
             unsupported=settings.unsupported,
+            writing=self.writing,
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
@@ -160,7 +169,19 @@ class Wired:
             self.live,
             self.home,
         )
-        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever,)}
+        contexts = Contexts(self.db, self.library, self.search, self.live, self.epochs)
+        generator = GeneratorKind(
+            self.db,
+            contexts,
+            Votes(self.db, self.library, contexts),
+            GeneratorEvaluator(self.db, contexts, verifier),
+            verifier,
+            self.registry,
+            self.writing,
+            self.epochs.committed,
+            self.home,
+        )
+        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever, generator)}
         self.retrainer = Retrainer(self.db, self.epochs, self.mixer, self.registry, self.runs, self.kinds)
         self.schedules = Schedules(self.db, self.owner)
         self.uploads = Uploads(

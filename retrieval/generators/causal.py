@@ -151,7 +151,9 @@ class CausalModel:
                 repetition_penalty=1.0,
                 no_repeat_ngram_size=0,
                 pad_token_id=filler,
-                stopping_criteria=StoppingCriteriaList([_writing(self.tokenizer, rows, chat.ends(self._model, self.tokenizer))]),
+                stopping_criteria=StoppingCriteriaList(
+                    [_writing(self.tokenizer, rows, chat.ends(self._model, self.tokenizer))]
+                ),
                 **more,
             )
             for row in rows:
