@@ -92,8 +92,7 @@ class RetrieverKind:
         )
 
     def finish(self, run: Run) -> None:
-        pointer = self._live.pointer()
-        self._live.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
+        self._live.tidy()
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         return sum(self._embedder.count_tokens(list(questions))) * _recipe(options).epochs

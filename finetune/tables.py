@@ -1,4 +1,4 @@
-"""Runs, adapters and schedules."""
+"""Runs, adapters, their rollouts, and schedules."""
 
 from __future__ import annotations
 
@@ -43,6 +43,33 @@ class Adapter(Base):
     accepted: Mapped[int]
     share: Mapped[float]
     created: Mapped[int]
+
+
+class Rollout(Base):
+    """One trial of an adapter on live questions, from its start to how it ended."""
+
+    __tablename__ = "rollouts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(index=True)
+    adapter: Mapped[str]
+    against: Mapped[str | None]
+    """The champion it is compared with; null is the base model."""
+    stage: Mapped[str]
+    """shadow | canary: where it is, or was when it ended."""
+    share: Mapped[float]
+    steps: Mapped[list[Any]]
+    """Shares still to come, in order; 1 is the champion's place."""
+    plan: Mapped[dict[str, Any]]
+    """Figures of the sequential test."""
+    override: Mapped[str | None]
+    """Why it is tried in spite of its gate; null where the gate accepted it."""
+    outcome: Mapped[str | None]
+    """promoted | harm | stopped | superseded; null while it runs."""
+    reason: Mapped[str]
+    started: Mapped[int]
+    stepped: Mapped[int]
+    """When the stage or share it has now began."""
+    ended: Mapped[int | None]
 
 
 class Schedule(Base):

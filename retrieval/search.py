@@ -22,9 +22,10 @@ from kernel.index.schema import DENSE, SPARSE, keyword, sparse_query, visible
 from kernel.ports import Reranker, VectorIndex
 from kernel.serving import Held
 from kernel.types import Passage, When
+from retrieval.choosing import Pinned
 from retrieval.diversity import diverse
 from retrieval.fusion import Fused, Ranked, blended, fuse
-from retrieval.live import LiveRetriever, Pinned
+from retrieval.live import LiveRetriever
 from retrieval.trace import Trace, traces
 from retrieval.tuning import DEFAULT, Tuning, Tunings
 
@@ -74,7 +75,7 @@ class How:
     rerank: bool | None = None
     diversity: float | None = None
     adapter: Pinned | None = None
-    """Of the retriever; None is the one that serves."""
+    """Of the retriever, as it was decided for a request; None is the champion of the moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

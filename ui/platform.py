@@ -19,6 +19,7 @@ from ui.operations.intake import so_far
 from ui.operations.learning import KINDS, STATUSES, Learning
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rollout import Rollout
 from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
@@ -32,7 +33,7 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Rollout, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -63,6 +64,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, L
             **self._tend(),
             **self._tend_index(),
             **self._tend_tuning(),
+            **self._tend_rollout(),
         }
 
 

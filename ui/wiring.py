@@ -18,6 +18,8 @@ from finetune.lineage import RunEraser
 from finetune.registry import Registry
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
+from finetune.rollout import Rollouts
+from finetune.routes import Routes
 from finetune.runs import Runs
 from finetune.schedule import Schedules
 from finetune.tune import Tuner
@@ -46,20 +48,23 @@ from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
 from retrieval.answer import Answerer
 from retrieval.catalogue import Catalogues
+from retrieval.choosing import Choosing
 from retrieval.conversations import Conversations
 from retrieval.filters import Filtering
 from retrieval.generators import make_generator
-from retrieval.live import LiveRetriever
+from retrieval.lending import Lending, Shelf
+from retrieval.live import RETRIEVER, LiveRetriever
+from retrieval.live_generator import GENERATOR, LiveGenerator
 from retrieval.preferences import Preferences
 from retrieval.readings import Readings
 from retrieval.remembered import RememberingEmbedder
 from retrieval.reranker import make_reranker
 from retrieval.scoping import Scoping
 from retrieval.search import Search
+from retrieval.shadow import Shadows
 from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 from retrieval.verifiers import make_verifier
-from retrieval.writing import GENERATOR, LiveGenerator
 from ui.pairing import Pairing
 from ui.texts import texts_of
 
@@ -115,8 +120,12 @@ class Wired:
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         names = {"extractive", settings.generator}
         generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
-        self.writing = LiveGenerator(self.db, generators[settings.generator], self.home)
-        self.registry = Registry(self.db, self.live, self.home, {GENERATOR: self.writing})
+        writers = {name: LiveGenerator(self.db, generator, self.home) for name, generator in generators.items()}
+        shelves: dict[str, Shelf] = {RETRIEVER: self.live, GENERATOR: writers[settings.generator]}
+        self.lending = Lending(Choosing(self.db), shelves)
+        self.registry = Registry(self.db, self.live, self.lending, self.home)
+        self.rollouts = Rollouts(self.db, self.registry, self.lending)
+        self.routes = Routes(self.db, self.registry, self.lending)
         # Runs before turns and memory: they find their rows by what those then take away.
         runs = RunEraser(self.db, self.registry, self.home)
         readings = Readings()
@@ -150,11 +159,14 @@ class Wired:
             settings.generator,
             self.remembering,
             verifier,
+            self.lending,
+            writers,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
             unsupported=settings.unsupported,
-            writing=self.writing,
         )
+        self.shadows = Shadows(self.db, self.answerer, self.search, self.lending)
+        self.answerer.after = self.shadows.offer
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)
         self.tuner = Tuner(self.db, self.index, self.search, self.live, self.epochs, self.evaluator, self.tunings)
@@ -177,7 +189,7 @@ class Wired:
             GeneratorEvaluator(self.db, contexts, verifier),
             verifier,
             self.registry,
-            self.writing,
+            writers[settings.generator],
             self.epochs.committed,
             self.home,
         )
@@ -203,6 +215,7 @@ class Wired:
         self.runs.clean_up()
 
     def close(self) -> None:
+        self.shadows.close()
         self.reading.close()
         self.index.close()
         self.db.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ from kernel.ports import Verifier
 from kernel.types import BASE, Ask, Passage, Progress, When
 from rehearsal.mix import Mix
 from rehearsal.tables import Example
+from retrieval.choosing import Pinned
 from retrieval.generators import collect, prompt
 from retrieval.generators.identity import identity_of
 from retrieval.generators.transformers import TransformersGenerator
+from retrieval.live_generator import GENERATOR, LiveGenerator
 from retrieval.verify import check
-from retrieval.writing import GENERATOR, LiveGenerator
 
 TRAINER = ("-m", "finetune.generator.trainer")
 LAUNCHER = ("-m", "accelerate.commands.launch", "--num_processes")
@@ -118,9 +120,9 @@ class GeneratorKind:
     def evaluate(self, run: Run, mix: Mix, folder: Path, progress: Progress) -> Evaluation:
         generator, adapter = self._generator(), str(run.adapter)
         manifest = read_json(folder / "adapter" / "manifest.json")
-        self._writing.load(adapter, str((folder / "adapter").relative_to(self._home)))
+        paths = {adapter: str((folder / "adapter").relative_to(self._home))}
         if run.parent:
-            self._writing.load(run.parent, self._registry.path(run.parent))
+            paths[run.parent] = self._registry.path(run.parent)
         recipe = GeneratorRecipe.from_json(manifest["recipe"])
         when = When(epoch=self._epoch(), at=now_ms())
         questions = self._evaluator.questions(run.workspace, when, recipe)
@@ -130,8 +132,8 @@ class GeneratorKind:
             if name is None:
                 continue
             rivals = model != "base" or run.parent is None  # answers are written out by those that are compared
-            with self._writing.holding(name) as writer:
-                scores[model] = self._evaluator.score(generator, questions, str(writer.alias), write=rivals)
+            with self._worn(None if name == BASE else name, paths.get(name)) as alias:
+                scores[model] = self._evaluator.score(generator, questions, alias, write=rivals)
         return Evaluation(
             held_out=_held_out(questions, mix, run.parent),
             scores={model: s.probability for model, s in scores.items()},
@@ -149,8 +151,7 @@ class GeneratorKind:
         )
 
     def finish(self, run: Run) -> None:
-        pointer = self._writing.pointer()
-        self._writing.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
+        self._writing.tidy()
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         """An estimate: the model's tokenizer may not be loaded where a cost is asked for."""
@@ -171,6 +172,15 @@ class GeneratorKind:
             code="not_trainable",
         )
 
+    @contextmanager
+    def _worn(self, name: str | None, path: str | None) -> Iterator[str]:
+        """What the model calls an adapter, loaded until the block ends; None is the base model."""
+        if name is None or path is None:
+            yield BASE
+            return
+        with self._writing.held(name, path):
+            yield str(self._writing.asked(Pinned(name=name, path=path), plain=False))
+
     def _pairs(self) -> int:
         with self._db.read() as session:
             wanted = select(func.count()).where(
@@ -185,10 +195,8 @@ class GeneratorKind:
         """What the champion writes, as far as its sources support it."""
 
         def answer(question: str, passages: Sequence[Passage]) -> str | None:
-            if parent is not None:
-                self._writing.load(parent, self._registry.path(parent))
-            with self._writing.holding(parent or BASE) as writer:
-                said, _ = collect(generator.stream(Ask(question=question, adapter=writer.alias), passages))
+            with self._worn(parent, self._registry.path(parent) if parent else None) as alias:
+                said, _ = collect(generator.stream(Ask(question=question, adapter=alias), passages))
             kept = [c.sentence.text for c in check(said, passages, self._verifier) if c.supported]
             return " ".join(kept) or None
 
