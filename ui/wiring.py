@@ -15,6 +15,10 @@ from finetune.evaluate import Evaluator
 from finetune.export import Exporter
 from finetune.facts import Facts
 from finetune.forgetting import Forgetting, RetrieverScorer
+from finetune.generator.context import Contexts
+from finetune.generator.evaluate import GeneratorEvaluator
+from finetune.generator.kind import GeneratorKind
+from finetune.generator.votes import Votes
 from finetune.kinds import Kind
 from finetune.legs import Legs
 from finetune.lineage import Lineage
@@ -141,11 +145,11 @@ class Wired:
         self.routes = Routes(self.db, self.registry, self.lending)
         self.lineage = Lineage(self.db, self.registry)
         self.cards = Cards(self.db, self.lineage, self.home)
-        # Runs before memory: they find their rows by what memory then takes away.
+        # Runs before turns and memory: they find their rows by what those then take away.
         runs = RunEraser(self.db, self.registry, self.cards, self.home)
         readings = Readings()
         self.suites = Suites(self.db, self.library)
-        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.suites, self.remembering]
+        erasers: list[Eraser] = [runs, self.turns, self.preferences, self.memory, self.suites, self.remembering]
         erasers += [self.catalogues, readings]  # last: those before them read
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory, readings])
@@ -167,13 +171,14 @@ class Wired:
         if step is not None:
             self.ingest.step = step
         self.watches = Watches(self.db, self.ingest, self.delete, settings, self.owner)
+        verifier = make_verifier(settings.verifier, self.remembering)
         self.answerer = Answerer(
             self.search,
             self.turns,
             self.generators,
             settings.generator,
             self.remembering,
-            make_verifier(settings.verifier, self.remembering),
+            verifier,
             self.lending,
             writers,
             passages=settings.passages,
@@ -207,7 +212,19 @@ class Wired:
             Legs(self.answerer),
             self.suites,
         )
-        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever,)}
+        contexts = Contexts(self.db, self.library, self.search, self.live, self.epochs)
+        generator = GeneratorKind(
+            self.db,
+            contexts,
+            Votes(self.db, self.library, contexts),
+            GeneratorEvaluator(self.db, contexts, verifier),
+            verifier,
+            self.registry,
+            writers[settings.generator],
+            self.epochs.committed,
+            self.home,
+        )
+        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever, generator)}
         self.gate_policies, self.approvals = GatePolicies(self.db), Approvals(self.db)
         self.retrainer = Retrainer(
             self.db,
