@@ -24,7 +24,6 @@ from ingest.tables import Document, Position, Version
 from kernel.database import Database
 from kernel.errors import Refused
 from rehearsal.tables import Ground, MixRow
-from retrieval.tables import Cited
 
 ANSWER, CONTRAST = "answer", "contrast"
 POINTS = "points.json"
