@@ -107,11 +107,10 @@ def _set_up(run: Path) -> Training:
 
 
 def _one_epoch(training: Training) -> None:
-    from finetune.data import batches
-    from finetune.training import keep, one_step
+    from finetune.training import epoch_of, keep, one_step
 
     with (training.run / _METRICS).open("a", encoding="utf-8") as metrics:
-        for batch in batches(training.data.rows, training.config.recipe, training.epoch):
+        for batch in epoch_of(training):
             line = one_step(training, batch)
             metrics.write(json.dumps(line) + "\n")
             metrics.flush()
