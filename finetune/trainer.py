@@ -36,6 +36,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.merge import asked, merge_run
 from kernel.errors import Conflict, DiskFull, RepriseError, TrainingFailed, UserError
 from retrieval.encoder import WEIGHTS, weights_sha256
 
@@ -81,10 +82,14 @@ def train(run: Path) -> Path:
     with _alone(run):
         if not (run / MANIFEST).is_file():
             (run / _ERROR).unlink(missing_ok=True)
-            training = _set_up(run)
-            while training.epoch < training.config.recipe.epochs:
-                _one_epoch(training)
-            _finish(training)
+            merge = asked(run)
+            if merge is not None:
+                _write(run / MANIFEST, json.dumps(merge_run(run, merge), indent=1) + "\n")
+            else:
+                training = _set_up(run)
+                while training.epoch < training.config.recipe.epochs:
+                    _one_epoch(training)
+                _finish(training)
     return (run / MANIFEST).parent
 
 
