@@ -42,11 +42,14 @@ class Options:
     """`champion` (a warm start), `base` (from nothing), or the name of an adapter of the same kind."""
     without: tuple[str, ...] = ()
     """Ids of documents whose examples stay out of the mix."""
+    merged: tuple[str, ...] = ()
+    """Adapters that are merged instead of training one; `method` and `recipe` say how (`finetune.merge`)."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the kind's recipe that differ from its defaults."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "without", tuple(self.without))
+        object.__setattr__(self, "merged", tuple(self.merged))
         if self.control not in (None, "shuffled"):
             raise UserError(f"no control {self.control!r}", hint="the one there is: shuffled")
 
@@ -56,7 +59,7 @@ class Options:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
-        return {**dataclasses.asdict(self), "without": list(self.without)}
+        return {**dataclasses.asdict(self), "without": list(self.without), "merged": list(self.merged)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Options:

@@ -229,6 +229,8 @@ def chain(session: Session, name: str | None) -> list[Adapter]:
         found.append(adapter)
         name = adapter.parent
     return found
+
+
 def crown(session: Session, adapter: Adapter) -> str | None:
     """Make an adapter the champion in the caller's transaction, which ends any trial of its kind; who was it before."""
     kind, pointer = adapter.kind, session.get(Pointer, adapter.kind)

@@ -56,6 +56,8 @@ class RunDocument(Base):
     """answer: it grounds examples of the mix. contrast: its chunks were what questions were pushed away from."""
     count: Mapped[int]
     """Examples, or chunks."""
+
+
 class Rollout(Base):
     """One trial of an adapter on live questions, from its start to how it ended."""
 
