@@ -121,9 +121,7 @@ def _report(
     print(f"  ours minus peer {mean:+.4f}   95 % {low:+.4f} to {high:+.4f}")
 
 
-def _rows(
-    labelled: Labelled, taught: list[tuple[str, str]], vectors: np.ndarray, encoder: Any
-) -> list[dict[str, Any]]:
+def _rows(labelled: Labelled, taught: list[tuple[str, str]], vectors: np.ndarray, encoder: Any) -> list[dict[str, Any]]:
     """The rows that `materialise` would write: the same pool by the same rule, from vectors instead of an index."""
     number = {name: i for i, (name, _) in enumerate(labelled.texts)}
     scores = encoder.encode([text for _, text in taught]) @ vectors.T
@@ -132,9 +130,7 @@ def _rows(
         positives = [number[d] for d in labelled.grades[q]]
         near = [int(n) for n in np.argsort(-row)[:ASKED] if n not in positives]
         apart = tell_apart(vectors[positives], list(vectors[near]))
-        rows.append(
-            {"example": q, "question": text, "positives": positives, "negatives": [near[i] for i in apart]}
-        )
+        rows.append({"example": q, "question": text, "positives": positives, "negatives": [near[i] for i in apart]})
     return rows
 
 
@@ -150,7 +146,11 @@ def _write_ours(run: Path, rows: list[dict[str, Any]], vectors: np.ndarray, reci
 
 
 def _write_peer(
-    work: Path, labelled: Labelled, taught: list[tuple[str, str]], held: list[tuple[str, str]], asked: argparse.Namespace
+    work: Path,
+    labelled: Labelled,
+    taught: list[tuple[str, str]],
+    held: list[tuple[str, str]],
+    asked: argparse.Namespace,
 ) -> None:
     work.mkdir()
     texts = dict(labelled.texts)
@@ -169,7 +169,11 @@ def _train_peer(work: Path) -> dict[str, float]:
     """As the library's own guide to PEFT adapters does it, on the same base model."""
     from datasets import Dataset
     from peft import LoraConfig, TaskType
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
     from sentence_transformers.losses import MultipleNegativesRankingLoss
 
     told, recipe = json.loads((work / "peer.json").read_text()), RetrieverRecipe().sized(1)
