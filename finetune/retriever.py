@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from finetune.child import train
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut
+from finetune.interference import measured
 from finetune.kinds import BASE, Evaluation, Options
 from finetune.materialise import materialise
 from finetune.recipe import RetrieverRecipe
@@ -19,7 +20,7 @@ from kernel.epochs import Epochs
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
-from rehearsal.mix import Mix
+from rehearsal.mix import Mix, Rise
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
@@ -65,6 +66,11 @@ class RetrieverKind:
                 parent_path=str(self._home / self._registry.path(warm)) if warm else None,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
             )
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """`finetune.kinds.Measures`: a virtual step in a child process."""
+        self.materialise(run, mix, folder)
+        return measured(folder)
 
     def train(self, folder: Path, progress: Progress) -> None:
         train(folder, progress)
