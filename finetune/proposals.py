@@ -39,6 +39,14 @@ class Proposals:
             waiting = list(session.scalars(select(Run).where(Run.state == PROPOSED).order_by(Run.created.desc())))
         return [self._told(run) for run in waiting]
 
+    def get(self, proposal: str) -> dict[str, Any]:
+        """One of them, decided or not.
+
+        Raises:
+            NotFound: no such run.
+        """
+        return self._told(self._runs.get(proposal))
+
     def waiting(self, kind: str, workspace: str | None) -> str | None:
         """A proposal for this kind and workspace that nobody has decided on."""
         same = Run.workspace.is_(None) if workspace is None else Run.workspace == workspace
@@ -64,9 +72,7 @@ class Proposals:
                 code="stale_proposal",
             )
         if not told["new"]:
-            raise Refused(
-                f"nothing new is left of {proposal!r}", hint="reject it and propose again", code="nothing_new"
-            )
+            raise Refused(f"nothing new is left of {proposal!r}", hint="reject it; propose again", code="nothing_new")
         with self._db.write() as session:
             _move(session, run, "drawn")
             record(session, "mix.approve", proposal, actor, rows=told["rows"], gone=told["gone"])
@@ -114,7 +120,7 @@ class Proposals:
 def _move(session: Session, run: Run, state: str, **values: Any) -> None:
     """Out of `proposed`, once: of two people who decide at the same time, one is told that it is decided."""
     moved = update(Run).where(Run.id == run.id, Run.state == PROPOSED).values(state=state, **values)
-    if not affected(session.execute(moved)):
+    if not affected(session, moved):
         raise _decided(run)
 
 

@@ -80,7 +80,13 @@ class Settings(BaseSettings):
     )
     history_chars: int = Field(6000, ge=0, le=200_000, description="characters of them at most")
 
-    rho: float = Field(0.20, ge=0.0, le=0.9, description="replay ratio: share of recalled old examples in a mix")
+    rho: float = Field(
+        0.20,
+        ge=0.0,
+        le=0.9,
+        description="replay ratio to start with: share of old examples in a mix; measured from then on",
+    )
+    approve_mix: bool = Field(False, description="the mix of a scheduled retrain waits until a person approves it")
 
     threads: int = Field(2, ge=1, le=64, description="worker threads of an embedded node")
     lease_seconds: int = Field(30, ge=2, description="how long a silent owner keeps a job, publish or flip")

@@ -16,9 +16,10 @@ from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
-from ui.operations.learning import KINDS, STATUSES, Learning
+from ui.operations.learning import KINDS, STATUSES
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rehearsal import Rehearsal
 from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
@@ -32,7 +33,7 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Rehearsal, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ui.over_http.documents import Documents
-from ui.over_http.learning import Learning
 from ui.over_http.people import People
 from ui.over_http.questions import Questions
+from ui.over_http.rehearsal import Rehearsal
 from ui.over_http.tuning import Tuning
 from ui.over_http.upkeep import Upkeep
 from ui.over_http.versions import Versions
 from ui.over_http.watches import Watches
 
 
-class Remote(Documents, Versions, Watches, Tuning, Questions, People, Learning, Upkeep):
+class Remote(Documents, Versions, Watches, Tuning, Questions, People, Rehearsal, Upkeep):
     """A node's operations by URL. Raises the same errors the node raised."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from finetune.evaluate import Evaluator
 from finetune.kinds import Kind
 from finetune.lineage import RunEraser
+from finetune.proposals import Proposals
 from finetune.registry import Registry
+from finetune.replay import Replays
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
 from finetune.runs import Runs
@@ -162,6 +164,8 @@ class Wired:
         )
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever,)}
         self.retrainer = Retrainer(self.db, self.epochs, self.mixer, self.registry, self.runs, self.kinds)
+        self.proposals = Proposals(self.db, self.runs, self.retrainer.drawing, self.mixer)
+        self.replays = Replays(self.db, settings.rho)
         self.schedules = Schedules(self.db, self.owner)
         self.uploads = Uploads(
             self.db,

@@ -36,16 +36,6 @@ class Learning(Seat):
     def retire_example(self, example: str) -> dict[str, Any]:
         return self.w.memory.retire(example)
 
-    def preview(
-        self,
-        kind: str = RETRIEVER,
-        policy: str | None = None,
-        rho: float | None = None,
-        seed: int = 0,
-        workspace: str | None = None,
-    ) -> dict[str, Any]:
-        return self.w.retrainer.preview(kind, self._options(policy, rho, seed), workspace)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
@@ -64,8 +54,10 @@ class Learning(Seat):
         seed: int = 0,
         workspace: str | None = None,
         control: str | None = None,
+        hold: bool = False,
     ) -> str:
-        return self.w.retrainer.request(kind, self._options(policy, rho, seed, control=control), workspace)
+        options = self._options(kind, workspace, policy, rho, seed, control=control, hold=hold)
+        return self.w.retrainer.request(kind, options, workspace)
 
     def run(self, run: str) -> dict[str, Any]:
         return self.w.runs.result(run)
@@ -105,21 +97,28 @@ class Learning(Seat):
 
     def _fire(self, schedule: Any) -> str:
         """Start what a schedule asks for; its job, or nothing where there is nothing to train on: others wait too."""
+        options = {"hold": self.settings.approve_mix, **schedule.options}
+        if options["hold"] and (waiting := self.w.proposals.waiting(schedule.kind, schedule.workspace)):
+            log.warning("schedule %s starts nothing: proposal %s waits for approval", schedule.id, waiting)
+            return ""
         try:
-            asked = self.enqueue_retrain("beat", kind=schedule.kind, workspace=schedule.workspace, **schedule.options)
+            asked = self.enqueue_retrain("beat", kind=schedule.kind, workspace=schedule.workspace, **options)
         except UserError as error:
             log.warning("schedule %s starts nothing: %s", schedule.id, error.message)
             return ""
         return str(asked["job"])
 
-    def _options(self, policy: str | None, rho: float | None, seed: int, **more: Any) -> Options:
-        return Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, **more)
-
-    def _rho(self, rho: float | None) -> float:
-        rho = self.settings.rho if rho is None else rho
+    def _options(
+        self, kind: str, workspace: str | None, policy: str | None, rho: float | None, seed: int, **more: Any
+    ) -> Options:
+        """What is asked of a run. Where no replay ratio is given, the controller's, with its reasons."""
+        if rho is None:
+            replay = self.w.replays.control(kind, workspace).replay
+            more |= {"slices": replay.slices, "because": replay.reasons}
+            rho = replay.rho
         if not 0 <= rho <= 0.9:
             raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .2 is usual")
-        return rho
+        return Options(policy=policy or "mixed", rho=rho, seed=seed, **more)
 
 
 def _kind(kind: str) -> str:
