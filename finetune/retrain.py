@@ -34,8 +34,9 @@ from kernel.errors import RepriseError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.types import Progress
+from rehearsal.history import note_rehearsed
 from rehearsal.mix import Mix, Mixer, Row
-from rehearsal.tables import Example, MixRow
+from rehearsal.tables import MixRow
 
 
 class Retrainer:
@@ -149,7 +150,7 @@ class Retrainer:
         metrics["seconds_per_example"] = round(seconds / max(1, len(mix.rows)), 4)
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="trained", metrics=metrics))
-            _note_rehearsals(session, mix, folder / "losses.jsonl")
+            note_rehearsed(session, run, _losses(mix, folder / "losses.jsonl"), now_ms())
         (folder / "vectors.npy").unlink(missing_ok=True)  # what was needed for training alone does not stay
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
@@ -216,16 +217,11 @@ _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
 }
 
 
-def _note_rehearsals(session: Any, mix: Mix, losses: Path) -> None:
-    """What an example's history keeps: how often it was practised, and its last loss."""
-    last = {}
-    if losses.exists():
-        last = {row["example"]: row["loss"] for row in map(json.loads, losses.read_text().splitlines())}
-    for row in mix.rows:
-        values: dict[str, Any] = {"rehearsed": Example.rehearsed + 1}
-        if row.example in last:
-            values["last_loss"] = last[row.example]
-        session.execute(update(Example).where(Example.id == row.example).values(**values))
+def _losses(mix: Mix, file: Path) -> list[tuple[str, float | None]]:
+    """The last loss of each row of the mix, where the training told one."""
+    told = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+    last = {row["example"]: row["loss"] for row in told}
+    return [(row.example, last.get(row.example)) for row in mix.rows]
 
 
 def _training_metrics(file: Path) -> dict[str, Any]:

@@ -80,12 +80,10 @@ class Settings(BaseSettings):
     )
     history_chars: int = Field(6000, ge=0, le=200_000, description="characters of them at most")
 
-    rho: float = Field(
-        0.20,
-        ge=0.0,
-        le=0.9,
-        description="replay ratio to start with: share of old examples in a mix; measured from then on",
+    round_trip: int = Field(
+        5, ge=1, le=100, description="hits in which a search must find the source of a question made from a document"
     )
+    rho: float = Field(0.20, ge=0.0, le=0.9, description="share of old examples in a mix, until retrains were judged")
     approve_mix: bool = Field(False, description="the mix of a scheduled retrain waits until a person approves it")
 
     threads: int = Field(2, ge=1, le=64, description="worker threads of an embedded node")

@@ -39,9 +39,14 @@ from kernel.index.physical import Collections
 from kernel.index.replace import Replacer
 from kernel.jobs import Ledger
 from kernel.settings import Settings
-from rehearsal.examples import ExampleFate, Examples
+from rehearsal.edit import Editing
+from rehearsal.examples import Examples
+from rehearsal.fate import ExampleFate
+from rehearsal.generate import Generation
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
+from rehearsal.topics import Topics
+from rehearsal.vetting import Vetting
 from retrieval.answer import Answerer
 from retrieval.catalogue import Catalogues
 from retrieval.conversations import Conversations
@@ -108,7 +113,9 @@ class Wired:
         self.turns = Turns(self.db)
         self.conversations = Conversations(self.db, exchanges=settings.history_exchanges, chars=settings.history_chars)
         self.preferences = Preferences(self.db, self.library)
-        self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
+        self.examples = Examples(self.db, self.index, self.embedder, self.epochs)
+        self.vetting = Vetting(self.db, self.index, self.embedder, self.epochs, self.library)
+        self.editing = Editing(self.db, self.index, self.epochs, self.library, self.examples)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.registry = Registry(self.db, self.live, self.home)
         # Runs before memory: they find their rows by what memory then takes away.
@@ -137,16 +144,26 @@ class Wired:
             self.ingest.step = step
         self.watches = Watches(self.db, self.ingest, self.delete, settings, self.owner)
         names = {"extractive", settings.generator}
+        self.generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
         self.answerer = Answerer(
             self.search,
             self.turns,
-            {name: make_generator(name, self.remembering, settings.generator_key) for name in names},
+            self.generators,
             settings.generator,
             self.remembering,
             make_verifier(settings.verifier, self.remembering),
             passages=settings.passages,
             threshold=settings.refusal_threshold,
             unsupported=settings.unsupported,
+        )
+        self.topics = Topics(self.db, self.index, self.epochs)
+        self.generation = Generation(
+            self.db,
+            self.library,
+            self.search,
+            self.examples,
+            self.generators[settings.generator],
+            settings.round_trip,
         )
         self.mixer = Mixer(self.db, self.index, self.epochs)
         self.evaluator = Evaluator(self.db, self.search, self.live, self.epochs)

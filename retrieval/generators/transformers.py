@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kernel.errors import UserError
-from kernel.types import BASE, Ask, Exchange, Passage, Sentences
-from retrieval.generators import prompt
+from kernel.types import BASE, Ask, Exchange, Passage, Proposal, Sentences
+from retrieval.generators import prompt, proposals
 from retrieval.generators.adapters import Adapters
 from retrieval.generators.batch import Batches, Row
 from retrieval.generators.causal import CausalModel
@@ -128,6 +128,24 @@ class TransformersGenerator:
                 del kept[0]
             row = self._row(tokens, self._rewrite_reserve(), adapter, _until_line())
             return prompt.rewritten("".join(row.read()), question, history)
+
+    def propose(self, passage: Passage, most: int) -> list[Proposal]:
+        self.load()
+        limit = min(most * proposals.TOKENS_EACH, self._model.context // 2)
+        with self._adapters.chosen(BASE) as adapter:  # adapters are trained to answer
+            while True:
+                tokens = self._tokens(self._text(proposals.turns(passage, most, self._reserved()), ""))
+                over = len(tokens) + limit - self._model.context
+                if over <= 0:
+                    break
+                if len(passage.text) <= _LEAST_PASSAGE:
+                    raise UserError(
+                        f"no part of a passage fits {self._source!r}, which reads {self._model.context} tokens",
+                        hint="use a model with a longer context",
+                    )
+                passage = _shortened(passage, max(_LEAST_PASSAGE, len(passage.text) - max(16, 2 * over)))
+            row = self._row(tokens, limit, adapter, lambda _piece: False)
+            return proposals.read("".join(row.read()), most)
 
     def _add(self, name: str, path: str) -> None:
         self._adapters.check_fresh(name)
