@@ -14,6 +14,7 @@ from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut, Standing
+from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.materialise import materialise
@@ -29,7 +30,7 @@ from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.ground import grounded_on
-from rehearsal.mix import Mix, Row
+from rehearsal.mix import Mix, Rise, Row
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
@@ -80,6 +81,11 @@ class RetrieverKind:
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
                 without=options.without,
             )
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """`finetune.kinds.Measures`: a virtual step in a child process."""
+        self.materialise(run, mix, folder)
+        return measured(folder)
 
     def train(self, folder: Path, progress: Progress) -> None:
         train(folder, progress)
