@@ -1,11 +1,18 @@
-"""Examples, the quotes that ground them, and which mixes they stood in."""
+"""Examples, the quotes that ground them, what happened to each, and which mixes they stood in."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kernel.tables import Base
+
+UNNAMED = "general"
+"""The slice of an example for which nobody named one."""
+NO_PASSAGE = "no passage grounds it"
+"""Why an example without grounding is in quarantine."""
 
 
 class Example(Base):
@@ -24,7 +31,7 @@ class Example(Base):
     rejected: Mapped[str | None]
     slice: Mapped[str]
     origin: Mapped[str]
-    """correction | thumbs | import"""
+    """correction | thumbs | import | document | replayed"""
     licence: Mapped[str | None]
     split: Mapped[str]
     """train | held-out"""
@@ -37,7 +44,33 @@ class Example(Base):
     died: Mapped[int]
     rehearsed: Mapped[int]
     last_loss: Mapped[float | None]
+    last_rehearsed: Mapped[int | None]
+    """UTC milliseconds of its last rehearsal; None if it never was practised."""
+    strength: Mapped[float] = mapped_column(server_default="0", default=0.0)
+    """Rehearsals in a row without forgetting it: how strong the memory is, for spaced rehearsal."""
+    forgotten: Mapped[int] = mapped_column(server_default="0", default=0)
+    """How often its loss had risen again after it had been learnt."""
+    cluster: Mapped[str] = mapped_column(server_default="", default="")
+    """Its topic, by `rehearsal.clusters`; empty until that has run."""
     created: Mapped[int]
+
+    @property
+    def stratum(self) -> str:
+        """The slice it is counted in: the one a person named, otherwise its topic."""
+        return self.slice if self.slice != UNNAMED else self.cluster or UNNAMED
+
+
+class ExampleEvent(Base):
+    """Something that happened to an example, in the order of `id`. Words in `detail` go when the example's words go."""
+
+    __tablename__ = "example_events"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    example: Mapped[str] = mapped_column(ForeignKey("examples.id"), index=True)
+    at: Mapped[int]
+    what: Mapped[str]
+    """created | approved | quarantined | edited | retired | re-grounded | rehearsed | forgotten"""
+    actor: Mapped[str]
+    detail: Mapped[dict[str, Any]]
 
 
 class Ground(Base):

@@ -1,4 +1,4 @@
-"""Commands of examples, rehearsal, retrains, adapters and schedules."""
+"""Commands of examples, rehearsal, retrains and adapters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ Rho = Annotated[float | None, typer.Option("--rho", help="Replay ratio: share of
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and epoch give the same mix.")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace's examples.")]
 ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "run", "created"]
-SCHEDULE_COLUMNS = ["schedule", "cron", "kind", "workspace", "paused", "last", "next"]
 
 
 def register(app: typer.Typer) -> None:
     _register_examples(app)
-    _register_schedule(app)
     rehearsal = typer.Typer(help="What a retrain would practise.", no_args_is_help=True)
     app.add_typer(rehearsal, name="rehearsal")
 
@@ -46,6 +44,13 @@ def register(app: typer.Typer) -> None:
         workspace: Workspace = None,
         wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
         control: Annotated[str | None, typer.Option(help="`shuffled` labels: a run that the gate must refuse.")] = None,
+        start: Annotated[
+            str | None, typer.Option(help="champion (default), base, or the name of an adapter to go on from.")
+        ] = None,
+        without: Annotated[
+            list[str] | None,
+            typer.Option("--without", metavar="DOC", help="A document that the adapter must never have seen."),
+        ] = None,
     ) -> None:
         """Train an adapter on what is new and what must be practised again, and judge it."""
         options = {
@@ -55,6 +60,8 @@ def register(app: typer.Typer) -> None:
             "seed": seed,
             "workspace": workspace,
             "control": control,
+            "start": start,
+            "without": without,
         }
         if door.remote and not wait:
             started = door.platform.enqueue_retrain(**options)
@@ -132,43 +139,6 @@ def _register_examples(app: typer.Typer) -> None:
     def retire(door: Door, example: str) -> None:
         """Take an example out of all future mixes."""
         door.out(door.platform.retire_example(example), lambda r: say(f"{r['example']} is retired."))
-
-
-def _register_schedule(app: typer.Typer) -> None:
-    schedule = typer.Typer(help="When retrains start by themselves.", no_args_is_help=True)
-    app.add_typer(schedule, name="schedule")
-
-    def people(rows: list[dict[str, Any]]) -> None:
-        table(
-            rows,
-            SCHEDULE_COLUMNS,
-            'No schedules. `reprise schedule add "0 3 * * 1"` adds Mondays at 03:00 UTC.',
-        )
-
-    @command(schedule, "list")
-    def list_schedules(door: Door) -> None:
-        """List schedules."""
-        door.out(door.platform.schedules(), people)
-
-    @command(schedule)
-    def add(
-        door: Door,
-        cron: Annotated[str, typer.Argument(help='Five fields in UTC, e.g. "0 3 * * 1".')],
-        kind: Kind = "retriever",
-        workspace: Workspace = None,
-    ) -> None:
-        """Add a schedule; lists all."""
-        door.out(door.platform.add_schedule(cron, kind, workspace), people)
-
-    @command(schedule)
-    def remove(door: Door, schedule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-        """Remove a schedule; lists the rest."""
-        door.out(door.platform.remove_schedule(schedule_id), people)
-
-    @command(schedule)
-    def pause(door: Door, schedule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-        """Pause a schedule, or let a paused one go on; lists all."""
-        door.out(door.platform.pause_schedule(schedule_id), people)
 
 
 def _people_preview(found: dict[str, Any]) -> None:

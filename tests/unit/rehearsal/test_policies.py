@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,18 @@ from hypothesis import strategies as st
 
 from kernel.errors import UserError
 from rehearsal.policies import POLICIES, Candidate, NewExamples, mixed, n_old, near, quotas
+from rehearsal.policies.interference import MOST_MEASURED, worth_measuring
+from rehearsal.policies.memory import DAY
 
 DIMENSION = 4
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[Candidate], NewExamples, int, int]:
-    """Old examples in uneven slices, some without a vector, some of them new; how many to pick, and a seed."""
+    """Old examples in uneven slices, with and without each fact, some of them new; how many to pick, and a seed."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     count = draw(st.integers(0, 60))
+    known = draw(st.sampled_from([0.0, 0.5, 1.0]))
     old = [
         Candidate(
             example=f"e{i}",
@@ -28,6 +32,13 @@ def situations(draw: st.DrawFn) -> tuple[list[Candidate], NewExamples, int, int]
             pinned=bool(rng.random() < 0.1),
             vector=rng.normal(size=DIMENSION) if rng.random() < 0.9 else None,
             times_rehearsed=int(rng.integers(0, 4)),
+            last_loss=float(rng.exponential()) if rng.random() < known else None,
+            rise=float(rng.normal()) if rng.random() < known else None,
+            last_rehearsed=int(rng.integers(0, 100 * DAY)) if rng.random() < known else None,
+            strength=float(rng.integers(0, 5)),
+            forgotten=int(rng.integers(0, 3)),
+            recent=int(rng.integers(0, 5)),
+            storable=bool(rng.random() < 0.8),
         )
         for i in range(count)
     ]
@@ -43,10 +54,10 @@ def test_every_policy_keeps_its_promises(name: str, situation: tuple[list[Candid
     old, new, n, seed = situation
     picks = POLICIES[name](old, new, n, seed)
     ids = [pick.example for pick in picks]
-    eligible = {c.example for c in old} - set(new.examples)
-    assert len(ids) == min(n, len(eligible)), "as many as asked for, or all there are"
+    eligible = {c.example for c in old if c.pinned or c.recent < 3} - set(new.examples)
+    assert len(ids) == min(n, len(eligible)), "as many as asked for, or all that may be"
     assert len(set(ids)) == len(ids), "no example twice"
-    assert set(ids) <= eligible, "never a new example"
+    assert set(ids) <= eligible, "never a new example, nor one that was recalled in three of four cycles"
     assert all(pick.reason for pick in picks)
     shuffled = list(old)
     random.Random(seed).shuffle(shuffled)
@@ -156,6 +167,115 @@ def test_a_policy_that_runs_out_says_so() -> None:
     assert [p.reason for p in picks] == ["stratified, as 'near' ran out: slice 'general' 1 of 1"]
 
 
+def test_a_balanced_draw_takes_as_many_of_each_slice() -> None:
+    old = [*_old(90), *(_candidate(f"b{i}", slice="billing") for i in range(9)), _candidate("r", slice="rare")]
+    picks = POLICIES["balanced"](old, _new(), 11, 0)
+    assert Counter(p.reason for p in picks) == {
+        "balanced: slice 'billing' 5 of 9": 5,
+        "balanced: slice 'general' 5 of 90": 5,
+        "balanced: slice 'rare' 1 of 1": 1,
+    }
+
+
+def test_what_was_forgotten_before_belongs_to_the_floor_after_the_pinned_and_the_rare() -> None:
+    old = [*_old(50), _candidate("lost", forgotten=2), _candidate("pin", pinned=True), _candidate("r", slice="rare")]
+    picks = POLICIES["pinned"](old, _new(), 3, 0)
+    assert [p.example for p in picks] == ["pin", "r", "lost"]
+    assert picks[2].reason == "incident: forgotten 2 times"
+
+
+def test_interference_recalls_what_would_be_hurt_most_and_says_how_much() -> None:
+    old = [_candidate(f"e{i}", vector=[1.0, i], rise=i / 10 - 0.2) for i in range(10)]
+    picks = POLICIES["mir"](old, _new(), 3, 0)
+    assert picks[0].example == "e9"
+    assert picks[0].reason == "mir: loss +.70 after a virtual step"
+    assert {p.example for p in picks} <= {f"e{i}" for i in range(3, 10)}
+
+
+def test_interference_passes_over_copies() -> None:
+    old = [
+        _candidate("worst", vector=[1.0, 0.0], rise=1.0),
+        _candidate("copy", vector=[1.0, 0.01], rise=0.95),
+        _candidate("other", vector=[0.0, 1.0], rise=0.8),
+    ]
+    assert [p.example for p in POLICIES["mir"](old, _new(), 2, 0)] == ["worst", "other"]
+
+
+def test_what_a_step_does_not_hurt_is_not_recalled_for_it() -> None:
+    old = [_candidate("hurt", rise=0.1), _candidate("helped", rise=-0.5), _candidate("unmeasured")]
+    picks = POLICIES["mir"](old, _new(), 2, 0)
+    assert picks[0].example == "hurt"
+    assert picks[1].reason.startswith("stratified, as 'mir' ran out")
+
+
+def test_interference_without_a_measurement_says_so() -> None:
+    picks = POLICIES["mir"](_old(10), _new(), 2, 0)
+    assert picks[0].reason == "stratified, as no rise of the loss was measured: slice 'general' 2 of 10"
+
+
+@pytest.mark.parametrize("name", ["mir", "surprise"])
+def test_what_chooses_by_loss_does_not_choose_the_very_highest(name: str) -> None:
+    old = [_candidate(f"e{i:03}", loss=1.0 + i / 1000, rise=0.5, vector=[1.0, i]) for i in range(98)]
+    noise = [_candidate(f"noise{i}", loss=90.0 + i, rise=9.0, vector=[i, -1.0]) for i in range(2)]
+    assert not {p.example for p in POLICIES[name](old + noise, _new(), 98, 0)} & {"noise0", "noise1"}
+
+
+def test_surprise_is_capped_at_half_of_the_budget() -> None:
+    old = [_candidate(f"e{i:03}", loss=i / 10) for i in range(100)]
+    picks = POLICIES["surprise"](old, _new(), 20, 0)
+    assert Counter(p.reason.split(":")[0] for p in picks) == {"surprise": 10, "random, beside the surprising": 10}
+    assert [p.example for p in picks[:2]] == ["e097", "e096"], "98 and 99 are suspected noise"
+
+
+def test_the_most_overdue_comes_first_and_intervals_double() -> None:
+    old = [
+        _candidate("strong", strength=3, last=0),  # due after 8 days
+        _candidate("weak", strength=0, last=0),  # after 1
+        _candidate("forgotten", strength=3, forgotten=9, last=0),  # after 2.2: its interval grows more slowly
+        _candidate("never"),
+    ]
+    new = NewExamples(examples=("n",), vectors=np.zeros((1, 2)), at=4 * DAY)
+    picks = POLICIES["due"](old, new, 4, 0)
+    assert [(p.example, p.reason) for p in picks] == [
+        ("never", "due: never practised again"),
+        ("weak", "due: overdue by 3.0 days, strength .00"),
+        ("forgotten", "due: overdue by 1.8 days, strength 3.00"),
+        ("strong", "due: next due, in 4.0 days, strength 3.00"),
+    ]
+
+
+def test_the_champion_answers_for_what_may_not_be_kept() -> None:
+    old = [_candidate("kept"), _candidate("private", storable=False)]
+    targets = {p.example: p.target for p in POLICIES["generative"](old, _new(), 2, 0)}
+    assert targets == {"kept": "stored", "private": "champion"}
+
+
+def test_the_near_share_of_the_default_goes_to_what_would_be_hurt() -> None:
+    rng = np.random.default_rng(0)
+    old = [
+        _candidate(f"e{i:03}", vector=rng.normal(size=8).tolist(), rise=float(rng.normal()) if i % 2 else None)
+        for i in range(200)
+    ]
+    new = NewExamples(examples=tuple("abc"), vectors=rng.normal(size=(3, 8)))
+    close = [p.reason for p in mixed(old, new, 50, 3) if p.reason.startswith("near")]
+    assert len(close) == 10
+    assert all("loss +" in reason for reason in close)
+
+
+def test_a_slice_that_weighs_more_gets_more() -> None:
+    old = [_candidate(f"{s}{i}", slice=s, weight=w) for s, w in (("a", 1.0), ("b", 3.0)) for i in range(50)]
+    picks = POLICIES["stratified"](old, _new(), 20, 0)
+    assert Counter(p.example[0] for p in picks) == {"a": 5, "b": 15}
+
+
+def test_what_is_measured_is_bounded_and_half_of_it_is_near() -> None:
+    old = _old(2000)
+    assert len(worth_measuring(old, _new(), 10, 0)) == 80
+    assert len(worth_measuring(old, _new(), 1000, 0)) == MOST_MEASURED
+    nearest = {f"e{i:03}" for i in range(2000 - 16, 2000)}
+    assert len(nearest & set(worth_measuring(old, _new(), 10, 0))) > 8
+
+
 @pytest.mark.parametrize(("new", "rho", "old"), [(80, 0.2, 20), (100, 0.05, 5), (10, 0.5, 10), (7, 0.0, 0)])
 def test_n_old_makes_the_asked_share(new: int, rho: float, old: int) -> None:
     assert n_old(new, rho) == old
@@ -171,12 +291,21 @@ def _candidate(
     example: str,
     *,
     slice: str = "general",
-    pinned: bool = False,
     times: int = 0,
     vector: list[float] | None = None,
+    loss: float | None = None,
+    last: int | None = None,
+    **facts: Any,
 ) -> Candidate:
-    row = None if vector is None else np.array(vector)
-    return Candidate(example=example, slice=slice, pinned=pinned, times_rehearsed=times, vector=row)
+    return Candidate(
+        example=example,
+        slice=slice,
+        times_rehearsed=times,
+        vector=None if vector is None else np.array(vector),
+        last_loss=loss,
+        last_rehearsed=last,
+        **facts,
+    )
 
 
 def _old(count: int) -> list[Candidate]:
