@@ -56,10 +56,10 @@ def _redact(file: Path, examples: set[str]) -> int:
     """Drop the rows of `examples` from a run's training rows, so that nobody trains on them again. How many."""
     if not file.exists():
         return 0
-    lines = file.read_text().splitlines(keepends=True)
+    lines = [line for line in file.read_text().split("\n") if line]  # not splitlines: a question may hold U+2028
     kept = [line for line in lines if json.loads(line)["example"] not in examples]
     if len(kept) < len(lines):
         aside = file.with_suffix(".tmp")
-        aside.write_text("".join(kept))
+        aside.write_text("".join(line + "\n" for line in kept))
         aside.replace(file)
     return len(lines) - len(kept)
