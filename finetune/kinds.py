@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from finetune.gate import HeldOut, ModelScores
+from finetune.gate import HeldOut, Led, Leg, ModelScores, Standing
 from finetune.tables import Run
 from kernel.errors import UserError
 from kernel.types import Progress
@@ -42,11 +42,14 @@ class Options:
     """`champion` (a warm start), `base` (from nothing), or the name of an adapter of the same kind."""
     without: tuple[str, ...] = ()
     """Ids of documents whose examples stay out of the mix."""
+    merged: tuple[str, ...] = ()
+    """Adapters that are merged instead of training one; `method` and `recipe` say how (`finetune.merge`)."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the kind's recipe that differ from its defaults."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "without", tuple(self.without))
+        object.__setattr__(self, "merged", tuple(self.merged))
         if self.control not in (None, "shuffled"):
             raise UserError(f"no control {self.control!r}", hint="the one there is: shuffled")
 
@@ -56,7 +59,7 @@ class Options:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
-        return {**dataclasses.asdict(self), "without": list(self.without)}
+        return {**dataclasses.asdict(self), "without": list(self.without), "merged": list(self.merged)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Options:
@@ -75,6 +78,14 @@ class Evaluation:
     metric: str
     served: ModelScores | None = None
     """The same for the answers as they are served."""
+    legs: Mapping[str, Leg] = field(default_factory=dict)
+    """What else must not get worse, by name: refusals, citations, faithfulness, with RAG on or off."""
+    led: Led | None = None
+    """Which wrong document each model puts first, where that was looked at."""
+    repeats: Sequence[ModelScores] = ()
+    """`scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise."""
+    standing: Standing | None = None
+    """Where the run stands. With a stale base `scores` may be empty: figures of it would mean nothing."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -24,9 +24,10 @@ from kernel.types import When
 from rehearsal.mix import Mix
 from rehearsal.tables import Example, Ground
 
-POOL = 50
-"""Chunks nearest to a question that its hard negatives come from."""
-NEGATIVES = 16
+ASKED = 80
+"""Chunks nearest to a question that are looked at."""
+POOL = 64
+"""How many of them may become its hard negatives; training chooses among them, anew as it goes on."""
 SAME = 0.95
 """A chunk this like a relevant one (cosine) says the same: it is no negative."""
 _BATCH = 64
@@ -75,8 +76,9 @@ def materialise(
             positives = [p for p in points if p in stored]
             if not positives:
                 continue
-            alike = np.stack([stored[p] for p in positives])
-            away = [(p, v) for p, v in found if p not in points and float((alike @ v).max()) < SAME][:NEGATIVES]
+            others = [(p, v) for p, v in found if p not in points]
+            apart = tell_apart(np.stack([stored[p] for p in positives]), [v for _, v in others])
+            away = [others[i] for i in apart]
             if row["licence"]:
                 licences.add(row["licence"])
             lines.append(
@@ -108,14 +110,19 @@ def materialise(
     aside.replace(folder / "config.json")
 
 
+def tell_apart(positives: np.ndarray, candidates: Sequence[np.ndarray]) -> list[int]:
+    """Which candidates, at most `POOL`, do not say the same as one of the positives (p, dimension); in their order."""
+    return [i for i, vector in enumerate(candidates) if float((positives @ vector).max()) < SAME][:POOL]
+
+
 def _rows(db: Database, mix: Mix) -> list[dict[str, Any]]:
     """The mix with what training needs of each example, in the mix's order."""
     ids = [row.example for row in mix.rows]
     with db.read() as session:
         examples = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(ids)))}
-        grounds: dict[str, list[str]] = {}
+        grounds: dict[str, list[Ground]] = {}
         for ground in session.scalars(select(Ground).where(Ground.example.in_(ids)).order_by(Ground.id)):
-            grounds.setdefault(ground.example, []).append(ground.point)
+            grounds.setdefault(ground.example, []).append(ground)
     return [
         {
             "example": row.example,
@@ -124,7 +131,8 @@ def _rows(db: Database, mix: Mix) -> list[dict[str, Any]]:
             "licence": examples[row.example].licence,
             "workspace": examples[row.example].workspace,
             "point": examples[row.example].point,
-            "points": grounds.get(row.example, []),
+            "points": [g.point for g in grounds.get(row.example, [])],
+            "documents": sorted({g.document for g in grounds.get(row.example, []) if not g.quote}),
         }
         for row in mix.rows
         if row.example in examples
@@ -147,18 +155,23 @@ def _nearest(
     stored: dict[str, np.ndarray],
     without: Sequence[str],
 ) -> list[list[tuple[str, np.ndarray]]]:
-    """For each row, the visible chunks of its workspace nearest to its question, with their vectors."""
+    """For each row, the visible chunks of its workspace nearest to its question, with their vectors.
+
+    Where a document is relevant as a whole, none of its chunks is among them: only the first ones count as positives,
+    and the others are as right.
+    """
     rule = visible(When(epoch=mix.epoch, at=now_ms()))
     hidden: list[Any] = [*(rule.must_not or []), *([keyword("doc", *without)] if without else [])]  # type: ignore[misc]
     requests = []
     for row in rows:
         must: list[Any] = [keyword("kind", "chunk"), keyword("ws", row["workspace"]), *(rule.must or [])]  # type: ignore[misc]
+        ours = [keyword("doc", *row["documents"])] if row["documents"] else []
         requests.append(
             models.QueryRequest(
                 query=stored[row["point"]].tolist(),
                 using=DENSE,
-                filter=models.Filter(must=must, must_not=hidden),
-                limit=POOL,
+                filter=models.Filter(must=must, must_not=[*hidden, *ours]),
+                limit=ASKED,
                 with_vector=True,
             )
         )

@@ -20,9 +20,13 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from finetune.card import Cards
-from finetune.gate import GatePolicy, judge
+from finetune.cost import cost
+from finetune.facts import Facts
+from finetune.gate import judge
 from finetune.kinds import BASE, CHAMPION, Kind, Options
 from finetune.lineage import Lineage
+from finetune.policies import GatePolicies
+from finetune.probe import Probing, lost_slices
 from finetune.registry import Registry
 from finetune.runs import Runs, read_json, write_json
 from finetune.tables import Run
@@ -51,11 +55,16 @@ class Retrainer:
         registry: Registry,
         runs: Runs,
         kinds: Mapping[str, Kind],
+        policies: GatePolicies,
+        facts: Facts,
         lineage: Lineage,
         cards: Cards,
+        watts: float | None = None,
     ) -> None:
+        """`watts` is what one busy core draws; without it no energy is estimated."""
         self._db, self._epochs, self._mixer, self._registry = db, epochs, mixer, registry
-        self._runs, self._kinds, self._lineage, self._cards = runs, kinds, lineage, cards
+        self._runs, self._kinds, self._policies, self._facts, self._watts = runs, kinds, policies, facts, watts
+        self._lineage, self._cards = lineage, cards
         self.step: Callable[[str], None] = lambda _name: None
 
     # --- asking ----------------------------------------------------------------------------------
@@ -189,8 +198,11 @@ class Retrainer:
     def _stage_evaluate(self, run: str, progress: Progress) -> None:
         row, folder = self._runs.get(run), self._runs.folder(run)
         mix = Mix.from_json(read_json(folder / "manifest.json"))
-        evaluated = self._kind(row.kind).evaluate(row, mix, folder, progress)
-        policy = GatePolicy()
+        kind, policy, started = self._kind(row.kind), self._policies.of(row.kind, row.workspace), time.perf_counter()
+        evaluated = kind.evaluate(row, mix, folder, progress)
+        standing = self._facts.standing(
+            row, mix, folder, champion=kind.parent(), held_out=evaluated.held_out, known=evaluated.standing
+        )
         verdict = judge(
             evaluated.scores,
             evaluated.held_out,
@@ -198,10 +210,24 @@ class Retrainer:
             seed=row.options["seed"],
             metric=evaluated.metric,
             served_scores=evaluated.served,
+            legs=evaluated.legs,
+            led=evaluated.led,
+            repeats=evaluated.repeats,
+            standing=standing,
         )
-        metrics = row.metrics | dict(evaluated.metrics)
+        self._facts.keep(folder, evaluated.metric, evaluated.scores, evaluated.held_out, self._epochs.committed())
+        seconds = time.perf_counter() - started
+        metrics = row.metrics | dict(evaluated.metrics) | {"evaluate_seconds": round(seconds, 1)}
+        lost = lost_slices(verdict, evaluated.held_out, policy.min_slice)
+        if (
+            lost and isinstance(kind, Probing) and not row.options.get("control")
+        ):  # of a control nothing is to be learnt
+            recoveries = kind.probe(row, folder, lost, progress)
+            metrics["recovery"] = [asdict(r) | {"share": r.share} for r in recoveries]
+            verdict = verdict.noting([r.said for r in recoveries])
+        metrics["cost"] = self._cost(row, mix, folder, metrics)
         told = verdict.to_json()
-        write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": asdict(policy)})
+        write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": policy.to_json()})
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="evaluated", verdict=told, metrics=metrics))
 
@@ -218,6 +244,18 @@ class Retrainer:
         self._cards.write(str(row.adapter))
 
     # --- parts -----------------------------------------------------------------------------------
+
+    def _cost(self, row: Run, mix: Mix, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        with self._db.read() as session:
+            asked = select(Example.question).where(Example.id.in_([r.example for r in mix.rows]))
+            questions = list(session.scalars(asked))
+        return cost(
+            folder,
+            train_seconds=metrics.get("train_seconds", 0.0),
+            evaluate_seconds=metrics["evaluate_seconds"],
+            tokens=self._kind(row.kind).tokens(questions, Options.from_json(row.options)),
+            watts=self._watts,
+        )
 
     def _draw(self, kind: str, options: Options, workspace: str | None, *, empty_ok: bool = False) -> Mix:
         lineage = self._registry.runs_behind(options.origin(self._kind(kind).parent()))

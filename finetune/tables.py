@@ -1,4 +1,4 @@
-"""Runs, the documents they saw, adapters, schedules and what their firings came to."""
+"""Runs, the documents they saw, adapters, their rollouts, schedules and what their firings came to."""
 
 from __future__ import annotations
 
@@ -58,6 +58,33 @@ class RunDocument(Base):
     """Examples, or chunks."""
 
 
+class Rollout(Base):
+    """One trial of an adapter on live questions, from its start to how it ended."""
+
+    __tablename__ = "rollouts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(index=True)
+    adapter: Mapped[str]
+    against: Mapped[str | None]
+    """The champion it is compared with; null is the base model."""
+    stage: Mapped[str]
+    """shadow | canary: where it is, or was when it ended."""
+    share: Mapped[float]
+    steps: Mapped[list[Any]]
+    """Shares still to come, in order; 1 is the champion's place."""
+    plan: Mapped[dict[str, Any]]
+    """Figures of the sequential test."""
+    override: Mapped[str | None]
+    """Why it is tried in spite of its gate; null where the gate accepted it."""
+    outcome: Mapped[str | None]
+    """promoted | harm | stopped | superseded; null while it runs."""
+    reason: Mapped[str]
+    started: Mapped[int]
+    stepped: Mapped[int]
+    """When the stage or share it has now began."""
+    ended: Mapped[int | None]
+
+
 class Schedule(Base):
     """When retrains start by themselves: at times, when a condition holds, or at times if it holds."""
 
@@ -106,3 +133,48 @@ class Firing(Base):
     job: Mapped[str | None]
     run: Mapped[str | None]
     created: Mapped[int]
+
+
+class StoredPolicy(Base):
+    """What a person set of the gate's thresholds, for a kind of adapter. What is not named keeps its default."""
+
+    __tablename__ = "gate_policies"
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    """Empty for runs of all workspaces, and for those of a workspace that has no policy of its own."""
+    policy: Mapped[dict[str, Any]]
+    changed: Mapped[int]
+
+
+class Approval(Base):
+    """Who let an adapter serve that its policy made wait for a person."""
+
+    __tablename__ = "approvals"
+    adapter: Mapped[str] = mapped_column(primary_key=True)
+    by: Mapped[str]
+    reason: Mapped[str | None]
+    at: Mapped[int]
+
+
+class PinnedSuite(Base):
+    """A suite of questions that every gate judges apart."""
+
+    __tablename__ = "suites"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str]
+    rows: Mapped[list[Any]]
+    """Of `reprise eval`, what is relevant by id of the document, and a span with the version it was taken from."""
+    by: Mapped[str]
+    created: Mapped[int]
+
+
+class Figure(Base):
+    """What a model scored on a held-out example, when it was last measured."""
+
+    __tablename__ = "figures"
+    model: Mapped[str] = mapped_column(primary_key=True)
+    """An adapter's name, or the base model by its fingerprint."""
+    example: Mapped[str] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    figure: Mapped[float]

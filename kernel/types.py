@@ -155,6 +155,16 @@ class Wishes:
     """A few words, as in `plain` or `formal`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A question that a passage answers, as a model wrote it. Nothing of it is checked yet."""
+
+    question: str
+    answer: str
+    quote: str
+    """The words of the passage that it says give the answer."""
+
+
 BASE = "__base__"
 """In place of an adapter's name: the model without any."""
 

@@ -16,10 +16,12 @@ from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
+from ui.operations.judging import Judging
 from ui.operations.learning import KINDS, STATUSES
 from ui.operations.lineage import Lineage
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rollout import Rollout
 from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
@@ -34,7 +36,9 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Lineage, Upkeep):
+class Platform(
+    Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Rollout, Lineage, Judging, Upkeep
+):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -65,6 +69,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, S
             **self._tend(),
             **self._tend_index(),
             **self._tend_tuning(),
+            **self._tend_rollout(),
         }
 
 

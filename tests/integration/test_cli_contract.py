@@ -84,12 +84,31 @@ COMMANDS = [
     "watch look",
     "watch pause",
     "watch remove",
+    "approve",
+    "approvals",
+    "forgetting",
+    "gate-policy show",
+    "gate-policy set",
+    "suite list",
+    "suite unpin",
     "schedule list",
     "schedule add",
     "schedule remove",
     "schedule pause",
 ]
-GROUPS = ("watch", "examples", "rehearsal", "schedule", "retention", "job", "embedder", "conversation", "me")
+GROUPS = (
+    "watch",
+    "examples",
+    "rehearsal",
+    "schedule",
+    "retention",
+    "job",
+    "embedder",
+    "conversation",
+    "me",
+    "gate-policy",
+    "suite",
+)
 ROW = {
     "path",
     "document",

@@ -18,9 +18,11 @@ from ui.api import (
     completions,
     documents,
     index,
+    judging,
     lineage,
     operations,
     people,
+    rollout,
     schedules,
     tuning,
     uploads,
@@ -62,8 +64,10 @@ def make_app(platform: Platform) -> FastAPI:
         completions,
         people,
         adapters,
+        judging,
         schedules,
         lineage,
+        rollout,
         operations,
     ):
         app.include_router(module.router)

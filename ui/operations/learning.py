@@ -20,7 +20,7 @@ class Learning(Seat):
     def import_examples(
         self, content: str, slice_name: str | None = None, workspace: str | None = None
     ) -> dict[str, Any]:
-        return self.w.memory.import_jsonl(content, workspace or self.settings.workspace, slice_name)
+        return self.w.memory.import_rows(content, workspace or self.settings.workspace, slice_name)
 
     def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
         if status is not None and status not in STATUSES:
