@@ -76,6 +76,7 @@ class RetrieverKind:
                 folder,
                 recipe=_recipe(options),
                 base=self._embedder.path,
+                base_name=self._embedder.name,
                 parent=warm,
                 parent_path=str(self._home / self._registry.path(warm)) if warm else None,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
