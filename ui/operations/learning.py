@@ -93,9 +93,13 @@ class Learning(Seat):
             replay = self.w.replays.control(kind, workspace).replay
             more |= {"slices": replay.slices, "because": replay.reasons}
             rho = replay.rho
+        return Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, **more)
+
+    @staticmethod
+    def _rho(rho: float) -> float:
         if not 0 <= rho <= 0.9:
             raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .2 is usual")
-        return Options(policy=policy or "mixed", rho=rho, seed=seed, **more)
+        return rho
 
 
 def _kind(kind: str) -> str:
