@@ -172,7 +172,8 @@ class RetrieverKind:
             materialise(
                 self._db, self._index, mix, place,
                 recipe=replace(recipe, epochs=epochs, strength=1.0),
-                base=self._embedder.path, base_name=self._embedder.name, parent=str(run.adapter), parent_path=str(start),
+                base=self._embedder.path, base_name=self._embedder.name,
+                parent=str(run.adapter), parent_path=str(start),
             )  # fmt: skip
         train(place, progress)
         return epochs * steps_per_epoch(len(rows), recipe.batch)
