@@ -24,6 +24,10 @@ from rehearsal.mix import Mix, Rise
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
+GENERATIVE = "generative"
+"""A retriever has no answers that could be kept or not: what the champion says of a recalled question is its ranking."""
+HELD = 1.0
+"""How much recalled questions are held to that ranking then."""
 
 
 class RetrieverKind:
@@ -106,7 +110,8 @@ class RetrieverKind:
 
 
 def _recipe(options: Options) -> RetrieverRecipe:
-    return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
+    held = {"distill": HELD} if options.policy == GENERATIVE else {}
+    return RetrieverRecipe.from_json({"seed": options.seed, **held, **options.recipe})
 
 
 def _held_out(questions: list[Question], mix: Mix, parent: str | None) -> list[HeldOut]:
