@@ -35,6 +35,10 @@ from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
+GENERATIVE = "generative"
+"""A retriever has no answers that could be kept or not: what the champion says of a recalled question is its ranking."""
+HELD = 1.0
+"""How much recalled questions are held to that ranking then."""
 
 
 class RetrieverKind:
@@ -192,7 +196,8 @@ class RetrieverKind:
 
 
 def _recipe(options: Options) -> RetrieverRecipe:
-    return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
+    held = {"distill": HELD} if options.policy == GENERATIVE else {}
+    return RetrieverRecipe.from_json({"seed": options.seed, **held, **options.recipe})
 
 
 def _held_out(questions: list[Question], mix: Mix, run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:
