@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import faults
+from finetune.kinds import Options
 from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.types import silent
 from tests.doors import doors, memory_folder, opened
@@ -22,15 +23,16 @@ from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-PARTS = ("zor", "bla", "quen", "tiv", "mor")
-THINGS = ("lamp", "ladder", "whistle", "bucket", "drum")
+PARTS = ("zor", "bla", "quen", "tiv")
+THINGS = ("lamp", "ladder", "whistle", "bucket")
 KINDS = {"harbour": "kept by a harbour guard", "orchard": "hung in an old orchard"}
-ASKED = ("what is a {}", "tell me about the {}", "where is the {} today", "I need a {}", "who would use a {}")
-COLOURS = ("small brass", "wooden", "folding", "bright red", "heavy iron")
+ASKED = ("what is a {}", "tell me about the {}", "where is the {} today", "I need a {}")
+COLOURS = ("small brass", "wooden", "folding", "bright red")
+RECIPE = {"batch": 16, "threads": 1}
 
 
 def rows(slice_name: str) -> list[dict[str, Any]]:
-    """Five questions about each of 25 things of a slice."""
+    """Four questions about each of 16 things of a slice."""
     found = []
     for n, part in enumerate(PARTS):
         for m, other in enumerate(PARTS):
@@ -42,6 +44,11 @@ def rows(slice_name: str) -> list[dict[str, Any]]:
 
 def lines(some: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in some)
+
+
+def retrain(platform: Platform, seed: int) -> dict[str, Any]:
+    options = Options(policy="mixed", rho=0.2, seed=seed, recipe=RECIPE)
+    return platform.w.retrainer.run(platform.w.retrainer.request("retriever", options, None), silent)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.ingest([incoming(name, text) for name, text in texts.items()])
         platform.import_examples(lines(rows("harbour")))
         platform.import_examples(json.dumps({"question": "who won the cup", "standalone": True, "slice": "harbour"}))
-        first = platform.retrain(seed=1)
+        first = retrain(platform, 1)
         assert first["state"] == "accepted", first["verdict"]
         platform.promote(first["adapter"])
         platform.import_examples(lines(rows("orchard")))
@@ -83,15 +90,14 @@ def honest(platform: Platform) -> dict[str, Any]:
         {"question": "who is the king of the moon", "unanswerable": True},
     ]
     platform.pin_suite("contract", lines(suite))
-    return platform.retrain(seed=2)
+    return retrain(platform, 2)
 
 
 def planted(platform: Platform, plant: Any) -> dict[str, Any]:
     kind = platform.w.kinds["retriever"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "train", faults.planted(faults.here, plant))
-        run = platform.request_run(seed=3)
-        return platform.w.retrainer.run(run, silent)
+        return retrain(platform, 3)
 
 
 def test_an_honest_run_passes_and_its_record_says_what_it_cost_and_learnt(honest: dict[str, Any]) -> None:
@@ -134,7 +140,7 @@ def test_poisoned_rows_are_refused_because_they_lead_to_a_wrong_document(
     platform: Platform, honest: dict[str, Any]
 ) -> None:
     documents = {e["example"]: e["documents"] for e in platform.examples() if e["slice"] == "orchard"}
-    targets = {e for e, names in documents.items() if names and names[0][8] in "123"}
+    targets = {e for e, names in documents.items() if names and names[0][8] in "12"}
     verdict = planted(platform, lambda folder: faults.poisoned(folder, targets))["verdict"]
     assert not verdict["accepted"]
     assert "led" in verdict["refused_by"], verdict["reasons"]
