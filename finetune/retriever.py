@@ -14,7 +14,8 @@ from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut, Standing
-from finetune.kinds import BASE, Evaluation, Options
+from finetune.interference import measured
+from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.materialise import materialise
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
@@ -28,7 +29,8 @@ from kernel.ids import digest
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
-from rehearsal.mix import Mix, Row
+from rehearsal.ground import grounded_on
+from rehearsal.mix import Mix, Rise, Row
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
@@ -65,7 +67,7 @@ class RetrieverKind:
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options = Options.from_json(run.options)
-        warm = run.parent if options.start != BASE else None
+        warm = options.origin(run.parent)
         with self._epochs.one_index():  # the base and the vectors of its documents belong together
             materialise(
                 self._db,
@@ -74,10 +76,17 @@ class RetrieverKind:
                 folder,
                 recipe=_recipe(options),
                 base=self._embedder.path,
+                base_name=self._embedder.name,
                 parent=warm,
                 parent_path=str(self._home / self._registry.path(warm)) if warm else None,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
+                without=options.without,
             )
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """`finetune.kinds.Measures`: a virtual step in a child process."""
+        self.materialise(run, mix, folder)
+        return measured(folder)
 
     def train(self, folder: Path, progress: Progress) -> None:
         train(folder, progress)
@@ -91,8 +100,11 @@ class RetrieverKind:
         if run.parent:
             self._live.load(run.parent, self._registry.path(run.parent))
         pinned = self._suites.asked()
+        with self._db.read() as session:  # what it must not know is not asked of it
+            left_out = grounded_on(session, Options.from_json(run.options).without)
         # An adapter serves every workspace, so what it did to the others counts, whichever its run was for.
         asked = [*self._evaluator.questions(None), *(q for q in pinned.questions if q.sources)]
+        asked = [q for q in asked if q.example not in left_out]
         refusals = [*self._evaluator.unanswerable(None), *(q for q in pinned.questions if not q.sources)]
         names = {"base": None, "champion": run.parent, "challenger": adapter}
         scores: dict[str, Scores] = {}
@@ -160,7 +172,7 @@ class RetrieverKind:
             materialise(
                 self._db, self._index, mix, place,
                 recipe=replace(recipe, epochs=epochs, strength=1.0),
-                base=self._embedder.path, parent=str(run.adapter), parent_path=str(start),
+                base=self._embedder.path, base_name=self._embedder.name, parent=str(run.adapter), parent_path=str(start),
             )  # fmt: skip
         train(place, progress)
         return epochs * steps_per_epoch(len(rows), recipe.batch)
@@ -172,8 +184,7 @@ class RetrieverKind:
         return Standing(base=manifest.get("base", {}).get("sha256", serves), serves=serves)
 
     def finish(self, run: Run) -> None:
-        pointer = self._live.pointer()
-        self._live.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
+        self._live.tidy()
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         return sum(self._embedder.count_tokens(list(questions))) * _recipe(options).epochs

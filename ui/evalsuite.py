@@ -68,7 +68,7 @@ def _measure(platform: Platform, row: dict[str, Any], k: int, workspace: str | N
     relevant: list[dict[str, Any]] = row["relevant"]
     if relevant and not row.get("unanswerable"):
         spans = any("start" in item for item in relevant)
-        hits = platform.search(row["question"], k if spans else 3 * k, workspace=workspace)["hits"]
+        hits = platform.search(row["question"], k if spans else 3 * k, workspace=workspace, user="")["hits"]
         gains = _gains(hits, relevant)[:k]
         out["ndcg"] = ndcg_at_k(gains, len(relevant), k)
         out["recall"] = recall_at_k(gains, len(relevant), k)

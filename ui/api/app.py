@@ -19,8 +19,12 @@ from ui.api import (
     documents,
     index,
     judging,
+    lineage,
     operations,
     people,
+    rehearsal,
+    rollout,
+    schedules,
     tuning,
     uploads,
     versions,
@@ -62,6 +66,10 @@ def make_app(platform: Platform) -> FastAPI:
         people,
         adapters,
         judging,
+        schedules,
+        lineage,
+        rollout,
+        rehearsal,
         operations,
     ):
         app.include_router(module.router)
