@@ -323,6 +323,23 @@ def test_a_job_can_be_cancelled_and_tried_again(http: TestClient, platform: Plat
     assert http.get("/v1/jobs", params={"limit": 1}).json()[0]["job"] == job
 
 
+def test_judging_answers_as_the_command_line_does(http: TestClient) -> None:
+    whose = {"X-Reprise-User": "ada"}
+    policy = http.put("/v1/gate-policy", json={"changes": {"min_gain": 0.01}}, headers=whose).json()
+    assert policy == http.get("/v1/gate-policy").json()
+    assert (policy["policy"]["min_gain"], policy["set"]) == (0.01, {"min_gain": 0.01})
+    assert http.put("/v1/gate-policy", json={"changes": {"min_gain": "x"}}).json()["error"]["code"] == "bad_policy"
+    assert http.put("/v1/gate-policy", json={"changes": {}, "reset": True}).json()["set"] == {}
+    row = json.dumps({"question": QUESTION, "relevant": [{"document": "returns.md"}]})
+    suite = http.post("/v1/suites", json={"name": "returns", "suite": row}, headers=whose).json()
+    assert (suite["by"], http.get("/v1/suites").json()) == ("ada", [suite])
+    assert http.post("/v1/suites", json={"name": "returns", "suite": row}).status_code == 409
+    assert http.delete("/v1/suites/returns").json() == []
+    assert http.post("/v1/adapters/none/approve", json={}).status_code == 404
+    assert http.get("/v1/approvals").json() == []
+    assert http.get("/v1/forgetting").json()["rows"][0]["model"].startswith("base@")
+
+
 def test_a_schedule_with_nothing_to_train_on_keeps_no_other_from_its_turn(platform: Platform) -> None:
     from finetune.tables import Schedule
 
