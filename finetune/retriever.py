@@ -16,6 +16,7 @@ from finetune.registry import Registry
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.epochs import Epochs
+from kernel.errors import UserError
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
@@ -46,6 +47,10 @@ class RetrieverKind:
 
     def check(self, options: Options) -> None:
         _recipe(options)
+        if options.method is not None:
+            raise UserError(
+                f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
+            )
 
     def parent(self) -> str | None:
         return self._live.fitting()

@@ -27,6 +27,8 @@ class RetrainRequest(BaseModel):
     seed: int = 0
     workspace: str | None = None
     control: Literal["shuffled"] | None = Field(None, description="shuffle the labels: a run the gate must refuse")
+    method: Literal["sft", "dpo", "kto"] | None = Field(None, description="how a generator is trained (default: sft)")
+    recipe: dict[str, Any] = Field({}, description="settings of the recipe that differ from its defaults")
 
 
 class Promote(BaseModel):
@@ -75,9 +77,10 @@ def preview(
     rho: float | None = None,
     seed: int = 0,
     workspace: str | None = None,
+    method: Literal["sft", "dpo", "kto"] | None = None,
 ) -> dict[str, Any]:
     """What a retrain would train on, each row with its reason, and what it would cost."""
-    return node.preview(kind, policy, rho, seed, workspace)
+    return node.preview(kind, policy, rho, seed, workspace, method)
 
 
 @router.post("/retrains", status_code=202)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kernel.errors import UserError
 from ui.door import Door, command, read_lines, say, table, write_lines
 
 Kind = Annotated[str, typer.Option("--kind", help="retriever or generator")]
 Policy = Annotated[str | None, typer.Option("--policy", help="How old examples are chosen (default: mixed).")]
 Rho = Annotated[float | None, typer.Option("--rho", help="Replay ratio: share of old examples in the mix.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and epoch give the same mix.")]
+Method = Annotated[str | None, typer.Option("--method", help="Of a generator: sft, dpo or kto (default: sft).")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace's examples.")]
 ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "run", "created"]
 SCHEDULE_COLUMNS = ["schedule", "cron", "kind", "workspace", "paused", "last", "next"]
@@ -32,9 +35,10 @@ def register(app: typer.Typer) -> None:
         rho: Rho = None,
         seed: Seed = 0,
         workspace: Workspace = None,
+        method: Method = None,
     ) -> None:
         """The mix of a retrain, every row with its reason, and what it would cost."""
-        door.out(door.platform.preview(kind, policy, rho, seed, workspace), _people_preview)
+        door.out(door.platform.preview(kind, policy, rho, seed, workspace, method), _people_preview)
 
     @command(app)
     def retrain(
@@ -46,6 +50,11 @@ def register(app: typer.Typer) -> None:
         workspace: Workspace = None,
         wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
         control: Annotated[str | None, typer.Option(help="`shuffled` labels: a run that the gate must refuse.")] = None,
+        method: Method = None,
+        settings: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="NAME=VALUE", help="A setting of the recipe; may be given several times."),
+        ] = None,
     ) -> None:
         """Train an adapter on what is new and what must be practised again, and judge it."""
         options = {
@@ -55,6 +64,8 @@ def register(app: typer.Typer) -> None:
             "seed": seed,
             "workspace": workspace,
             "control": control,
+            "method": method,
+            "recipe": _recipe(settings or []),
         }
         if door.remote and not wait:
             started = door.platform.enqueue_retrain(**options)
@@ -169,6 +180,20 @@ def _register_schedule(app: typer.Typer) -> None:
     def pause(door: Door, schedule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
         """Pause a schedule, or let a paused one go on; lists all."""
         door.out(door.platform.pause_schedule(schedule_id), people)
+
+
+def _recipe(settings: list[str]) -> dict[str, Any]:
+    """Values are JSON where they can be read as such, otherwise text."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not (name.strip() and equals):
+            raise UserError(f"{setting!r} sets nothing", hint="give it as NAME=VALUE, as in --set epochs=2")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value
+    return found
 
 
 def _people_preview(found: dict[str, Any]) -> None:

@@ -43,8 +43,9 @@ class Learning(Seat):
         rho: float | None = None,
         seed: int = 0,
         workspace: str | None = None,
+        method: str | None = None,
     ) -> dict[str, Any]:
-        return self.w.retrainer.preview(kind, self._options(policy, rho, seed), workspace)
+        return self.w.retrainer.preview(kind, self._options(policy, rho, seed, method=method), workspace)
 
     # --- adapters --------------------------------------------------------------------------------
 
@@ -64,8 +65,12 @@ class Learning(Seat):
         seed: int = 0,
         workspace: str | None = None,
         control: str | None = None,
+        method: str | None = None,
+        recipe: dict[str, Any] | None = None,
     ) -> str:
-        return self.w.retrainer.request(kind, self._options(policy, rho, seed, control=control), workspace)
+        """`recipe` are settings of the kind's recipe that differ from its defaults."""
+        options = self._options(policy, rho, seed, control=control, method=method, recipe=recipe or {})
+        return self.w.retrainer.request(kind, options, workspace)
 
     def run(self, run: str) -> dict[str, Any]:
         return self.w.runs.result(run)

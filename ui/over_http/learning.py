@@ -31,8 +31,9 @@ class Learning(Connection):
         return self._call("DELETE", f"/v1/examples/{quote(example)}")
 
     def preview(self, kind: str = "retriever", policy: str | None = None, rho: float | None = None, seed: int = 0,
-                workspace: str | None = None) -> dict[str, Any]:  # fmt: skip
-        return self._get("/v1/rehearsal/preview", kind=kind, policy=policy, rho=rho, seed=seed, workspace=workspace)
+                workspace: str | None = None, method: str | None = None) -> dict[str, Any]:  # fmt: skip
+        given = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace, "method": method}
+        return self._get("/v1/rehearsal/preview", **given)
 
     # --- adapters --------------------------------------------------------------------------------
 
