@@ -56,14 +56,12 @@ class Case:
             said = f"only {few} questions are held out, and {wanted} are needed to tell a gain from chance"
             yield _refused("enough", f"{said}; one example in five is held out, so add examples")
 
-    def slices(self, judged: Mapping[str, int]) -> Iterable[Finding]:
-        there = {e.slice for e in self.open}
-        gone = sorted(name for name, n in judged.items() if n and name not in there)
-        for name in gone:
+    def slices(self, missing: Mapping[str, int]) -> Iterable[Finding]:
+        for name, n in sorted(missing.items()):
             yield _refused(
                 "slices",
-                f"slice {name!r} is missing: the champion was judged on {judged[name]} questions of it, and now there "
-                "is none, so nobody can tell whether it was forgotten",
+                f"slice {name!r} is missing: the champion was judged on {n} questions of it that still stand, and none "
+                "is asked now, so nobody can tell whether it was forgotten",
             )
 
     def gain(self) -> Finding:

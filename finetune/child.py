@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from finetune.cost import note
 from kernel.errors import TrainingFailed
 from kernel.types import Progress
 
@@ -56,10 +57,19 @@ def _run(folder: Path, progress: Progress, command: Sequence[str]) -> int:
                     progress("training", int(told["step"]), int(told["steps"]))
                 except (ValueError, KeyError, TypeError):
                     continue  # a library wrote to standard output
-            return child.wait()
+            return _wait(child, folder)
         finally:
             if child.poll() is None:
                 child.kill()
+
+
+def _wait(child: subprocess.Popen[bytes], folder: Path) -> int:
+    """The exit code; what the process used is noted. `Popen.wait` would throw the system's count away."""
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    unit = 1 if sys.platform == "darwin" else 1024  # of the peak: bytes there, KiB elsewhere
+    note(folder, used.ru_utime + used.ru_stime, used.ru_maxrss * unit)
+    return child.returncode
 
 
 def _failure(folder: Path, code: int) -> TrainingFailed:

@@ -7,7 +7,7 @@
     training    its loss did not end as a number, or rose
     figures     a figure is missing or not a number
     enough      fewer than `min_n` questions were held out
-    slices      a slice that the champion was judged on has no questions any more
+    slices      a slice that the champion was judged on is not asked about any more
     gain        it is not surely better on what is new: the lower bound of its gain is not above `min_gain`
     old         it lost more on an old slice, or on all of them together, than max(tolerance, measured noise)
     pinned      it finds nothing (0) for a pinned question for which the champion found something
@@ -86,7 +86,7 @@ def judge(
     case = Case(scores, examples, policy, seed, metric, repeats)
     found += [*case.figures(), *case.enough()]
     if standing is not None:
-        found += case.slices(standing.judged)
+        found += case.slices(standing.missing)
     if case.known:
         found += _of_figures(case, served_scores, led)
     found += case.legs(legs or {})

@@ -26,6 +26,7 @@ from finetune.data import Batch
 from finetune.recipe import RetrieverRecipe
 from kernel.precision import has_matrix_tiles
 from retrieval.encoder import (
+    CONFIG,
     WEIGHTS,
     SentenceModel,
     embed,
@@ -84,6 +85,8 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
         attention_probs_dropout_prob=0.0,
     )
     set_seed(recipe.seed)
+    assert recipe.rank is not None  # the recipe is sized
+    assert recipe.alpha is not None
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -147,6 +150,22 @@ def put(learner: Learner, weights: dict[str, torch.Tensor]) -> None:
         Refused: a weight is missing, left over, or of another shape.
     """
     fill(learner.model, weights, _NAME)
+
+
+def rank_and_alpha(folder: Path) -> tuple[int, int]:
+    """Of the adapter in a folder.
+
+    Raises:
+        NotFound: it holds none.
+    """
+    from peft import LoraConfig
+
+    from kernel.errors import NotFound
+
+    if not (folder / CONFIG).is_file():
+        raise NotFound(f"there is no adapter in {str(folder)!r}", hint=f"its folder holds {CONFIG}")
+    config = LoraConfig.from_pretrained(str(folder))
+    return int(config.r), int(config.lora_alpha)
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:

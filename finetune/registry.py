@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from finetune.approval import require
 from finetune.tables import Adapter, Run
 from finetune.trial import close, one_move
 from kernel.audit import record
@@ -124,19 +125,20 @@ class Registry:
 
     def lineage(self, kind: str) -> list[str]:
         """Runs of the champion and its ancestors, newest first. One that fits another embedder than serves is none."""
-        runs: list[str] = []
+        return self.runs_behind(self.champion(kind))
+
+    def champion(self, kind: str) -> str | None:
+        """The adapter that serves for a kind; None for the base model, and where it fits another embedder."""
+        if kind == RETRIEVER:
+            return self._live.fitting()
         with self._db.read() as session:
             pointer = session.get(Pointer, kind)
-            name = pointer.champion if pointer else None
-            if kind == RETRIEVER:
-                name = self._live.fitting()
-            while name is not None:
-                adapter = session.get(Adapter, name)
-                if adapter is None:
-                    break
-                runs.append(adapter.run)
-                name = adapter.parent
-        return runs
+            return pointer.champion if pointer else None
+
+    def runs_behind(self, name: str | None) -> list[str]:
+        """Runs of an adapter and of those it goes on from, newest first; None for the base model has none."""
+        with self._db.read() as session:
+            return [adapter.run for adapter in chain(session, name)]
 
     def trained_on(self, runs: list[str]) -> list[str]:
         """Names of the adapters that came from `runs`, or descend from one that did."""
@@ -150,7 +152,7 @@ class Registry:
             tainted |= more
 
     def checked(self, session: Session, name: str, override: str | None, how: str = "promote") -> Adapter:
-        """An adapter that may move on: its gate accepted it, or a reason says why it does so all the same.
+        """An adapter that may move on: accepted, and approved where its policy asks for that; or a reason says why.
 
         Raises:
             NotFound: no such adapter.
@@ -165,13 +167,16 @@ class Registry:
                 hint=f'retrain, or {how} with --override "REASON"; the reason is kept in the audit log',
                 code="gate_refused",
             )
+        if not (override and override.strip()):
+            require(session, adapter)
         return adapter
 
     def promote(self, name: str, *, override: str | None = None, actor: str = "local") -> dict[str, Any]:
         """Make an adapter the champion of its kind. A trial of the kind ends with it.
 
         Raises:
-            Refused: its gate did not accept it and no override reason is given.
+            Refused: its gate did not accept it, or its policy asks for an approval that nobody gave, and no override
+                reason is given.
             NotFound: no such adapter.
         """
         with self._db.read() as session:
@@ -215,6 +220,15 @@ class Registry:
             record(session, "rollback", left[0], actor, kind=kind, champion=back[0] if back else BASE)
         ms = (time.perf_counter() - started) * 1000
         return {"kind": kind, "champion": back[0] if back else None, "previous": left[0], "ms": round(ms, 3)}
+
+
+def chain(session: Session, name: str | None) -> list[Adapter]:
+    """An adapter and those it goes on from, newest first; none where there is none of that name."""
+    found: list[Adapter] = []
+    while name is not None and (adapter := session.get(Adapter, name)) is not None:
+        found.append(adapter)
+        name = adapter.parent
+    return found
 
 
 def crown(session: Session, adapter: Adapter) -> str | None:

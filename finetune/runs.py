@@ -9,12 +9,14 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from finetune.lineage import RUNS
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
 from kernel.ids import now_ms
 from rehearsal.tables import Example
+
+RUNS = "runs"
+"""The folder of all runs, in the home folder."""
 
 
 class Runs:

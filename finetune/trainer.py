@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.duty import ERROR, alone, keep_metrics_until, serve, tell, write
+from finetune.merge import asked, merge_run
 from retrieval.encoder import WEIGHTS, weights_sha256
 
 if TYPE_CHECKING:
@@ -61,10 +62,14 @@ def train(run: Path) -> Path:
     with alone(run):
         if not (run / MANIFEST).is_file():
             (run / ERROR).unlink(missing_ok=True)
-            training = _set_up(run)
-            while training.epoch < training.config.recipe.epochs:
-                _one_epoch(training)
-            _finish(training)
+            merge = asked(run)
+            if merge is not None:
+                write(run / MANIFEST, json.dumps(merge_run(run, merge), indent=1) + "\n")
+            else:
+                training = _set_up(run)
+                while training.epoch < training.config.recipe.epochs:
+                    _one_epoch(training)
+                _finish(training)
     return (run / MANIFEST).parent
 
 
@@ -87,11 +92,10 @@ def _set_up(run: Path) -> Training:
 
 
 def _one_epoch(training: Training) -> None:
-    from finetune.data import batches
-    from finetune.training import keep, one_step
+    from finetune.training import epoch_of, keep, one_step
 
     with (training.run / _METRICS).open("a", encoding="utf-8") as metrics:
-        for batch in batches(training.data.rows, training.config.recipe, training.epoch):
+        for batch in epoch_of(training):
             line = one_step(training, batch)
             metrics.write(json.dumps(line) + "\n")
             metrics.flush()
@@ -134,6 +138,7 @@ def _manifest(training: Training, folder: Path) -> dict[str, Any]:
         "precision": training.learner.precision,
         "steps": training.step,
         "seconds": round(training.seconds, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "final_loss": round(math.fsum(training.losses.values()) / len(rows), 6),
         "versions": {
             "python": sys.version.split()[0],

@@ -73,9 +73,9 @@ class Standing:
     """Mean training loss over the first tenth of the steps."""
     last_loss: float | None = None
     """Over the last tenth."""
-    judged: Mapping[str, int] = field(default_factory=dict)
-    """Slices that the champion was judged on, with the number of questions. Those that ended with their sources are
-    left out by whoever asks."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Slices that the champion was judged on, with so many questions that still stand, and of which none is asked. A
+    slice that ended with its sources is not missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +119,10 @@ class Verdict:
     """It is accepted, and the policy wants a person to approve it before it serves."""
     policy: dict[str, Any] = field(default_factory=dict)
     """What it was judged by."""
+
+    def noting(self, notes: list[str]) -> Verdict:
+        """The same verdict with remarks behind its reasons that change nothing."""
+        return dataclasses.replace(self, reasons=[*self.reasons, *(f"note: {said}" for said in notes)])
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""

@@ -12,18 +12,18 @@ from sqlalchemy.orm import Session
 from ingest.library import Library
 from ingest.tables import Document
 from kernel.database import Database
-from kernel.errors import NotFound, RepriseError, UserError
+from kernel.ids import now_ms
 from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.examples import Examples, NewExample
-from rehearsal.ground import Quote, ground, standing_only_on
+from rehearsal.ground import Quote, standing_only_on
+from rehearsal.history import forget, note
+from rehearsal.intake import Intake
 from rehearsal.tables import Example, Ground
 from retrieval.search import Scope, Search
 from retrieval.tables import Feedback, Turn
 from retrieval.turns import REDACTED, written
 
-_BATCH = 256
-_TEXTS = ("question", "answer", "preferred", "rejected", "slice", "licence", "document", "quote")
 SUPPORTED_CORRECTION = 0.5
 """Share of a correction's words that a passage must hold to ground it."""
 
@@ -39,24 +39,11 @@ class Memory:
             examples,
             search,
         )
+        self._intake = Intake(db, library, examples)
 
-    def import_jsonl(self, content: str, workspace: str, slice_name: str | None = None) -> dict[str, Any]:
-        """Take the rows of a JSONL text; what was wrong with which line. Good rows are kept whatever the others are."""
-        counts: dict[str, Any] = {"imported": 0, "skipped": 0, "quarantined": 0, "errors": []}
-        batch: list[NewExample] = []
-        for line, text in enumerate(content.split("\n"), 1):
-            if not text.strip():
-                continue
-            try:
-                batch.append(self._parse(text, workspace, slice_name))
-            except RepriseError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                counts["errors"].append({"line": line, "message": error.message + hint})
-            if len(batch) >= _BATCH:
-                self._take(batch, counts)
-                batch = []
-        self._take(batch, counts)
-        return counts
+    def import_rows(self, content: str, workspace: str, slice_name: str | None = None) -> dict[str, Any]:
+        """Take rows of JSON lines or a CSV; what was wrong with which line. Good rows are kept, whatever others are."""
+        return self._intake.take(content, workspace, slice_name)
 
     def from_turn(self, turn: Turn, vote: str, correction: str | None, *, consent: bool = False) -> str | None:
         """The example a vote makes: a thumb up keeps what was cited, a correction what supports it; None for neither.
@@ -123,17 +110,6 @@ class Memory:
                     row["standalone"] = True
                 yield json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n"
 
-    def retire(self, example: str, reason: str = "retired by a person") -> dict[str, Any]:
-        """Take an example out of all future mixes."""
-        with self._db.write() as session:
-            found = session.get(Example, example)
-            if found is None:
-                raise NotFound(f"no example {example!r}", hint="`reprise examples list` shows them")
-            found.status, found.reason = "retired", reason
-            point = found.point
-        self._index.delete([point])
-        return {"example": example, "status": "retired"}
-
     def withdraw(self, examples: Sequence[str], reason: str) -> int:
         """Take examples away with their words, as if they had never been made; how many there were."""
         with self._db.read() as session:
@@ -175,6 +151,8 @@ class Memory:
             corrected = Feedback.correction.in_(words - {None})
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Ground).where(Ground.example.in_(examples)))
+            forget(session, examples)
+            note(session, "retired", examples, now_ms(), reason=reason)
             session.execute(
                 update(Example)
                 .where(ours)
@@ -184,49 +162,14 @@ class Memory:
                     answer=None,
                     preferred=None,
                     rejected=None,
+                    cluster="",
                     status="retired",
                     reason=reason,
                 )
             )
         return len(examples)
 
-    # --- helpers of import and feedback ----------------------------------------------------------
-
-    def _parse(self, text: str, workspace: str, slice_name: str | None) -> NewExample:
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise UserError(f"not JSON: {error}") from None
-        if not isinstance(row, dict) or not str(row.get("question") or "").strip():
-            raise UserError("no question", hint='each line is an object with at least {"question": …}')
-        wrong = [name for name in _TEXTS if row.get(name) is not None and not isinstance(row[name], str)]
-        if wrong:
-            raise UserError(f"{', '.join(wrong)} must be text")
-        try:
-            json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise UserError("it holds half of a surrogate pair, which is no character") from None
-        with self._db.read() as session:
-            quotes = tuple(ground(session, self._library, row, workspace))
-        return NewExample(
-            workspace=workspace,
-            question=row["question"],
-            quotes=quotes,
-            answer=row.get("answer"),
-            preferred=row.get("preferred"),
-            rejected=row.get("rejected"),
-            slice=slice_name or row.get("slice") or "general",
-            licence=row.get("licence"),
-            pinned=bool(row.get("pinned")),
-            standalone=bool(row.get("standalone")),
-        )
-
-    def _take(self, batch: list[NewExample], counts: dict[str, Any]) -> None:
-        for new, added in zip(batch, self._examples.add(batch), strict=True):
-            if added is None:
-                counts["skipped"] += 1
-            else:
-                counts["imported" if new.quotes or new.standalone else "quarantined"] += 1
+    # --- helpers of feedback --------------------------------------------------------------------
 
     def _support(self, turn: Turn, correction: str) -> tuple[Quote, ...]:
         """The passage that holds most of a correction's words, if it holds enough of them."""

@@ -148,6 +148,20 @@ class Answerer:
         support = round(answerable(evidence), 4)
         return {"support": support, "threshold": self._threshold, "sentences": sentences}
 
+    def draft(self, question: str, passages: Sequence[Passage], generator: str | None = None) -> Composer:
+        """What these passages would be answered with, without notes; one without citations is a refusal.
+
+        Nothing is searched and no turn is kept: this is for whoever compares rankings by the answers they lead to.
+        """
+        read_of = passages[: self._passages]
+        composer = Composer(read_of)
+        if answerable(read(question, read_of, self._embedder)) >= self._threshold:
+            for sentence in self._generators[generator or self._default].stream(Ask(question=question), read_of):
+                (checked,) = check([sentence], read_of, self._verifier)
+                if checked.supported:
+                    composer.add(checked.sentence)
+        return composer
+
     def rewriter(self, generator: str | None) -> Rewrite | None:
         """How a generator writes a follow-up as a question that stands alone."""
         found = self._generators.get(generator or self._default)

@@ -12,10 +12,14 @@ from ui.commands import (
     adapters,
     documents,
     index,
+    judging,
+    lineage,
     operations,
     people,
     questions,
+    rehearsal,
     rollout,
+    schedules,
     tools,
     tuning,
     versions,
@@ -32,7 +36,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (operations, documents, versions, watches, index, tuning, questions, tools, people, adapters, rollout):
+for module in (
+    operations,
+    documents,
+    versions,
+    watches,
+    index,
+    tuning,
+    questions,
+    tools,
+    people,
+    rehearsal,
+    adapters,
+    rollout,
+    judging,
+    schedules,
+    lineage,
+):
     module.register(app)
 
 

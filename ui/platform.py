@@ -16,10 +16,14 @@ from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
-from ui.operations.learning import KINDS, STATUSES, Learning
+from ui.operations.judging import Judging
+from ui.operations.learning import KINDS, STATUSES
+from ui.operations.lineage import Lineage
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rehearsal import Rehearsal
 from ui.operations.rollout import Rollout
+from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
@@ -33,7 +37,10 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Rollout, Upkeep):
+class Platform(
+    Documents, Versions, Watches, Index, Tuning, Questions, People,
+    Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep,
+):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kernel.errors import UserError
-from kernel.types import BASE, Ask, Exchange, Passage, Sentences
-from retrieval.generators import chat, prompt
+from kernel.types import BASE, Ask, Exchange, Passage, Proposal, Sentences
+from retrieval.generators import chat, prompt, proposals
 from retrieval.generators.adapters import Adapters
 from retrieval.generators.batch import Batches, Row
 from retrieval.generators.causal import CausalModel
@@ -129,6 +129,23 @@ class TransformersGenerator:
             row = self._row(tokens, self._rewrite_reserve(), adapter, _until_line())
             return prompt.rewritten("".join(row.read()), question, history)
 
+    def propose(self, passage: Passage, most: int) -> list[Proposal]:
+        self.load()
+        limit = min(most * proposals.TOKENS_EACH, self._model.context // 2)
+        with self._adapters.chosen(BASE) as adapter:  # adapters are trained to answer
+            while True:
+                tokens = self._tokens(self._text(proposals.turns(passage, most, self._reserved()), ""))
+                over = len(tokens) + limit - self._model.context
+                if over <= 0:
+                    break
+                if len(passage.text) <= _LEAST_PASSAGE:
+                    raise UserError(
+                        f"no part of a passage fits {self._source!r}, which reads {self._model.context} tokens",
+                        hint="use a model with a longer context",
+                    )
+                passage = _shortened(passage, max(_LEAST_PASSAGE, len(passage.text) - max(16, 2 * over)))
+            row = self._row(tokens, limit, adapter, lambda _piece: False)
+            return proposals.read("".join(row.read()), most)
     def likelihood(self, ask: Ask, passages: Sequence[Passage], answer: str) -> float:
         """How likely the answer is behind the prompt of these passages: the mean log-probability of its tokens.
 

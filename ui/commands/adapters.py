@@ -1,4 +1,4 @@
-"""Commands of examples, rehearsal, retrains, adapters and schedules."""
+"""Commands of examples, rehearsal, retrains and adapters."""
 
 from __future__ import annotations
 
@@ -18,27 +18,10 @@ Seed = Annotated[int, typer.Option("--seed", help="The same seed and epoch give 
 Method = Annotated[str | None, typer.Option("--method", help="Of a generator: sft, dpo or kto (default: sft).")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace's examples.")]
 ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "run", "created"]
-SCHEDULE_COLUMNS = ["schedule", "cron", "kind", "workspace", "paused", "last", "next"]
 
 
 def register(app: typer.Typer) -> None:
     _register_examples(app)
-    _register_schedule(app)
-    rehearsal = typer.Typer(help="What a retrain would practise.", no_args_is_help=True)
-    app.add_typer(rehearsal, name="rehearsal")
-
-    @command(rehearsal)
-    def preview(
-        door: Door,
-        kind: Kind = "retriever",
-        policy: Policy = None,
-        rho: Rho = None,
-        seed: Seed = 0,
-        workspace: Workspace = None,
-        method: Method = None,
-    ) -> None:
-        """The mix of a retrain, every row with its reason, and what it would cost."""
-        door.out(door.platform.preview(kind, policy, rho, seed, workspace, method), _people_preview)
 
     @command(app)
     def retrain(
@@ -55,6 +38,13 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--set", metavar="NAME=VALUE", help="A setting of the recipe; may be given several times."),
         ] = None,
+        start: Annotated[
+            str | None, typer.Option(help="champion (default), base, or the name of an adapter to go on from.")
+        ] = None,
+        without: Annotated[
+            list[str] | None,
+            typer.Option("--without", metavar="DOC", help="A document that the adapter must never have seen."),
+        ] = None,
     ) -> None:
         """Train an adapter on what is new and what must be practised again, and judge it."""
         options = {
@@ -66,12 +56,14 @@ def register(app: typer.Typer) -> None:
             "control": control,
             "method": method,
             "recipe": _recipe(settings or []),
+            "start": start,
+            "without": without,
         }
         if door.remote and not wait:
             started = door.platform.enqueue_retrain(**options)
-            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, _people_run)
+            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, people_run)
         else:  # without a node nobody else would do it
-            door.out(door.platform.retrain(door.progress(), **options), _people_run)
+            door.out(door.platform.retrain(door.progress(), **options), people_run)
 
     @command(app)
     def gate(door: Door, run: str) -> None:
@@ -145,43 +137,6 @@ def _register_examples(app: typer.Typer) -> None:
         door.out(door.platform.retire_example(example), lambda r: say(f"{r['example']} is retired."))
 
 
-def _register_schedule(app: typer.Typer) -> None:
-    schedule = typer.Typer(help="When retrains start by themselves.", no_args_is_help=True)
-    app.add_typer(schedule, name="schedule")
-
-    def people(rows: list[dict[str, Any]]) -> None:
-        table(
-            rows,
-            SCHEDULE_COLUMNS,
-            'No schedules. `reprise schedule add "0 3 * * 1"` adds Mondays at 03:00 UTC.',
-        )
-
-    @command(schedule, "list")
-    def list_schedules(door: Door) -> None:
-        """List schedules."""
-        door.out(door.platform.schedules(), people)
-
-    @command(schedule)
-    def add(
-        door: Door,
-        cron: Annotated[str, typer.Argument(help='Five fields in UTC, e.g. "0 3 * * 1".')],
-        kind: Kind = "retriever",
-        workspace: Workspace = None,
-    ) -> None:
-        """Add a schedule; lists all."""
-        door.out(door.platform.add_schedule(cron, kind, workspace), people)
-
-    @command(schedule)
-    def remove(door: Door, schedule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-        """Remove a schedule; lists the rest."""
-        door.out(door.platform.remove_schedule(schedule_id), people)
-
-    @command(schedule)
-    def pause(door: Door, schedule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-        """Pause a schedule, or let a paused one go on; lists all."""
-        door.out(door.platform.pause_schedule(schedule_id), people)
-
-
 def _recipe(settings: list[str]) -> dict[str, Any]:
     """Values are JSON where they can be read as such, otherwise text."""
     found: dict[str, Any] = {}
@@ -196,22 +151,7 @@ def _recipe(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def _people_preview(found: dict[str, Any]) -> None:
-    cost = found["cost"]
-    say(
-        f"{found['new']} new and {found['recalled']} recalled examples (rho {found['rho']:.2f}); "
-        f"about {cost['seconds_estimate']} s."
-    )
-    for reason, count in found["excluded"].items():
-        say(f"  left out, {reason}: {count}")
-    table(
-        found["rows"],
-        ["part", "example", "slice", "reason"],
-        "Nothing to train on: import examples or give feedback first.",
-    )
-
-
-def _people_run(run: dict[str, Any]) -> None:
+def people_run(run: dict[str, Any]) -> None:
     say(f"{run['run']}: {run['state']}" + (f", adapter {run['adapter']}" if run["adapter"] else ""))
     if run.get("error"):
         say(f"  {run['error']['message']} — {run['error']['hint']}")

@@ -95,10 +95,14 @@ def register(app: typer.Typer) -> None:
         suite: Annotated[Path, typer.Argument(help="JSON lines with question and relevant, answer or unanswerable.")],
         k: Annotated[int, typer.Option("--k", help="Rank to measure at.")] = 10,
         workspace: InWorkspace = None,
+        pin: Annotated[str | None, typer.Option(help="Keep it under this name: every gate asks it.")] = None,
     ) -> None:
         """Measure retrieval, answers, citations and refusals on a suite of questions."""
         content = read_lines(suite)
-        door.out(door.platform.evaluate(content, k, workspace), _people_measures)
+        measured = door.platform.evaluate(content, k, workspace)
+        if pin is not None:
+            measured["pinned"] = door.platform.pin_suite(pin, content, workspace, user=door.settings.user)
+        door.out(measured, _people_measures)
 
 
 def _people_hits(found: dict[str, Any]) -> None:

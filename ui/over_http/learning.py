@@ -1,4 +1,4 @@
-"""Learning, over HTTP: examples, rehearsal, retrains, adapters, schedules."""
+"""Learning, over HTTP: examples, rehearsal, retrains, adapters."""
 
 from __future__ import annotations
 
@@ -29,11 +29,6 @@ class Learning(Connection):
 
     def retire_example(self, example: str) -> dict[str, Any]:
         return self._call("DELETE", f"/v1/examples/{quote(example)}")
-
-    def preview(self, kind: str = "retriever", policy: str | None = None, rho: float | None = None, seed: int = 0,
-                workspace: str | None = None, method: str | None = None) -> dict[str, Any]:  # fmt: skip
-        given = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace, "method": method}
-        return self._get("/v1/rehearsal/preview", **given)
 
     # --- adapters --------------------------------------------------------------------------------
 
@@ -68,15 +63,3 @@ class Learning(Connection):
 
     def rollback(self, kind: str = "retriever") -> dict[str, Any]:
         return self._call("POST", "/v1/adapters/rollback", json={"kind": kind})
-
-    def schedules(self) -> list[dict[str, Any]]:
-        return self._get("/v1/schedules")
-
-    def add_schedule(self, cron: str, kind: str = "retriever", workspace: str | None = None) -> list[dict[str, Any]]:
-        return self._call("POST", "/v1/schedules", json={"cron": cron, "kind": kind, "workspace": workspace})
-
-    def remove_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self._call("DELETE", f"/v1/schedules/{quote(schedule)}")
-
-    def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self._call("POST", f"/v1/schedules/{quote(schedule)}/pause")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_own_code(
 
     broken = tmp_path / "broken"
     broken.mkdir()
+    shutil.copy(trained / "adapter" / "adapter_config.json", broken)
     weights = load_file(trained / "adapter" / "adapter_model.safetensors")
     save_file({name: w * float("nan") for name, w in weights.items()}, broken / "adapter_model.safetensors")
     run = _write_run(tmp_path / "run", encoder, task, champion=broken)
