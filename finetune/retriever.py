@@ -25,6 +25,7 @@ from finetune.suites import Suites
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.epochs import Epochs
+from kernel.errors import UserError
 from kernel.ids import digest
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
@@ -65,6 +66,10 @@ class RetrieverKind:
 
     def check(self, options: Options) -> None:
         _recipe(options)
+        if options.method is not None:
+            raise UserError(
+                f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
+            )
 
     def parent(self) -> str | None:
         return self._live.fitting()

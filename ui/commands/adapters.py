@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kernel.errors import UserError
 from ui.door import Door, command, read_lines, say, table, write_lines
 
 Kind = Annotated[str, typer.Option("--kind", help="retriever or generator")]
 Policy = Annotated[str | None, typer.Option("--policy", help="How old examples are chosen (default: mixed).")]
 Rho = Annotated[float | None, typer.Option("--rho", help="Replay ratio: share of old examples in the mix.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and epoch give the same mix.")]
+Method = Annotated[str | None, typer.Option("--method", help="Of a generator: sft, dpo or kto (default: sft).")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace's examples.")]
 ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "run", "created"]
 
@@ -30,6 +33,11 @@ def register(app: typer.Typer) -> None:
         workspace: Workspace = None,
         wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
         control: Annotated[str | None, typer.Option(help="`shuffled` labels: a run that the gate must refuse.")] = None,
+        method: Method = None,
+        settings: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="NAME=VALUE", help="A setting of the recipe; may be given several times."),
+        ] = None,
         start: Annotated[
             str | None, typer.Option(help="champion (default), base, or the name of an adapter to go on from.")
         ] = None,
@@ -46,6 +54,8 @@ def register(app: typer.Typer) -> None:
             "seed": seed,
             "workspace": workspace,
             "control": control,
+            "method": method,
+            "recipe": _recipe(settings or []),
             "start": start,
             "without": without,
         }
@@ -125,6 +135,20 @@ def _register_examples(app: typer.Typer) -> None:
     def retire(door: Door, example: str) -> None:
         """Take an example out of all future mixes."""
         door.out(door.platform.retire_example(example), lambda r: say(f"{r['example']} is retired."))
+
+
+def _recipe(settings: list[str]) -> dict[str, Any]:
+    """Values are JSON where they can be read as such, otherwise text."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not (name.strip() and equals):
+            raise UserError(f"{setting!r} sets nothing", hint="give it as NAME=VALUE, as in --set epochs=2")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value
+    return found
 
 
 def people_run(run: dict[str, Any]) -> None:

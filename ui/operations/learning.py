@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from finetune.kinds import CHAMPION, Options
@@ -54,9 +54,13 @@ class Learning(Seat):
         start: str | None = None,
         without: Sequence[str] | None = None,
         hold: bool = False,
+        method: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> str:
-        """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents."""
-        chosen = self._options(kind, workspace, policy, rho, seed, control=control, start=start or CHAMPION, hold=hold)
+        """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents;
+        `recipe` are settings of the kind's recipe that differ from its defaults."""
+        more = {"control": control, "start": start or CHAMPION, "hold": hold, "method": method, "recipe": recipe or {}}
+        chosen = self._options(kind, workspace, policy, rho, seed, **more)
         if without:
             chosen = self.w.lineage.cleaned(kind, chosen, self.w.lineage.ids(without))
         return self.w.retrainer.request(kind, chosen, workspace)
