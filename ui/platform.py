@@ -14,9 +14,10 @@ from typing import Any
 from ui import evalsuite
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
+from ui.operations.examples import STATUSES, Examples
 from ui.operations.index import Index
 from ui.operations.intake import so_far
-from ui.operations.learning import KINDS, STATUSES, Learning
+from ui.operations.learning import KINDS, Learning
 from ui.operations.people import People
 from ui.operations.questions import Questions
 from ui.operations.tuning import Tuning
@@ -32,7 +33,7 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Examples, Learning, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -40,6 +41,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, L
         wired.ledger.register("ingest", self._ingest_job, "ingest", so_far)
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
+        self._register_examples()
         self._register_index()
         self._register_tuning()
         self._register_watches()

@@ -12,7 +12,20 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from kernel.errors import Unauthorized
 from kernel.settings import Settings
-from ui.api import adapters, chat, completions, documents, index, operations, people, tuning, uploads, versions, watches
+from ui.api import (
+    adapters,
+    chat,
+    completions,
+    documents,
+    examples,
+    index,
+    operations,
+    people,
+    tuning,
+    uploads,
+    versions,
+    watches,
+)
 from ui.api.errors import add_errors
 from ui.platform import Platform
 
@@ -47,6 +60,7 @@ def make_app(platform: Platform) -> FastAPI:
         chat,
         completions,
         people,
+        examples,
         adapters,
         operations,
     ):
