@@ -37,7 +37,7 @@ _LEAST_LIFT = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Asked:
-    """A question to be sorted: `vector` is float (dimension,), of any length; `cluster` is its topic so far, or empty."""
+    """A question to be sorted: its vector, float (dimension,), of any length, and the topic it has, or none yet."""
 
     example: str
     question: str
