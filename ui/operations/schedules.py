@@ -84,9 +84,12 @@ class Schedules(Learning):
     # --- beat's part -----------------------------------------------------------------------------
 
     def _fire(self, due: Due) -> str:
-        """Start what a schedule asks for; its job."""
+        """Start what a schedule asks for; its job. Where mixes are approved, it ends when the mix is drawn."""
+        options = {"hold": self.settings.approve_mix, **due.options}
         try:
-            run = self.request_run(kind=due.kind, workspace=due.workspace, **due.options)
+            if options["hold"] and (proposal := self.w.proposals.waiting(due.kind, due.workspace)):
+                raise UserError(f"{proposal} waits for approval", hint="approve or reject it", code="proposal_waits")
+            run = self.request_run(kind=due.kind, workspace=due.workspace, **options)
         except RepriseError as error:
             log.info("schedule %s starts nothing: %s", due.id, error.message)
             raise
