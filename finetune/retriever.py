@@ -129,7 +129,9 @@ class RetrieverKind:
     def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
         """`finetune.probe.Probing`."""
         held_out = {q.example: q for q in self._evaluator.questions(None)}
-        practised = self._evaluator.questions(None, "train")
+        with self._db.read() as session:
+            left_out = grounded_on(session, Options.from_json(run.options).without)
+        practised = [q for q in self._evaluator.questions(None, "train") if q.example not in left_out]
         found = []
         for number, one in enumerate(lost):
             progress("probing what was lost", number, len(lost))
@@ -172,7 +174,8 @@ class RetrieverKind:
             materialise(
                 self._db, self._index, mix, place,
                 recipe=replace(recipe, epochs=epochs, strength=1.0),
-                base=self._embedder.path, base_name=self._embedder.name, parent=str(run.adapter), parent_path=str(start),
+                base=self._embedder.path, base_name=self._embedder.name,
+                parent=str(run.adapter), parent_path=str(start),
             )  # fmt: skip
         train(place, progress)
         return epochs * steps_per_epoch(len(rows), recipe.batch)
