@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class RetrieverKind:
                 steps = self._practise(run, rows[:MOST_ROWS], folder / "adapter", place, progress)
                 encoder = QueryEncoder(self._embedder.path)
                 encoder.load("probe", place / "adapter")
-                after = self._evaluator.score(asked, None, lambda texts, e=encoder: e.encode(texts, "probe")).dense
+                after = self._evaluator.score(asked, None, partial(encoder.encode, adapter="probe")).dense
             finally:
                 shutil.rmtree(place)  # it holds questions, and a delete looks for those in the run's own folder alone
             mean = sum(after.values()) / len(after)
