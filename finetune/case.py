@@ -72,6 +72,8 @@ class Case:
             self._row(name, "new", [e for e in new if e.slice == name])
         if self.open:
             self._row("(all)", "all", self.open)
+        if not self.policy.gain:
+            return _passed("gain", "none is asked of a run that only has to lose nothing")
         judged, what = (new, "new questions") if self.rival == "champion" else (self.open, "questions")
         if len(judged) < self.policy.min_new:
             said = f"only {len(judged)} {what} could show a gain, and {self.policy.min_new} are needed"

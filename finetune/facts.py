@@ -17,7 +17,6 @@ from typing import Any
 from sqlalchemy import select
 
 from finetune.gate import HeldOut, Standing
-from finetune.kinds import Options
 from finetune.runs import read_json, write_json
 from finetune.tables import Adapter, Run
 from kernel.database import Database
@@ -60,8 +59,13 @@ class Facts:
             deleted=len(gone) - superseded,
             first_loss=first,
             last_loss=last,
-            missing=self._missing(champion, {e.example for e in held_out}, Options.from_json(run.options).without),
+            missing=self._missing(champion, {e.example for e in held_out} | self._left_out(run)),
         )
+
+    def _left_out(self, run: Run) -> set[str]:
+        """Questions that are not asked because the run leaves out what answers them."""
+        with self._db.read() as session:
+            return grounded_on(session, run.options.get("without") or ())
 
     def keep(self, folder: Path, metric: str, scores: Mapping[str, Mapping[str, float]], asked: Sequence[HeldOut],
              epoch: int) -> None:  # fmt: skip
@@ -79,11 +83,8 @@ class Facts:
             reasons = session.scalars(select(Example.reason).where(Example.id.in_(examples)))
             return sum("superseded" in reason or "replaced" in reason for reason in reasons)
 
-    def _missing(self, champion: str | None, asked: set[str], without: Sequence[str]) -> dict[str, int]:
-        """Slices that the champion was judged on and of which no question is asked, though one could be.
-
-        Of the documents that a run is to do without, none could.
-        """
+    def _missing(self, champion: str | None, asked: set[str]) -> dict[str, int]:
+        """Slices that the champion was judged on and of which no question is asked, though one could be."""
         with self._db.read() as session:
             adapter = session.get(Adapter, champion) if champion else None
             file = self._home / adapter.path if adapter else None
@@ -93,7 +94,7 @@ class Facts:
             judged: dict[str, str] = read_json(figures)["slices"]
             retired = set(
                 session.scalars(select(Example.id).where(Example.id.in_(judged), Example.status == "retired"))
-            ) | grounded_on(session, without)
+            )
         there = {judged[e] for e in judged if e in asked}
         could = Counter(name for e, name in judged.items() if e not in retired)
         return {name: n for name, n in sorted(could.items()) if name not in there}

@@ -74,6 +74,13 @@ COMMANDS = [
     "examples export",
     "examples list",
     "examples retire",
+    "examples approve",
+    "examples quarantine",
+    "examples edit",
+    "examples history",
+    "examples slices",
+    "examples generate",
+    "examples cluster",
     "rehearsal preview",
     "rehearsal proposals",
     "rehearsal approve",
@@ -401,8 +408,9 @@ def test_examples_come_in_and_go_out_and_in_again(terminal: Terminal, folder: Pa
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(terminal))
     file = written(folder / "examples", {"in.jsonl": lines}) / "in.jsonl"
     taken = terminal.json("examples", "import", str(file), "--slice", "first")
-    assert taken == {"imported": 5, "skipped": 0, "quarantined": 1, "errors": []}
-    assert terminal.json("examples", "import", str(file))["skipped"] == 5  # what is quarantined is not known yet
+    nothing: dict[str, Any] = {"duplicates": [], "replaced": [], "ignored": [], "errors": []}
+    assert taken == {"imported": 5, "skipped": 0, "quarantined": 1} | nothing
+    assert terminal.json("examples", "import", str(file))["skipped"] == 6
 
     listed = terminal.json("examples", "list")
     fields = {
@@ -450,10 +458,34 @@ def test_a_line_that_is_not_an_example_is_named_and_the_others_are_kept(terminal
     assert all(e["message"] for e in done["errors"])
     retired = terminal.json("examples", "list")[0]
     assert retired["question"] == "Fine?"
-    assert terminal.json("examples", "retire", retired["example"]) == {
-        "example": retired["example"],
-        "status": "retired",
-    }
+    told = {"example": retired["example"], "status": "retired", "reason": "asked twice"}
+    assert terminal.json("examples", "retire", retired["example"], "--reason", "asked twice") == told
+
+
+def test_examples_are_decided_about_edited_made_and_sorted(terminal: Terminal, folder: Path) -> None:
+    table = 'question;answer;document;quote\n"What does a gift\nget?";credit;returns.md;A gift is refunded\nLoose?;;;\n'
+    file = written(folder / "table", {"rows.csv": table}) / "rows.csv"
+    taken = terminal.json("examples", "import", str(file))
+    assert (taken["imported"], taken["quarantined"], taken["errors"]) == (1, 1, [])
+    (loose,) = terminal.json("examples", "list", "--text", "loose?")
+    assert terminal.json("examples", "approve", loose["example"])["status"] == "approved"
+    (gift,) = terminal.json("examples", "list", "--origin", "import", "--text", "What does a gift")
+    both = terminal.json("examples", "quarantine", gift["example"], loose["example"], "--reason", "look at them")
+    assert [(row["status"], row["reason"]) for row in both] == [("quarantined", "look at them")] * 2
+    terminal.json("examples", "approve", gift["example"])
+    edited = terminal.json("examples", "edit", gift["example"], "--question", "What does one get for a gift?")
+    assert (edited["status"], edited["replaces"]) == ("approved", gift["example"])
+    history = terminal.json("examples", "history", edited["example"])
+    assert [row["what"] for row in history] == [
+        "created", "approved", "quarantined", "approved", "edited", "approved", "retired"
+    ]  # fmt: skip
+    made = terminal.json("examples", "generate", "returns.md", "--limit", "5")
+    assert made["kept"] + sum(made["dropped"].values()) == made["proposed"]
+    assert terminal.json("examples", "cluster")["examples"] == len(
+        terminal.json("examples", "list", "--status", "approved")
+    )
+    assert terminal.json("examples", "slices")[0]["workspace"] == "default"
+    terminal.json("examples", "retire", edited["example"], loose["example"])
 
 
 def test_a_preview_gives_every_row_with_its_reason_and_the_same_twice(terminal: Terminal) -> None:

@@ -59,7 +59,14 @@ ROUTES = {
     "/v1/examples": {"get"},
     "/v1/examples/import": {"post"},
     "/v1/examples/export": {"get"},
-    "/v1/examples/{example}": {"delete"},
+    "/v1/examples/{example}": {"patch", "delete"},
+    "/v1/examples/{example}/history": {"get"},
+    "/v1/examples/slices": {"get"},
+    "/v1/examples/generate": {"post"},
+    "/v1/examples/cluster": {"post"},
+    "/v1/examples/approve": {"post"},
+    "/v1/examples/quarantine": {"post"},
+    "/v1/examples/retire": {"post"},
     "/v1/rehearsal/preview": {"get"},
     "/v1/rehearsal/rho": {"get"},
     "/v1/rehearsal/proposals": {"get"},
@@ -290,12 +297,25 @@ def test_examples_schedules_and_the_rest_answer_as_the_command_line_does(http: T
     rows = [{"question": f"Standalone {i}\u2028?", "answer": "Yes.", "standalone": True} for i in range(3)]
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     taken = http.post("/v1/examples/import", json={"content": content, "slice": "s"}).json()
-    assert taken == {"imported": 3, "skipped": 0, "quarantined": 0, "errors": []}
+    nothing: dict[str, Any] = {"duplicates": [], "replaced": [], "ignored": [], "errors": []}
+    assert taken == {"imported": 3, "skipped": 0, "quarantined": 0} | nothing
     exported = http.get("/v1/examples/export")
     assert exported.headers["content-type"] == "application/x-ndjson"
     listed = http.get("/v1/examples", params={"status": "approved"}).json()
     assert len([line for line in exported.text.split("\n") if line]) == len(listed)
     assert http.delete(f"/v1/examples/{listed[0]['example']}").json()["status"] == "retired"
+    mine = {"examples": [listed[1]["example"]], "reason": "doubtful"}
+    assert http.post("/v1/examples/quarantine", json=mine).json()[0]["status"] == "quarantined"
+    assert http.post("/v1/examples/approve", json={"examples": mine["examples"]}).json()[0]["status"] == "approved"
+    pinned = http.patch(f"/v1/examples/{listed[1]['example']}", json={"pinned": not listed[1]["pinned"]}).json()
+    assert pinned["replaces"] is None
+    assert http.patch(f"/v1/examples/{listed[1]['example']}", json={"colour": "red"}).status_code == 422
+    happened = http.get(f"/v1/examples/{listed[1]['example']}/history").json()
+    assert [row["what"] for row in happened][-3:] == ["quarantined", "approved", "edited"]
+    assert http.post("/v1/examples/generate", json={"limit": 3}).json()["state"] in ("queued", "running", "done")
+    assert http.post("/v1/examples/cluster", json={}).json()["kind"] == "examples-cluster"
+    assert http.post("/v1/examples/retire", json={"examples": [listed[0]["example"]]}).json()[0]["status"] == "retired"
+    assert sum(row["train"] + row["held_out"] for row in http.get("/v1/examples/slices").json()) == len(listed) - 1
     preview = http.get("/v1/rehearsal/preview", params={"rho": 0.3, "seed": 3}).json()
     assert preview["rho"] == 0.3
     assert all(row["reason"] for row in preview["rows"])
