@@ -38,7 +38,7 @@ from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
 GENERATIVE = "generative"
-"""A retriever has no answers that could be kept or not: what the champion says of a recalled question is its ranking."""
+"""A retriever has no answers to keep or not: what the champion says of a recalled question is its ranking."""
 HELD = 1.0
 """How much recalled questions are held to that ranking then."""
 

@@ -47,7 +47,7 @@ def lines(some: list[dict[str, Any]]) -> str:
 
 
 def retrain(platform: Platform, seed: int) -> dict[str, Any]:
-    options = Options(policy="mixed", rho=0.2, seed=seed, recipe=RECIPE)
+    options = Options(policy="stratified", rho=0.2, seed=seed, recipe=RECIPE)
     return platform.w.retrainer.run(platform.w.retrainer.request("retriever", options, None), silent)
 
 
