@@ -91,6 +91,13 @@ COMMANDS = [
     "gate-policy set",
     "suite list",
     "suite unpin",
+    "rollout start",
+    "rollout show",
+    "rollout advance",
+    "rollout stop",
+    "route set",
+    "route list",
+    "route remove",
     "schedule list",
     "schedule add",
     "schedule remove",
@@ -108,6 +115,8 @@ GROUPS = (
     "me",
     "gate-policy",
     "suite",
+    "rollout",
+    "route",
 )
 ROW = {
     "path",
