@@ -102,6 +102,13 @@ COMMANDS = [
     "gate-policy set",
     "suite list",
     "suite unpin",
+    "rollout start",
+    "rollout show",
+    "rollout advance",
+    "rollout stop",
+    "route set",
+    "route list",
+    "route remove",
     "schedule list",
     "schedule add",
     "schedule remove",
@@ -119,6 +126,8 @@ GROUPS = (
     "me",
     "gate-policy",
     "suite",
+    "rollout",
+    "route",
 )
 ROW = {
     "path",
