@@ -10,6 +10,7 @@ import typer
 
 from ui.commands import (
     adapters,
+    advice,
     documents,
     index,
     judging,
@@ -50,6 +51,7 @@ for module in (
     judging,
     schedules,
     lineage,
+    advice,
 ):
     module.register(app)
 

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.advice import Advice
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
@@ -37,7 +38,7 @@ _LANGUAGES = 200
 
 
 class Platform(
-    Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Rollout, Lineage, Judging, Upkeep
+    Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Rollout, Lineage, Advice, Judging, Upkeep
 ):
     """All operations of one process. Safe from several threads."""
 

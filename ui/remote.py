@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ui.over_http.advice import Advice
 from ui.over_http.documents import Documents
 from ui.over_http.judging import Judging
 from ui.over_http.lineage import Lineage
@@ -15,5 +16,7 @@ from ui.over_http.versions import Versions
 from ui.over_http.watches import Watches
 
 
-class Remote(Documents, Versions, Watches, Tuning, Questions, People, Schedules, Rollout, Lineage, Judging, Upkeep):
+class Remote(
+    Documents, Versions, Watches, Tuning, Questions, People, Schedules, Rollout, Lineage, Advice, Judging, Upkeep
+):
     """A node's operations by URL. Raises the same errors the node raised."""
