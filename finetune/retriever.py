@@ -14,6 +14,7 @@ from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut, Standing
+from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.materialise import materialise
@@ -24,16 +25,21 @@ from finetune.suites import Suites
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.epochs import Epochs
+from kernel.errors import UserError
 from kernel.ids import digest
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.ground import grounded_on
-from rehearsal.mix import Mix, Row
+from rehearsal.mix import Mix, Rise, Row
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
+GENERATIVE = "generative"
+"""A retriever has no answers that could be kept or not: what the champion says of a recalled question is its ranking."""
+HELD = 1.0
+"""How much recalled questions are held to that ranking then."""
 
 
 class RetrieverKind:
@@ -60,6 +66,10 @@ class RetrieverKind:
 
     def check(self, options: Options) -> None:
         _recipe(options)
+        if options.method is not None:
+            raise UserError(
+                f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
+            )
 
     def parent(self) -> str | None:
         return self._live.fitting()
@@ -81,6 +91,11 @@ class RetrieverKind:
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
                 without=options.without,
             )
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """`finetune.kinds.Measures`: a virtual step in a child process."""
+        self.materialise(run, mix, folder)
+        return measured(folder)
 
     def train(self, folder: Path, progress: Progress) -> None:
         train(folder, progress)
@@ -166,7 +181,8 @@ class RetrieverKind:
             materialise(
                 self._db, self._index, mix, place,
                 recipe=replace(recipe, epochs=epochs, strength=1.0),
-                base=self._embedder.path, parent=str(run.adapter), parent_path=str(start),
+                base=self._embedder.path, base_name=self._embedder.name,
+                parent=str(run.adapter), parent_path=str(start),
             )  # fmt: skip
         train(place, progress)
         return epochs * steps_per_epoch(len(rows), recipe.batch)
@@ -185,7 +201,8 @@ class RetrieverKind:
 
 
 def _recipe(options: Options) -> RetrieverRecipe:
-    return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
+    held = {"distill": HELD} if options.policy == GENERATIVE else {}
+    return RetrieverRecipe.from_json({"seed": options.seed, **held, **options.recipe})
 
 
 def _held_out(questions: list[Question], mix: Mix, run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:

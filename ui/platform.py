@@ -15,13 +15,15 @@ from ui import evalsuite
 from ui.operations.advice import Advice
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
+from ui.operations.examples import STATUSES, Examples
 from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.judging import Judging
-from ui.operations.learning import KINDS, STATUSES
+from ui.operations.learning import KINDS
 from ui.operations.lineage import Lineage
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rehearsal import Rehearsal
 from ui.operations.rollout import Rollout
 from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
@@ -38,8 +40,9 @@ _LANGUAGES = 200
 
 
 class Platform(
-    Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Rollout, Lineage, Advice, Judging, Upkeep
-):
+    Documents, Versions, Watches, Index, Tuning, Questions, People,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Advice, Judging, Upkeep,
+):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -47,6 +50,7 @@ class Platform(
         wired.ledger.register("ingest", self._ingest_job, "ingest", so_far)
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
+        self._register_examples()
         self._register_index()
         self._register_tuning()
         self._register_watches()
