@@ -10,6 +10,7 @@ import typer
 
 from ui.commands import (
     adapters,
+    advice,
     documents,
     examples,
     index,
@@ -54,6 +55,7 @@ for module in (
     judging,
     schedules,
     lineage,
+    advice,
 ):
     module.register(app)
 

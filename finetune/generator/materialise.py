@@ -50,7 +50,8 @@ def materialise(
     """Write train.jsonl, passages.jsonl and, last, config.json; returns the rows.
 
     `votes` are rows of turns that people voted on, for KTO. `champion` answers rows whose own answer may not be kept.
-    No passage is one of the documents `without`. With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
+    No passage is one of the documents `without`.
+    With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
 
     Raises:
         UserError: there are no rows, or fewer pairs or votes than the recipe asks for.
