@@ -69,6 +69,8 @@ class GeneratorKind:
 
     def check(self, options: Options) -> None:
         self._generator()
+        if options.merged:
+            raise UserError("adapters of a generator are not merged", hint="retrain, or route each to where it is good")
         recipe = _recipe(options)
         require()
         if recipe.method != "sft" and options.start == FROM_BASE and self.parent() is not None:
@@ -89,11 +91,11 @@ class GeneratorKind:
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options, generator = Options.from_json(run.options), self._generator()
         recipe = _recipe(options)
-        start = run.parent if options.start != FROM_BASE else None
+        start = options.origin(run.parent)
         votes = []
         if recipe.method == "kto":
             when = When(epoch=mix.epoch, at=now_ms())
-            votes = self._votes.down(run.workspace, when, recipe.distractors)
+            votes = self._votes.down(run.workspace, when, recipe.distractors, options.without)
             self._votes.note(run.id, votes)
         materialise(
             self._contexts,
@@ -108,6 +110,7 @@ class GeneratorKind:
             ),
             votes=votes,
             champion=self._champion(generator, run.parent),
+            without=options.without,
             shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
         )
 
@@ -125,7 +128,7 @@ class GeneratorKind:
             paths[run.parent] = self._registry.path(run.parent)
         recipe = GeneratorRecipe.from_json(manifest["recipe"])
         when = When(epoch=self._epoch(), at=now_ms())
-        questions = self._evaluator.questions(run.workspace, when, recipe)
+        questions = self._evaluator.questions(when, recipe, Options.from_json(run.options).without)
         scores: dict[str, Scores] = {}
         for model, name in (("base", BASE), ("champion", run.parent), ("challenger", adapter)):
             progress("evaluating", len(scores), 3)
@@ -135,17 +138,11 @@ class GeneratorKind:
             with self._worn(None if name == BASE else name, paths.get(name)) as alias:
                 scores[model] = self._evaluator.score(generator, questions, alias, write=rivals)
         return Evaluation(
-            held_out=_held_out(questions, mix, run.parent),
+            held_out=_held_out(questions, mix, run),
             scores={model: s.probability for model, s in scores.items()},
             metric=METRIC,
             legs=legs_of(scores),
-            standing=Standing(
-                base=manifest["base"]["sha256"],
-                serves=identity_of(generator.source).weights,
-                parent=run.parent,
-                champion=self.parent(),
-                epoch=mix.epoch,
-            ),
+            standing=Standing(base=manifest["base"]["sha256"], serves=identity_of(generator.source).weights),
             metrics={model: _means(s) for model, s in scores.items()}
             | {"held_out": len(questions), "data": manifest["data"], "method": manifest["method"]},
         )
@@ -210,18 +207,24 @@ def _recipe(options: Options) -> GeneratorRecipe:
     return GeneratorRecipe.from_json({"seed": options.seed, **options.recipe, "method": method})
 
 
-def _held_out(questions: Sequence[Question], mix: Mix, parent: str | None) -> list[HeldOut]:
-    """New slices are those the mix brings something new of; without a champion everything is new."""
+def _held_out(questions: Sequence[Question], mix: Mix, run: Run) -> list[HeldOut]:
+    """New slices are those the mix brings something new of; without a champion everything is new.
+
+    In another workspace than the run's own nothing is new, and a slice of the same name there is judged for itself.
+    """
     new = {row.slice for row in mix.rows if row.part == "new"}
-    return [
-        HeldOut(
+
+    def of(q: Question) -> HeldOut:
+        elsewhere = run.workspace is not None and q.workspace != run.workspace
+        fresh = not elsewhere and (run.parent is None or q.slice in new)
+        return HeldOut(
             example=q.example,
-            slice=q.slice,
-            part="new" if parent is None or q.slice in new else "old",
+            slice=f"{q.slice} ({q.workspace})" if elsewhere else q.slice,
+            part="new" if fresh else "old",
             pinned=q.pinned,
         )
-        for q in questions
-    ]
+
+    return [of(q) for q in questions]
 
 
 def _means(scores: Scores) -> dict[str, Any]:

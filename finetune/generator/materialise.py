@@ -14,9 +14,10 @@ a platform that cites cannot want (docs/decisions/0028).
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from finetune.generator.context import Context, Contexts
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import Part, RunConfig, Said, TrainRow, write_config, write_rows
 from finetune.generator.target import cited, target
+from finetune.lineage import POINTS
 from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.types import Passage, When
@@ -45,8 +47,11 @@ def materialise(
     votes: Sequence[TrainRow] = (),
     champion: Answers | None = None,
     shuffle: random.Random | None = None,
+    without: Collection[str] = (),
 ) -> list[TrainRow]:
-    """Write train.jsonl, passages.jsonl and, last, config.json; returns the rows.
+    """Write train.jsonl, passages.jsonl, points.json (for lineage) and, last, config.json; returns the rows.
+
+    Nothing of the documents `without` is shown.
 
     `votes` are rows of turns that people voted on, for KTO. `champion` answers rows whose own answer may not be kept.
     With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
@@ -58,13 +63,14 @@ def materialise(
     drawing = _Drawing(recipe, champion, Counter())
     near = NEAR * max(1, recipe.distractors)
     when = When(epoch=mix.epoch, at=now_ms())
-    by_id = {c.example.id: c for c in contexts.of([row.example for row in mix.rows], when, near)}
+    by_id = {c.example.id: c for c in contexts.of([row.example for row in mix.rows], when, near, without)}
     rows = [made for row in mix.rows if row.example in by_id for made in drawing.rows(row, by_id[row.example])]
     rows += votes
     if shuffle is not None:
         rows = _dealt_anew(rows, shuffle)
     _enough(recipe, rows, drawing.left_out)
     write_rows(folder, rows)
+    (folder / POINTS).write_text(json.dumps(sorted({p.chunk for row in rows for p in row.passages})), encoding="utf-8")
     licences = {c.example.licence for c in by_id.values() if c.example.licence}
     write_config(
         folder,
@@ -121,7 +127,7 @@ class _Drawing:
             return [self._row(row, context, shown, (), gold=())]
         passages = with_gold(context, self.recipe.distractors, chance)
         answer = context.answer
-        if getattr(row, "target", None) == "champion":
+        if row.target == "champion":
             answer = self.champion(context.example.question, passages) if self.champion else None
             if answer is None:
                 return self._skip("the champion had no supported answer for it")
