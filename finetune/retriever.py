@@ -67,7 +67,7 @@ class RetrieverKind:
 
     def check(self, options: Options) -> None:
         _recipe(options)
-        if options.method is not None:
+        if options.method is not None and not options.merged:
             raise UserError(
                 f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
             )
