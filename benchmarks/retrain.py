@@ -116,14 +116,12 @@ def _report(
         print(f"  {what:<26}{a:>10.1f}{b:>10.1f}{b / a:>8.1f}")
     again = statistics.median(side["documents"] for side in peer)
     print(f"  {'documents anew, wall s':<26}{0:>10.1f}{again:>10.1f}")
-    print(f"  {'nDCG@10 (base %.4f)' % base.mean():<26}{mine.mean():>10.4f}{theirs.mean():>10.4f}")
+    print(f"  {f'nDCG@10 (base {base.mean():.4f})':<26}{mine.mean():>10.4f}{theirs.mean():>10.4f}")
     mean, low, high = paired_bootstrap(mine - theirs, seed=0)
     print(f"  ours minus peer {mean:+.4f}   95 % {low:+.4f} to {high:+.4f}")
 
 
-def _rows(
-    labelled: Labelled, taught: list[tuple[str, str]], vectors: np.ndarray, encoder: Any
-) -> list[dict[str, Any]]:
+def _rows(labelled: Labelled, taught: list[tuple[str, str]], vectors: np.ndarray, encoder: Any) -> list[dict[str, Any]]:
     """The rows that `materialise` would write: the same pool by the same rule, from vectors instead of an index."""
     number = {name: i for i, (name, _) in enumerate(labelled.texts)}
     scores = encoder.encode([text for _, text in taught]) @ vectors.T
@@ -132,9 +130,7 @@ def _rows(
         positives = [number[d] for d in labelled.grades[q]]
         near = [int(n) for n in np.argsort(-row)[:ASKED] if n not in positives]
         apart = tell_apart(vectors[positives], list(vectors[near]))
-        rows.append(
-            {"example": q, "question": text, "positives": positives, "negatives": [near[i] for i in apart]}
-        )
+        rows.append({"example": q, "question": text, "positives": positives, "negatives": [near[i] for i in apart]})
     return rows
 
 
@@ -150,7 +146,11 @@ def _write_ours(run: Path, rows: list[dict[str, Any]], vectors: np.ndarray, reci
 
 
 def _write_peer(
-    work: Path, labelled: Labelled, taught: list[tuple[str, str]], held: list[tuple[str, str]], asked: argparse.Namespace
+    work: Path,
+    labelled: Labelled,
+    taught: list[tuple[str, str]],
+    held: list[tuple[str, str]],
+    asked: argparse.Namespace,
 ) -> None:
     work.mkdir()
     texts = dict(labelled.texts)
@@ -166,23 +166,31 @@ def _write_peer(
 
 
 def _train_peer(work: Path) -> dict[str, float]:
-    """As the library's own guide to PEFT adapters does it, on the same base model."""
+    """As the library's own guide to PEFT adapters does it, on the same base model.
+
+    By `get_peft_model`, which is what its `add_adapter` comes to: that asks for a newer PEFT than is pinned here.
+    """
     from datasets import Dataset
-    from peft import LoraConfig, TaskType
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from peft import LoraConfig, TaskType, get_peft_model
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     told, recipe = json.loads((work / "peer.json").read_text()), RetrieverRecipe().sized(1)
     model = SentenceTransformer(str(_base()), device="cpu")
-    model.add_adapter(
-        LoraConfig(
-            task_type=TaskType.FEATURE_EXTRACTION,
-            r=recipe.rank,
-            lora_alpha=recipe.alpha,
-            lora_dropout=recipe.dropout,
-            target_modules=list(recipe.target_modules),
-        )
+    assert recipe.rank is not None
+    lora = LoraConfig(
+        task_type=TaskType.FEATURE_EXTRACTION,
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=list(recipe.target_modules),
+        exclude_modules=r"(.*\.)?pooler\..*",
     )
+    model[0].auto_model = get_peft_model(model[0].auto_model, lora)
     questions, documents = zip(*told["pairs"], strict=True)
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -222,7 +230,7 @@ def _timed(command: list[str]) -> dict[str, Any]:
     """
     before, started = os.times(), time.perf_counter()
     environment = os.environ | {"OMP_NUM_THREADS": _THREADS, "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     wall, after = time.perf_counter() - started, os.times()
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])

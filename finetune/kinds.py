@@ -44,6 +44,8 @@ class Options:
     """Ids of documents whose examples stay out of the mix."""
     merged: tuple[str, ...] = ()
     """Adapters that are merged instead of training one; `method` and `recipe` say how (`finetune.merge`)."""
+    sibling: str | None = None
+    """The other run of the same cycle, where there is one (`finetune.challengers`)."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the kind's recipe that differ from its defaults."""
 

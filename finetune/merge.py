@@ -207,7 +207,9 @@ def _fit(names: Sequence[str], manifests: Sequence[Mapping[str, Any]], configs: 
         Refused: they are not.
     """
     for name, manifest, config in zip(names, manifests, configs, strict=True):
-        odd = [key for key in ("use_rslora", "use_dora", "lora_bias", "rank_pattern", "alpha_pattern") if config.get(key)]
+        odd = [
+            key for key in ("use_rslora", "use_dora", "lora_bias", "rank_pattern", "alpha_pattern") if config.get(key)
+        ]
         if odd:
             raise Refused(f"{name!r} is an adapter with {odd[0]}", hint=_PLAIN)
         for what, ours, first in (

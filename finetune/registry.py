@@ -104,27 +104,33 @@ class Registry:
 
     def lineage(self, kind: str) -> list[str]:
         """Runs of the champion and its ancestors, newest first. One that fits another embedder than serves is none."""
-        runs: list[str] = []
         with self._db.read() as session:
             pointer = session.get(Pointer, kind)
             name = pointer.champion if pointer else None
-            if kind == RETRIEVER:
-                name = self._live.fitting()
-            while name is not None:
-                adapter = session.get(Adapter, name)
-                if adapter is None:
-                    break
-                runs.append(adapter.run)
-                name = adapter.parent
+        if kind == RETRIEVER:
+            name = self._live.fitting()
+        return self.ancestry(name) if name is not None else []
+
+    def ancestry(self, name: str) -> list[str]:
+        """Runs of an adapter and its ancestors, the nearest first; of a merged one by all of its parents."""
+        runs: list[str] = []
+        with self._db.read() as session:
+            level, seen = [name], {name}
+            while level:
+                adapters = [a for a in (session.get(Adapter, n) for n in level) if a is not None]
+                runs += [a.run for a in adapters]
+                level = list(dict.fromkeys(p for a in adapters for p in _parents(session, a) if p not in seen))
+                seen |= set(level)
         return runs
 
     def trained_on(self, runs: list[str]) -> list[str]:
         """Names of the adapters that came from `runs`, or descend from one that did."""
         with self._db.read() as session:
             adapters = list(session.scalars(select(Adapter)))
+            parents = {a.name: _parents(session, a) for a in adapters}
         tainted = {a.name for a in adapters if a.run in runs}
         while True:
-            more = {a.name for a in adapters if a.parent in tainted} - tainted
+            more = {name for name, of in parents.items() if tainted & set(of)} - tainted
             if not more:
                 return sorted(tainted)
             tainted |= more
@@ -194,6 +200,13 @@ def _set_states(session: Session, kind: str, *, champion: str | None, previous: 
     for name, state, share in ((previous, "previous", 0.0), (champion, "champion", 1.0)):
         if name is not None:
             session.execute(update(Adapter).where(Adapter.name == name).values(state=state, share=share))
+
+
+def _parents(session: Session, adapter: Adapter) -> list[str]:
+    """What it came from: its parent, or all that were merged into it."""
+    run = session.get(Run, adapter.run)
+    merged = list((run.options if run else {}).get("merged") or ())
+    return merged or ([adapter.parent] if adapter.parent else [])
 
 
 def _found(session: Session, name: str) -> Adapter:

@@ -9,6 +9,7 @@ its state, and training from its last checkpoint. Serving is never touched: an a
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
+from finetune.challengers import challengers
 from finetune.gate import GatePolicy, judge
 from finetune.kinds import BASE, CHAMPION, Kind, Options
 from finetune.registry import Registry
@@ -27,13 +29,15 @@ from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import RepriseError, UserError
+from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError, UserError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.types import Progress
 from rehearsal.mix import Mix, Mixer, Row
 from rehearsal.tables import Example, MixRow
 
+MOST_FROM_BASE = 20_000
+"""Old examples that a challenger from the base practises, drawn by the policy where there are more."""
 SECONDS_PER_EXAMPLE = 0.16
 """A first estimate of cost, on two cores; replaced by this platform's own runs once there is one."""
 
@@ -81,6 +85,20 @@ class Retrainer:
             record(session, "retrain", run, kind=kind, **options.to_json())
         return run
 
+    def challenge(self, run: str) -> str | None:
+        """Enter the fresh challenger that the cycle of `run` owes, if it owes one; its id. Each names the other."""
+        row = self._runs.get(run)
+        if self._kind(row.kind).parent() is None:
+            return None
+        more = challengers(Options.from_json(row.options), self._runs.cycles(row.kind))[1:]
+        if not more:
+            return None
+        sibling = self.request(row.kind, dataclasses.replace(more[0], sibling=run), row.workspace)
+        with self._db.write() as session:
+            options = row.options | {"sibling": sibling}
+            session.execute(update(Run).where(Run.id == run).values(options=options))
+        return sibling
+
     def preview(self, kind: str, options: Options, workspace: str | None) -> dict[str, Any]:
         """The mix of a run that would start now, and what it would cost. Changes nothing."""
         self._kind(kind).check(options)
@@ -111,11 +129,13 @@ class Retrainer:
     # --- doing -----------------------------------------------------------------------------------
 
     def run(self, run: str, progress: Progress) -> dict[str, Any]:
-        """Take a run from whatever state it is in to its verdict; its result.
+        """Take a run from whatever state it is in to its verdict; its result. One that failed goes on where it stopped.
 
         Raises:
             TrainingFailed: training ended badly; the run says why, and nothing that serves was touched.
+            DiskFull: there was no room; the run goes on from here once there is.
         """
+        self._runs.revive(run)
         try:
             while (state := self._runs.get(run).state) in _STAGES:
                 progress(_STAGES[state][1], 0, 0)
@@ -132,8 +152,14 @@ class Retrainer:
             )
             raise
         except RepriseError as error:
-            self._runs.fail(run, error.as_json())
+            if not error.transient:
+                self._runs.fail(run, error.as_json())
             raise
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in NO_ROOM
+            known = DiskFull("the disk was full", hint=_FREE) if full else _fault(error)
+            self._runs.fail(run, known.as_json())
+            raise known from error
         return self._runs.result(run)
 
     def _stage_draw(self, run: str, _progress: Progress) -> None:
@@ -198,7 +224,8 @@ class Retrainer:
         row, folder = self._runs.get(run), self._runs.folder(run)
         accepted = bool((row.verdict or {}).get("accepted"))
         with self._db.write() as session:
-            self._registry.add(session, str(row.adapter), row.kind, run, row.parent, folder / "adapter", accepted)
+            parent = (row.options.get("merged") or [row.parent])[0]
+            self._registry.add(session, str(row.adapter), row.kind, run, parent, folder / "adapter", accepted)
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
@@ -211,9 +238,19 @@ class Retrainer:
         with self._db.read() as session:
             practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))
         with self._epochs.one_index():
-            mix = self._mixer.draw(
-                policy=options.policy, rho=options.rho, seed=options.seed, workspace=workspace, practised=practised
-            )
+
+            def draw(rho: float) -> Mix:
+                return self._mixer.draw(
+                    policy=options.policy, rho=rho, seed=options.seed, workspace=workspace, practised=practised
+                )
+
+            mix = draw(options.rho if options.start != BASE else 0.0)
+            if options.start == BASE and practised and mix.new:
+                # From nothing, what is not practised is not known: a share of the memory would be a loss by design.
+                old = min(len(practised), MOST_FROM_BASE)
+                mix = draw(old / (old + mix.new))
+        if options.merged:
+            return dataclasses.replace(mix, rows=())  # it practises nothing
         if not mix.new and not empty_ok:
             raise UserError(
                 "there is nothing new to train on",
@@ -255,6 +292,14 @@ class Retrainer:
         for name in ("checkpoints", "adapter"):
             shutil.rmtree(self._runs.folder(run) / name, ignore_errors=True)
         return self._recheck(run)
+
+
+_FREE = "free some room and retry the job: the run goes on from where it was"
+
+
+def _fault(error: Exception) -> Failed:
+    hint = "this is a fault of Reprise: the log has the details; nothing that serves was touched"
+    return Failed(f"{type(error).__name__}: {error}", hint=hint, code="internal")
 
 
 _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {

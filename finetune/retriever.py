@@ -6,11 +6,14 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import select
+
 from finetune.child import train
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut
 from finetune.kinds import BASE, Evaluation, Options
 from finetune.materialise import materialise
+from finetune.merge import Merge, write_config
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
 from finetune.tables import Run
@@ -20,6 +23,7 @@ from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.mix import Mix
+from rehearsal.tables import Example, MixRow
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
@@ -45,13 +49,21 @@ class RetrieverKind:
         self._evaluator, self._registry, self._live, self._home = evaluator, registry, live, home
 
     def check(self, options: Options) -> None:
-        _recipe(options)
+        if not options.merged:
+            _recipe(options)
+            return
+        for name in _merge(options).adapters:
+            self._registry.pinned(name)  # or there is none of that name, or it is no retriever's
 
     def parent(self) -> str | None:
         return self._live.fitting()
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options = Options.from_json(run.options)
+        if options.merged:
+            paths = [self._home / self._registry.path(name) for name in options.merged]
+            write_config(folder, _merge(options), paths, self._embedder.path)
+            return
         warm = run.parent if options.start != BASE else None
         with self._epochs.one_index():  # the base and the vectors of its documents belong together
             materialise(
@@ -84,7 +96,7 @@ class RetrieverKind:
         judged = [model for model in names if model != "champion" or run.parent]
         metrics = {model: {METRIC: _mean(s.dense), f"served_{METRIC}": _mean(s.served)} for model, s in scores.items()}
         return Evaluation(
-            held_out=_held_out(questions, mix, run.parent),
+            held_out=_held_out(questions, self._new_slices(run, mix), run.parent),
             scores={model: scores[model].dense for model in judged},
             served={model: scores[model].served for model in judged},
             metric=METRIC,
@@ -95,6 +107,21 @@ class RetrieverKind:
         pointer = self._live.pointer()
         self._live.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
 
+    def _new_slices(self, run: Run, mix: Mix) -> set[str]:
+        """Slices the challenger was made for: the mix brings something new of them, or a merged adapter had practised
+        of them what the champion has not. Where nothing is new to the champion, a merge has to gain everywhere."""
+        merged = Options.from_json(run.options).merged
+        if not merged or run.parent is None:
+            return {row.slice for row in mix.rows if row.part == "new"}
+        known = self._registry.ancestry(run.parent)
+        theirs = {r for name in merged for r in self._registry.ancestry(name)}
+        with self._db.read() as session:
+            before = select(MixRow.example).where(MixRow.run.in_(known))
+            brought = select(Example.slice).join(MixRow, MixRow.example == Example.id)
+            brought = brought.where(MixRow.run.in_(theirs), MixRow.example.not_in(before)).distinct()
+            new = set(session.scalars(brought))
+            return new or set(session.scalars(select(Example.slice).distinct()))
+
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         return sum(self._embedder.count_tokens(list(questions))) * _recipe(options).epochs
 
@@ -103,9 +130,12 @@ def _recipe(options: Options) -> RetrieverRecipe:
     return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
 
 
-def _held_out(questions: list[Question], mix: Mix, parent: str | None) -> list[HeldOut]:
-    """New slices are those the mix brings something new of; without a champion everything is new."""
-    new = {row.slice for row in mix.rows if row.part == "new"}
+def _merge(options: Options) -> Merge:
+    return Merge.of(options.merged, options.method, options.recipe, options.seed)
+
+
+def _held_out(questions: list[Question], new: set[str], parent: str | None) -> list[HeldOut]:
+    """Questions of the slices `new` are new; without a champion everything is."""
     return [
         HeldOut(
             example=q.example,

@@ -25,6 +25,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import sys
 import threading
@@ -37,7 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.merge import asked, merge_run
-from kernel.errors import Conflict, DiskFull, RepriseError, TrainingFailed, UserError
+from kernel.errors import NO_ROOM, Conflict, DiskFull, RepriseError, TrainingFailed, UserError
 from retrieval.encoder import WEIGHTS, weights_sha256
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ MANIFEST = Path("adapter", "manifest.json")
 _METRICS, _LOSSES, _ERROR, _LOCK = "metrics.jsonl", "losses.jsonl", "error.json", ".lock"
 _ROOM = 2**28
 """Bytes that must be free before anything is loaded."""
+_NO_ROOM = re.compile(r"No space left|File too large|Disk quota exceeded|PytorchStreamWriter failed")
 _VERSIONS_OF = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 
 
@@ -216,7 +218,8 @@ def _report(run: Path, error: Exception) -> int:
 
 
 def _fault(error: Exception) -> RepriseError:
-    if isinstance(error, OSError) and error.errno == 28:  # ENOSPC, however early the disk was asked
+    # However early the disk was asked, it may fill up; safetensors and torch say so in words of their own.
+    if (isinstance(error, OSError) and error.errno in NO_ROOM) or _NO_ROOM.search(str(error)):
         return DiskFull("the disk was full", hint="free some room and start the run again: it goes on from there")
     return TrainingFailed(f"{type(error).__name__}: {error}", hint="the log of the training has the trace")
 

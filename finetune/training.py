@@ -123,7 +123,8 @@ def resume(training: Training) -> None:
     training.average, training.losses = found.average, found.losses
     training.step, training.epoch = found.step, found.epoch
     training.rows = [
-        dataclasses.replace(row, negatives=tuple(mined)) for row, mined in zip(training.rows, found.negatives, strict=True)
+        dataclasses.replace(row, negatives=tuple(mined))
+        for row, mined in zip(training.rows, found.negatives, strict=True)
     ]
     training.started = time.monotonic() - found.seconds
     now = _probe(training)

@@ -8,7 +8,19 @@ import sys
 
 import typer
 
-from ui.commands import adapters, documents, index, operations, people, questions, tools, tuning, versions, watches
+from ui.commands import (
+    adapters,
+    documents,
+    index,
+    merging,
+    operations,
+    people,
+    questions,
+    tools,
+    tuning,
+    versions,
+    watches,
+)
 from ui.door import Front
 
 app = typer.Typer(
@@ -20,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (operations, documents, versions, watches, index, tuning, questions, tools, people, adapters):
+for module in (operations, documents, versions, watches, index, tuning, questions, tools, people, adapters, merging):
     module.register(app)
 
 

@@ -16,7 +16,8 @@ from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.index import Index
 from ui.operations.intake import so_far
-from ui.operations.learning import KINDS, STATUSES, Learning
+from ui.operations.learning import KINDS, STATUSES
+from ui.operations.merging import Merging
 from ui.operations.people import People
 from ui.operations.questions import Questions
 from ui.operations.tuning import Tuning
@@ -32,7 +33,7 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Learning, Upkeep):
+class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Merging, Upkeep):
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -51,6 +52,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, L
         """Beat's tick: start what is due, find what died."""
         jobs = self.w.schedules.fire(self._fire)
         recovered = self.w.epochs.recover()
+        self.w.runs.settle(orphaned=False)
         erased = self.w.delete.finish_interrupted(silent_ms=self.settings.lease_seconds * 1000)
         return {
             "scheduled": [job for job in jobs if job],

@@ -180,6 +180,7 @@ class Wired:
         self.keeper.finish_interrupted()
         self.replacer.tidy()
         self.runs.clean_up()
+        self.runs.settle(orphaned=alone)
 
     def close(self) -> None:
         self.reading.close()

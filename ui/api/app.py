@@ -12,7 +12,20 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from kernel.errors import Unauthorized
 from kernel.settings import Settings
-from ui.api import adapters, chat, completions, documents, index, operations, people, tuning, uploads, versions, watches
+from ui.api import (
+    adapters,
+    chat,
+    completions,
+    documents,
+    index,
+    merging,
+    operations,
+    people,
+    tuning,
+    uploads,
+    versions,
+    watches,
+)
 from ui.api.errors import add_errors
 from ui.platform import Platform
 
@@ -48,6 +61,7 @@ def make_app(platform: Platform) -> FastAPI:
         completions,
         people,
         adapters,
+        merging,
         operations,
     ):
         app.include_router(module.router)

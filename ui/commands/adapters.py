@@ -58,9 +58,9 @@ def register(app: typer.Typer) -> None:
         }
         if door.remote and not wait:
             started = door.platform.enqueue_retrain(**options)
-            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, _people_run)
+            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, people_run)
         else:  # without a node nobody else would do it
-            door.out(door.platform.retrain(door.progress(), **options), _people_run)
+            door.out(door.platform.retrain(door.progress(), **options), people_run)
 
     @command(app)
     def gate(door: Door, run: str) -> None:
@@ -186,7 +186,7 @@ def _people_preview(found: dict[str, Any]) -> None:
     )
 
 
-def _people_run(run: dict[str, Any]) -> None:
+def people_run(run: dict[str, Any]) -> None:
     say(f"{run['run']}: {run['state']}" + (f", adapter {run['adapter']}" if run["adapter"] else ""))
     if run.get("error"):
         say(f"  {run['error']['message']} — {run['error']['hint']}")
