@@ -11,6 +11,7 @@ from pathlib import Path
 from kernel.errors import TrainingFailed
 from kernel.types import Progress
 
+COMMAND = ("-m", "finetune.trainer")
 RESTARTS = 2
 """A process that was killed (memory, an operator) goes on from its last checkpoint this many times."""
 
@@ -38,7 +39,7 @@ def _run(folder: Path, progress: Progress) -> int:
     with (
         (folder / "train.log").open("ab") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "finetune.trainer", str(folder)],
+            [sys.executable, *COMMAND, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
