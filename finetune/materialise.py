@@ -43,9 +43,14 @@ def materialise(
     base: str,
     parent: str | None,
     parent_path: str | None,
+    base_name: str | None = None,
     shuffle: random.Random | None = None,
+    without: Sequence[str] = (),
 ) -> None:
-    """Write `train.jsonl`, `vectors.npy` and, last, `config.json` into the run's folder.
+    """Write `train.jsonl`, `vectors.npy`, `points.json` and, last, `config.json` into the run's folder.
+
+    `points.json` names the chunk behind each row of the vectors, for lineage. Chunks of the documents `without` are no
+    negatives either.
 
     With `shuffle` the relevant chunks of all questions are dealt out anew: a control that must not pass the gate.
     """
@@ -66,7 +71,7 @@ def materialise(
     lines, licences = [], set()
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        near = _nearest(index, mix, batch, stored)
+        near = _nearest(index, mix, batch, stored, without)
         for row, points, found in zip(batch, relevant[start : start + _BATCH], near, strict=True):
             positives = [p for p in points if p in stored]
             if not positives:
@@ -86,14 +91,16 @@ def materialise(
                     "part": row["part"],
                 }
             )
-    (folder / "train.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     np.save(
         folder / "vectors.npy",
         np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32),
     )
+    (folder / "points.json").write_text(json.dumps(list(numbers)))
     config = {
         "recipe": recipe.to_json(),
         "base": base,
+        **({"base_name": base_name} if base_name else {}),
         "champion": parent_path,
         "parent": parent,
         "licences": sorted(licences),
@@ -142,7 +149,11 @@ def _vectors(index: VectorIndex, points: set[str]) -> dict[str, np.ndarray]:
 
 
 def _nearest(
-    index: VectorIndex, mix: Mix, rows: list[dict[str, Any]], stored: dict[str, np.ndarray]
+    index: VectorIndex,
+    mix: Mix,
+    rows: list[dict[str, Any]],
+    stored: dict[str, np.ndarray],
+    without: Sequence[str],
 ) -> list[list[tuple[str, np.ndarray]]]:
     """For each row, the visible chunks of its workspace nearest to its question, with their vectors.
 
@@ -150,6 +161,7 @@ def _nearest(
     and the others are as right.
     """
     rule = visible(When(epoch=mix.epoch, at=now_ms()))
+    hidden: list[Any] = [*(rule.must_not or []), *([keyword("doc", *without)] if without else [])]  # type: ignore[misc]
     requests = []
     for row in rows:
         must: list[Any] = [keyword("kind", "chunk"), keyword("ws", row["workspace"]), *(rule.must or [])]  # type: ignore[misc]
@@ -158,7 +170,7 @@ def _nearest(
             models.QueryRequest(
                 query=stored[row["point"]].tolist(),
                 using=DENSE,
-                filter=models.Filter(must=must, must_not=[*(rule.must_not or []), *ours]),  # type: ignore[misc]
+                filter=models.Filter(must=must, must_not=[*hidden, *ours]),
                 limit=ASKED,
                 with_vector=True,
             )

@@ -11,7 +11,6 @@ from sqlalchemy import select, update
 
 from finetune.challengers import Cycle, preferred
 from finetune.kinds import BASE
-from finetune.lineage import RUNS
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
@@ -19,6 +18,9 @@ from kernel.ids import now_ms
 from kernel.jobs import ACTIVE
 from kernel.tables import Job
 from rehearsal.tables import Example
+
+RUNS = "runs"
+"""The folder of all runs, in the home folder."""
 
 
 class Runs:
@@ -59,7 +61,8 @@ class Runs:
         And, if they are `orphaned`, since this process is alone with its home, those that no job was ever made for.
         """
         with self._db.read() as session:
-            open_runs = list(session.scalars(select(Run.id).where(Run.finished.is_(None))))
+            nobody = Run.finished.is_(None), Run.state.not_in(("proposed", "failed"))  # a proposal waits for a person
+            open_runs = list(session.scalars(select(Run.id).where(*nobody)))
             jobs = session.scalars(select(Job).where(Job.kind == "retrain").order_by(Job.serial)) if open_runs else ()
             last = {str(job.args.get("run")): job for job in jobs}
         settled = []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import models
 
-    from kernel.types import Ask, Exchange, Judgement, Passage, Sentences
+    from kernel.types import Ask, Exchange, Judgement, Passage, Proposal, Sentences
 
 
 class VectorIndex(Protocol):
@@ -131,6 +131,19 @@ class Generator(Protocol):
         """The question so that it stands alone without `history`; None where this generator cannot write one.
 
         Raises:
+            Upstream: a model server did not answer well.
+        """
+
+
+@runtime_checkable
+class Proposing(Protocol):
+    """A generator that can ask: questions for training, from a passage."""
+
+    def propose(self, passage: Passage, most: int) -> list[Proposal]:
+        """Up to `most` questions that `passage` answers, written by the model without any adapter; none checked.
+
+        Raises:
+            UserError: not even a part of the passage fits the model.
             Upstream: a model server did not answer well.
         """
 

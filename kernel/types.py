@@ -15,7 +15,9 @@ OPEN = 2**53
 
 VersionState = Literal["staged", "live", "superseded", "deleted", "expired"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
-RunState = Literal["requested", "drawn", "trained", "evaluated", "accepted", "rejected", "failed"]
+RunState = Literal[
+    "requested", "proposed", "declined", "drawn", "trained", "evaluated", "accepted", "rejected", "failed"
+]
 AdapterState = Literal["candidate", "shadow", "canary", "champion", "previous", "retired"]
 AdapterKind = Literal["retriever", "generator"]
 
@@ -153,6 +155,16 @@ class Wishes:
     length: Literal["short", "normal", "long"] | None = None
     tone: str | None = None
     """A few words, as in `plain` or `formal`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A question that a passage answers, as a model wrote it. Nothing of it is checked yet."""
+
+    question: str
+    answer: str
+    quote: str
+    """The words of the passage that it says give the answer."""
 
 
 BASE = "__base__"

@@ -1,34 +1,38 @@
 """Examples: what the platform remembers to practise. They live in the same index as the chunks that ground them.
 
-An example dies in the epoch in which a quote that grounds it no longer stands, unless the same words stand exactly once
-in the new version: then it is grounded on the chunk that holds them now. Both are decided under the flip lock, so no
-mix ever sees an example whose source is gone.
+New ones come in here, each batch in an epoch of its own. Which of them are too many is decided in `choice`, on which
+side of the exam each stands in `split`, what a new version of their source does to them in `fate`, and what people do
+to them in `vetting`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, or_, select, update
+from qdrant_client import models
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from ingest.library import Library
 from ingest.tables import Position, Version
+from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import TryAgain
-from kernel.ids import derived, digest, fresh, now_ms
+from kernel.ids import derived, fresh, now_ms
 from kernel.index.schema import unborn
 from kernel.ports import Embedder, VectorIndex
 from kernel.tables import Change
 from kernel.types import OPEN
-from rehearsal.ground import Quote, reground
-from rehearsal.tables import Example, Ground
+from rehearsal.choice import Choice, choose
+from rehearsal.ground import Quote
+from rehearsal.history import note
+from rehearsal.split import Asking, Split, question_key, sides
+from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, Ground
 
-HELD_OUT_OF = 5
-"""One question in this many is held out, by a hash of its words, and never trained on."""
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,130 +45,107 @@ class NewExample:
     answer: str | None = None
     preferred: str | None = None
     rejected: str | None = None
-    slice: str = "general"
+    slice: str = UNNAMED
     origin: str = "import"
     licence: str | None = None
     pinned: bool = False
     standalone: bool = False
+    split: str | None = None
+    """Its side of the exam where that is settled already, as for what was exported; None leaves it to the hash."""
+    quarantine: str = ""
+    """Why it is to wait for a person, grounded as it may be."""
+    edits: str | None = None
+    """The example that this one is the edited form of: it takes its place and its side."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Where it comes from, for its history: no words that a delete would have to find."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is quarantined; empty where it is not."""
+        return self.quarantine or ("" if self.quotes or self.standalone else NO_PASSAGE)
 
 
-def question_key(question: str) -> str:
-    """Equal for questions that differ in case, spacing or closing punctuation alone."""
-    return digest(" ".join(question.casefold().split()).rstrip(" ?.!"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What became of a new example: its id, or None and the one that is there already, and why."""
 
-
-def split_of(key: str) -> str:
-    return "held-out" if int(key[:8], 16) % HELD_OUT_OF == 0 else "train"
+    example: str | None
+    of: str | None = None
+    """The example it is the same as. It was retired where the new one was kept."""
+    why: str = ""
 
 
 class Examples:
-    """Adds examples and follows their sources: the `examples` kind of change, a `Dependent` and an `Eraser`."""
+    """Adds examples: the `examples` kind of change."""
 
     kind = "examples"
 
-    def __init__(self, db: Database, index: VectorIndex, embedder: Embedder, epochs: Epochs, library: Library) -> None:
-        self._db, self._index, self._embedder, self._epochs, self._library = (
-            db,
-            index,
-            embedder,
-            epochs,
-            library,
-        )
+    def __init__(self, db: Database, index: VectorIndex, embedder: Embedder, epochs: Epochs) -> None:
+        self._db, self._index, self._embedder, self._epochs = db, index, embedder, epochs
         epochs.register(self)
 
-    def add(self, new: Sequence[NewExample], *, replace: bool = False) -> list[str | None]:
-        """Add examples in one epoch; an id each, None for one whose question is known already.
+    def add(self, new: Sequence[NewExample], *, replace: bool = False, actor: str = "local") -> list[str | None]:
+        """Add examples in one epoch; an id each, None for one that is known already.
 
         With `replace`, an approved example of the same question is retired instead (a correction supersedes).
         """
+        return [taken.example for taken in self.take(new, replace=replace, actor=actor)]
+
+    def take(self, new: Sequence[NewExample], *, replace: bool = False, actor: str = "local") -> list[Taken]:
+        """As `add`, and what became of each: nothing is thrown away without a word."""
         if not new:
             return []
         for attempt in range(5):
             with self._epochs.one_index():  # from the vectors to the flip
-                ids, change, points = self._stage(new, replace)
+                taken, change, points = self._stage(new, replace, actor)
                 if change is None:
-                    return ids
+                    return taken
                 try:
                     with self._epochs.keeping([change]):
                         self._index.insert(points)
                         self._epochs.step("inserted")
                         self._epochs.flip([change])
-                    return ids
+                    return taken
                 except BaseException as error:
                     self._epochs.abandon(change, [str(p.id) for p in points])
                     if attempt == 4 or not isinstance(error, TryAgain):
                         raise
         raise AssertionError("unreachable")
 
-    def _stage(self, new: Sequence[NewExample], replace: bool) -> tuple[list[str | None], str | None, list[Any]]:
+    def _stage(
+        self, new: Sequence[NewExample], replace: bool, actor: str
+    ) -> tuple[list[Taken], str | None, list[models.PointStruct]]:
         vectors = self._embedder.embed_queries([n.question for n in new])
-        ids: list[str | None] = []
-        points: list[Any] = []
-        replaced: list[str] = []
+        points: list[models.PointStruct] = []
         with self._db.write() as session:
-            known = _known(session, {(n.workspace, question_key(n.question)) for n in new})
-            for n, vector in zip(new, vectors, strict=True):
-                key = question_key(n.question)
-                old = known.get((n.workspace, key))
-                if old is not None and not replace:
-                    ids.append(None)
-                    continue
-                if old is not None:
-                    replaced.append(old)
-                example = self._row(n, key)
-                known[n.workspace, key] = example.id
+            choice = choose(session, new, replace=replace)
+            split = dict(zip(choice.kept, _sides(session, [new[place] for place in choice.kept]), strict=True))
+            ids: dict[int, str] = {}
+            for place in choice.kept:
+                n = new[place]
+                side = "held-out" if place in choice.held_out else n.split or split[place]
+                example = _row(n, side)
+                ids[place] = example.id
                 session.add(example)
                 session.flush()
                 session.add_all(
                     Ground(id=fresh("gnd"), example=example.id, document=q.document, point=q.point, quote=q.text)
                     for q in n.quotes
                 )
-                ids.append(example.id)
                 if example.status == "staged":
-                    points.append(
-                        unborn(
-                            example.point,
-                            vector.tolist(),
-                            n.question,
-                            now_ms(),
-                            kind="example",
-                            ws=n.workspace,
-                            slice=n.slice,
-                            split=example.split,
-                            pinned=int(n.pinned),
-                        )
-                    )
-            if not any(ids):
-                return ids, None, []
-            body = {"examples": [i for i in ids if i is not None], "replaced": replaced}
+                    points.append(point_of(example, vectors[place]))
+            taken = _taken(choice, ids)
+            if not ids:
+                return taken, None, []
+            body = {
+                "examples": list(ids.values()),
+                "replaced": {old: [ids[place], why] for old, (place, why) in choice.replaced.items()},
+                "told": {ids[place]: {**new[place].told, "origin": new[place].origin} for place in ids},
+                "edited": {ids[place]: new[place].edits for place in ids if new[place].edits},
+                "actor": actor,
+            }
             change = self._epochs.stage(session, self.kind, "examples", [str(p.id) for p in points], body)
-        return ids, change, points
-
-    def _row(self, n: NewExample, key: str) -> Example:
-        grounded = bool(n.quotes) or n.standalone
-        example = fresh("ex")
-        return Example(
-            id=example,
-            point=derived("example", example),
-            workspace=n.workspace,
-            question=n.question.strip(),
-            question_key=key,
-            answer=n.answer,
-            preferred=n.preferred,
-            rejected=n.rejected,
-            slice=n.slice,
-            origin=n.origin,
-            licence=n.licence,
-            split=split_of(key),
-            pinned=int(n.pinned),
-            status="staged" if grounded else "quarantined",
-            reason="" if grounded else "no passage grounds it",
-            born=OPEN,
-            died=OPEN,
-            rehearsed=0,
-            last_loss=None,
-            created=now_ms(),
-        )
+        return taken, change, points
 
     # --- kernel.epochs.Handler -------------------------------------------------------------------
 
@@ -173,82 +154,131 @@ class Examples:
         as_staged = select(Example.id).where(ours, Example.status.in_(("staged", "quarantined")))
         if len(session.scalars(as_staged).all()) < len(change.body["examples"]):
             raise TryAgain("a document that grounds an example was deleted meanwhile", hint="try again", code="moved")
-        points = select(Ground.point).join(Example, Example.id == Ground.example)
-        needed = set(session.scalars(points.where(ours, Example.status == "staged")))
-        standing = select(Position.point).join(
-            Version, (Version.document == Position.document) & (Version.number == Position.version)
-        )
-        live = set(session.scalars(standing.where(Position.point.in_(needed), Version.state == "live")))
-        if needed - live:
-            raise TryAgain("a passage that grounds an example was superseded meanwhile", hint="try again", code="moved")
-        replaced = Example.id.in_(change.body["replaced"])
-        standing_or_ours = or_(Example.status == "approved", and_(ours, Example.status == "staged"))
-        dying = tuple(session.scalars(select(Example.point).where(replaced, standing_or_ours)))
+        check_standing(session, change.body["examples"])
+        replaced = (Example.id.in_(change.body["replaced"]), Example.status == "approved")
+        dying = tuple(session.scalars(select(Example.point).where(*replaced)))
         return Plan(births=tuple(change.points), deaths=(Death(points=dying, until=now_ms()),) if dying else ())
 
     def commit(self, session: Session, change: Change, epoch: int, at: int) -> None:
-        ours = Example.id.in_(change.body["examples"])
+        body = change.body
+        actor = body["actor"]
+        ours = Example.id.in_(body["examples"])
         session.execute(update(Example).where(ours, Example.status == "staged").values(status="approved", born=epoch))
-        _retire(session, change.body["replaced"], epoch, "replaced by a newer correction")
+        for example in session.scalars(select(Example).where(ours)):
+            old = body["edited"].get(example.id)
+            if old is not None:
+                note(session, "edited", [example.id], at, actor, **body["told"][example.id], **{"from": old})
+                record(session, "example-edit", example.id, actor, replaces=old)
+            else:
+                note(session, "created", [example.id], at, actor, **body["told"][example.id], split=example.split)
+            if example.status == "approved":
+                note(session, "approved", [example.id], at, actor, epoch=epoch)
+            else:
+                note(session, "quarantined", [example.id], at, actor, reason=example.reason)
+        for old, (by, why) in body["replaced"].items():
+            retire(session, [old], epoch, why, at, actor, by=by)
 
     def sweep(self, session: Session, change: Change) -> None:
         session.execute(delete(Ground).where(Ground.example.in_(change.body["examples"])))
         session.execute(delete(Example).where(Example.id.in_(change.body["examples"])))
 
 
-class ExampleFate:
-    """`ingest.publish.Dependent`: what a publish or a delete does to the examples that stand on its chunks."""
-
-    def __init__(self, library: Library) -> None:
-        self._library = library
-
-    def settle(
-        self, session: Session, document: str, retired: set[str], version: int | None
-    ) -> tuple[list[str], dict[str, Any]]:
-        hit = select(Ground, Example).join(Example, Example.id == Ground.example)
-        hit = hit.where(Ground.document == document, Example.status == "approved")
-        text: str | None = None
-        dying: dict[str, str] = {}
-        moved: dict[str, str] = {}
-        for ground, example in session.execute(hit):
-            chunk = None
-            if version is not None:
-                if text is None:
-                    text = self._library.text_of(session.get_one(Version, (document, version)).text_key)
-                if ground.point not in retired and ground.quote in text:
-                    continue  # a quote may reach beyond its chunk, so a chunk that stands is not enough
-                chunk = reground(session, text, document, version, ground.quote)
-                if chunk is None and not ground.quote:  # the document as a whole answers, and it still stands
-                    first = select(Position.point).where(Position.document == document, Position.version == version)
-                    chunk = session.scalars(first.order_by(Position.ordinal).limit(1)).first()
-            if chunk is None:
-                dying[example.id] = example.point
-            else:
-                moved[ground.id] = chunk
-        notes = {
-            "retired": sorted(dying),
-            "moved": moved,
-            "why": "deleted" if version is None else "superseded",
-        }
-        return sorted(dying.values()), notes
-
-    def commit(self, session: Session, epoch: int, notes: dict[str, Any]) -> None:
-        for ground, chunk in notes["moved"].items():
-            session.execute(update(Ground).where(Ground.id == ground).values(point=chunk))
-        _retire(session, notes["retired"], epoch, f"source {notes['why']}")
+def point_of(example: Example, vector: np.ndarray) -> models.PointStruct:
+    """An example's point, which nobody sees before a flip: its question's vector, and never its words."""
+    return unborn(
+        example.point,
+        vector.tolist(),
+        example.question,
+        now_ms(),
+        kind="example",
+        ws=example.workspace,
+        slice=example.slice,
+        split=example.split,
+        pinned=example.pinned,
+    )
 
 
-def _retire(session: Session, examples: Sequence[str], epoch: int, reason: str) -> None:
-    ours = (Example.id.in_(examples), Example.status == "approved")
-    session.execute(update(Example).where(*ours).values(status="retired", died=epoch, reason=reason))
+def check_standing(session: Session, examples: Sequence[str]) -> None:
+    """Under the flip lock: every passage that grounds one of these staged examples is live.
+
+    Raises:
+        TryAgain: one was superseded since it was staged.
+    """
+    points = select(Ground.point).join(Example, Example.id == Ground.example)
+    needed = set(session.scalars(points.where(Example.id.in_(examples), Example.status == "staged")))
+    standing = select(Position.point).join(
+        Version, (Version.document == Position.document) & (Version.number == Position.version)
+    )
+    live = set(session.scalars(standing.where(Position.point.in_(needed), Version.state == "live")))
+    if needed - live:
+        raise TryAgain("a passage that grounds an example was superseded meanwhile", hint="try again", code="moved")
 
 
-def _known(session: Session, keys: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Approved or staged examples by (workspace, question key)."""
-    workspaces = {workspace for workspace, _ in keys}
-    rows = session.execute(
-        select(Example.workspace, Example.question_key, Example.id).where(
-            Example.workspace.in_(workspaces), Example.status.in_(("approved", "staged"))
+def retire(
+    session: Session, examples: Sequence[str], epoch: int, reason: str, at: int, actor: str = "local", **detail: Any
+) -> None:
+    """Note that these examples, as far as they were in use or waiting, are retired as of `epoch`."""
+    ours = list(
+        session.scalars(
+            select(Example.id).where(Example.id.in_(examples), Example.status.in_(("approved", "quarantined")))
         )
     )
-    return {(workspace, key): example for workspace, key, example in rows if (workspace, key) in keys}
+    session.execute(update(Example).where(Example.id.in_(ours)).values(status="retired", died=epoch, reason=reason))
+    note(session, "retired", ours, at, actor, reason=reason, epoch=epoch, **detail)
+
+
+def _taken(choice: Choice, ids: Mapping[int, str]) -> list[Taken]:
+    """What became of each new example, in order, once those that are kept have their ids."""
+    instead_of = {place: (old, why) for old, (place, why) in choice.replaced.items()}
+    found: dict[int, Taken] = {}
+    for place, example in ids.items():
+        old, why = instead_of.get(place, (None, ""))
+        found[place] = Taken(example=example, of=old, why=why)
+    for place, (of, why) in choice.refused.items():
+        found[place] = Taken(example=None, of=ids[of] if isinstance(of, int) else of, why=why)
+    return [found[place] for place in sorted(found)]
+
+
+def _sides(session: Session, new: Sequence[NewExample]) -> list[Split]:
+    """Each on its side; workspaces have nothing to do with each other."""
+    found: dict[int, Split] = {}
+    for workspace in sorted({n.workspace for n in new}):
+        ours = [place for place, n in enumerate(new) if n.workspace == workspace]
+        asking = [Asking(key=question_key(new[place].question), points=_passages(new[place])) for place in ours]
+        found |= dict(zip(ours, sides(session, workspace, asking), strict=True))
+    return [found[place] for place in range(len(new))]
+
+
+def _passages(n: NewExample) -> tuple[str, ...]:
+    """The chunks that decide with an example on its side; of a document as a whole, its first alone."""
+    whole: dict[str, str] = {}
+    for quote in n.quotes:
+        if not quote.text:
+            whole.setdefault(quote.document, quote.point)
+    return (*(q.point for q in n.quotes if q.text), *whole.values())
+
+
+def _row(n: NewExample, split: str) -> Example:
+    example = fresh("ex")
+    return Example(
+        id=example,
+        point=derived("example", example),
+        workspace=n.workspace,
+        question=n.question.strip(),
+        question_key=question_key(n.question),
+        answer=n.answer,
+        preferred=n.preferred,
+        rejected=n.rejected,
+        slice=n.slice,
+        origin=n.origin,
+        licence=n.licence,
+        split=split,
+        pinned=int(n.pinned),
+        status="quarantined" if n.reason else "staged",
+        reason=n.reason,
+        born=OPEN,
+        died=OPEN,
+        rehearsed=0,
+        last_loss=None,
+        created=now_ms(),
+    )

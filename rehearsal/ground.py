@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,24 @@ def reground(session: Session, text: str, document: str, version: int, quote: st
     return _holder(_positions(session, document, version), start, start + len(quote))
 
 
+def chunk_of(session: Session, document: str, version: int, start: int, end: int) -> str | None:
+    """The chunk of `version` that holds most of the span; None where it lies between chunks."""
+    return _holder(_positions(session, document, version), start, end)
+
+
+def holder(session: Session, text: str, document: str, version: int, quote: str, chunk: str) -> str | None:
+    """The chunk of `version` that holds `quote`: `chunk` while it stands there, else where the words stand once.
+
+    An example without a quote stands on the document's first chunk. None where the quote does not stand.
+    """
+    positions = _positions(session, document, version)
+    if chunk in {p.point for p in positions} and quote in text:
+        return chunk
+    if not quote:
+        return positions[0].point if positions else None
+    return reground(session, text, document, version, quote)
+
+
 def standing_only_on(session: Session, document: str, points: Sequence[str]) -> dict[str, str]:
     """Examples all of whose quotes stand on these chunks of the document, with their points in the index.
 
@@ -75,6 +93,13 @@ def standing_only_on(session: Session, document: str, points: Sequence[str]) -> 
         found[example] = point
         standing[example] = standing.get(example, False) or chunk not in gone
     return {example: point for example, point in found.items() if not standing[example]}
+
+
+def grounded_on(session: Session, documents: Collection[str]) -> set[str]:
+    """Examples that a quote of one of these documents grounds."""
+    if not documents:
+        return set()
+    return set(session.scalars(select(Ground.example).where(Ground.document.in_(documents))))
 
 
 def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:

@@ -12,18 +12,19 @@ from sqlalchemy.orm import Session
 from ingest.library import Library
 from ingest.tables import Document
 from kernel.database import Database
-from kernel.errors import NotFound, RepriseError, UserError
+from kernel.errors import NotFound
+from kernel.ids import iso, now_ms
 from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.examples import Examples, NewExample
-from rehearsal.ground import Quote, ground, standing_only_on
+from rehearsal.ground import Quote, standing_only_on
+from rehearsal.history import events, forget, note
+from rehearsal.intake import Intake
 from rehearsal.tables import Example, Ground
 from retrieval.search import Scope, Search
 from retrieval.tables import Feedback, Turn
 from retrieval.turns import REDACTED, written
 
-_BATCH = 256
-_TEXTS = ("question", "answer", "preferred", "rejected", "slice", "licence", "document", "quote")
 SUPPORTED_CORRECTION = 0.5
 """Share of a correction's words that a passage must hold to ground it."""
 
@@ -39,24 +40,11 @@ class Memory:
             examples,
             search,
         )
+        self._intake = Intake(db, library, examples)
 
-    def import_jsonl(self, content: str, workspace: str, slice_name: str | None = None) -> dict[str, Any]:
-        """Take the rows of a JSONL text; what was wrong with which line. Good rows are kept whatever the others are."""
-        counts: dict[str, Any] = {"imported": 0, "skipped": 0, "quarantined": 0, "errors": []}
-        batch: list[NewExample] = []
-        for line, text in enumerate(content.split("\n"), 1):
-            if not text.strip():
-                continue
-            try:
-                batch.append(self._parse(text, workspace, slice_name))
-            except RepriseError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                counts["errors"].append({"line": line, "message": error.message + hint})
-            if len(batch) >= _BATCH:
-                self._take(batch, counts)
-                batch = []
-        self._take(batch, counts)
-        return counts
+    def import_rows(self, content: str, workspace: str, slice_name: str | None = None) -> dict[str, Any]:
+        """Take rows of JSON lines or a CSV; what was wrong with which line. Good rows are kept, whatever others are."""
+        return self._intake.take(content, workspace, slice_name)
 
     def from_turn(self, turn: Turn, vote: str, correction: str | None, *, consent: bool = False) -> str | None:
         """The example a vote makes: a thumb up keeps what was cited, a correction what supports it; None for neither.
@@ -91,17 +79,41 @@ class Memory:
         )
         return self._examples.add([new], replace=True)[0]
 
-    def listing(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-        """Newest first."""
+    def listing(
+        self,
+        status: str | None = None,
+        workspace: str | None = None,
+        *,
+        slice_name: str | None = None,
+        origin: str | None = None,
+        split: str | None = None,
+        cluster: str | None = None,
+        text: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Newest first. `slice_name` is what they are counted in; `text` stands in the question or an answer."""
+        exactly = {"status": status, "workspace": workspace, "origin": origin, "split": split, "cluster": cluster}
         with self._db.read() as session:
             wanted = select(Example).where(Example.status != "staged").order_by(Example.created.desc(), Example.id)
-            if status is not None:
-                wanted = wanted.where(Example.status == status)
-            if workspace is not None:
-                wanted = wanted.where(Example.workspace == workspace)
-            rows = list(session.scalars(wanted))
+            for name, value in exactly.items():
+                if value is not None:
+                    wanted = wanted.where(getattr(Example, name) == value)
+            rows = [e for e in session.scalars(wanted) if slice_name is None or slice_name in (e.slice, e.stratum)]
+            if text is not None:  # not by SQL: SQLite folds the case of ASCII alone
+                rows = [e for e in rows if text.casefold() in f"{e.question}\n{e.answer}\n{e.preferred}".casefold()]
             names = _documents(session)
             return [_json(e, names.get(e.id, [])) for e in rows]
+
+    def history(self, example: str) -> list[dict[str, Any]]:
+        """What happened to an example, oldest first, from before it was edited on: rows of `history.events`.
+
+        Raises:
+            NotFound: no such example.
+        """
+        with self._db.read() as session:
+            found = session.get(Example, example)
+            if found is None or found.status == "staged":
+                raise NotFound(f"no example {example!r}", hint="`reprise examples list` shows them")
+            return events(session, found)
 
     def export_jsonl(self) -> Iterator[str]:
         """Approved examples as import rows, one JSON line each."""
@@ -113,6 +125,7 @@ class Memory:
                     name: getattr(example, name) for name in ("question", "answer", "preferred", "rejected")
                 }
                 row |= {"slice": example.slice, "licence": example.licence, "pinned": bool(example.pinned)}
+                row["split"] = example.split
                 if len(grounds) == 1 and grounds[0].quote:
                     row |= {"document": named[grounds[0].document], "quote": grounds[0].quote}
                 elif grounds:
@@ -122,17 +135,6 @@ class Memory:
                 else:
                     row["standalone"] = True
                 yield json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n"
-
-    def retire(self, example: str, reason: str = "retired by a person") -> dict[str, Any]:
-        """Take an example out of all future mixes."""
-        with self._db.write() as session:
-            found = session.get(Example, example)
-            if found is None:
-                raise NotFound(f"no example {example!r}", hint="`reprise examples list` shows them")
-            found.status, found.reason = "retired", reason
-            point = found.point
-        self._index.delete([point])
-        return {"example": example, "status": "retired"}
 
     def withdraw(self, examples: Sequence[str], reason: str) -> int:
         """Take examples away with their words, as if they had never been made; how many there were."""
@@ -175,6 +177,8 @@ class Memory:
             corrected = Feedback.correction.in_(words - {None})
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Ground).where(Ground.example.in_(examples)))
+            forget(session, examples)
+            note(session, "retired", examples, now_ms(), reason=reason)
             session.execute(
                 update(Example)
                 .where(ours)
@@ -184,49 +188,14 @@ class Memory:
                     answer=None,
                     preferred=None,
                     rejected=None,
+                    cluster="",
                     status="retired",
                     reason=reason,
                 )
             )
         return len(examples)
 
-    # --- helpers of import and feedback ----------------------------------------------------------
-
-    def _parse(self, text: str, workspace: str, slice_name: str | None) -> NewExample:
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise UserError(f"not JSON: {error}") from None
-        if not isinstance(row, dict) or not str(row.get("question") or "").strip():
-            raise UserError("no question", hint='each line is an object with at least {"question": …}')
-        wrong = [name for name in _TEXTS if row.get(name) is not None and not isinstance(row[name], str)]
-        if wrong:
-            raise UserError(f"{', '.join(wrong)} must be text")
-        try:
-            json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise UserError("it holds half of a surrogate pair, which is no character") from None
-        with self._db.read() as session:
-            quotes = tuple(ground(session, self._library, row, workspace))
-        return NewExample(
-            workspace=workspace,
-            question=row["question"],
-            quotes=quotes,
-            answer=row.get("answer"),
-            preferred=row.get("preferred"),
-            rejected=row.get("rejected"),
-            slice=slice_name or row.get("slice") or "general",
-            licence=row.get("licence"),
-            pinned=bool(row.get("pinned")),
-            standalone=bool(row.get("standalone")),
-        )
-
-    def _take(self, batch: list[NewExample], counts: dict[str, Any]) -> None:
-        for new, added in zip(batch, self._examples.add(batch), strict=True):
-            if added is None:
-                counts["skipped"] += 1
-            else:
-                counts["imported" if new.quotes or new.standalone else "quarantined"] += 1
+    # --- helpers of feedback --------------------------------------------------------------------
 
     def _support(self, turn: Turn, correction: str) -> tuple[Quote, ...]:
         """The passage that holds most of a correction's words, if it holds enough of them."""
@@ -273,4 +242,13 @@ def _json(e: Example, documents: list[str]) -> dict[str, Any]:
         "documents": documents,
         "rehearsed": e.rehearsed,
         "last_loss": e.last_loss,
+        "last_rehearsed": iso(e.last_rehearsed),
+        "strength": e.strength,
+        "forgotten": e.forgotten,
+        "cluster": e.cluster,
+        "counted_in": e.stratum,
+        "preferred": e.preferred,
+        "rejected": e.rejected,
+        "licence": e.licence,
+        "created": iso(e.created),
     }

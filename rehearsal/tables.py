@@ -11,6 +11,8 @@ from kernel.tables import Base
 
 UNNAMED = "general"
 """The slice of an example for which nobody named one."""
+NO_PASSAGE = "no passage grounds it"
+"""Why an example without grounding is in quarantine."""
 
 
 class Example(Base):

@@ -35,7 +35,7 @@ ANIMALS = {
 
 
 def live(home: Path, points: str) -> None:
-    """One life on a home, to its end at one of the `points`, or to the verdict; then `told.json` is written beside the home."""
+    """One life on a home, to its end at one of `points`, or to the verdict; then `told.json` says what came of it."""
     from kernel.settings import load
     from ui.platform import Platform
     from ui.wiring import Wired
@@ -85,7 +85,7 @@ def _killing(asked: bool) -> Callable[[str, int, int], None]:
 
 
 def _end_at(point: str, platform: Any) -> None:
-    from finetune import child, materialise, retrain
+    from finetune import child, materialise, retrain, retriever
     from finetune.evaluate import Evaluator
     from finetune.registry import Registry
 
@@ -104,7 +104,7 @@ def _end_at(point: str, platform: Any) -> None:
 
         kind.materialise = narrow
     elif point == "child":
-        child.COMMAND = ("-m", "tests.dying_runs", DEATHS)
+        retriever.train = lambda folder, progress: child.train(folder, progress, ("-m", "tests.dying_runs", DEATHS))
     elif point == "evaluate":
         Evaluator.score = _then(Evaluator.score, lambda *_: True)  # type: ignore[method-assign]
     elif point == "decide":
@@ -150,8 +150,8 @@ def train_and_die(deaths: list[str], run: Path) -> int:
     if death == "between":
         training.keep = _then(training.keep, lambda _training: True)
     elif death == "manifest":
-        write = trainer._write
-        trainer._write = lambda file, text: _kill() if file.name == "manifest.json" else write(file, text)
+        write = trainer.write
+        trainer.write = lambda file, text: _kill() if file.name == "manifest.json" else write(file, text)
     return trainer.main([str(run)])
 
 

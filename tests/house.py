@@ -36,10 +36,13 @@ from kernel.index.schema import keyword, unborn, visible
 from kernel.ports import Embedder, VectorIndex
 from kernel.settings import load
 from kernel.types import When
-from rehearsal.examples import ExampleFate, Examples
+from rehearsal.edit import Editing
+from rehearsal.examples import Examples
+from rehearsal.fate import ExampleFate
 from rehearsal.memory import Memory
 from rehearsal.mix import Mixer
 from rehearsal.tables import Example
+from rehearsal.vetting import Vetting
 from retrieval.conversations import Conversations
 from retrieval.live import LiveRetriever
 from retrieval.preferences import Preferences
@@ -118,7 +121,9 @@ class House:
         self.live = LiveRetriever(self.db, self.embedder, home)  # type: ignore[arg-type]
         self.tunings = Tunings(self.db)
         self.search = Search(self.index, self.epochs, self.library, self.live, 100, self.tunings)
-        self.examples = Examples(self.db, self.index, self.embedder, self.epochs, self.library)
+        self.examples = Examples(self.db, self.index, self.embedder, self.epochs)
+        self.vetting = Vetting(self.db, self.index, self.embedder, self.epochs, self.library)
+        self.editing = Editing(self.db, self.index, self.epochs, self.library, self.examples)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
         self.turns = Turns(self.db)
         self.conversations = Conversations(

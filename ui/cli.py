@@ -11,11 +11,17 @@ import typer
 from ui.commands import (
     adapters,
     documents,
+    examples,
     index,
+    judging,
+    lineage,
     merging,
     operations,
     people,
     questions,
+    rehearsal,
+    rollout,
+    schedules,
     tools,
     tuning,
     versions,
@@ -32,7 +38,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (operations, documents, versions, watches, index, tuning, questions, tools, people, adapters, merging):
+for module in (
+    operations,
+    documents,
+    versions,
+    watches,
+    index,
+    tuning,
+    questions,
+    tools,
+    people,
+    examples,
+    rehearsal,
+    adapters,
+    merging,
+    rollout,
+    judging,
+    schedules,
+    lineage,
+):
     module.register(app)
 
 

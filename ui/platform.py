@@ -14,12 +14,18 @@ from typing import Any
 from ui import evalsuite
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
+from ui.operations.examples import STATUSES, Examples
 from ui.operations.index import Index
 from ui.operations.intake import so_far
-from ui.operations.learning import KINDS, STATUSES
+from ui.operations.judging import Judging
+from ui.operations.learning import KINDS
+from ui.operations.lineage import Lineage
 from ui.operations.merging import Merging
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rehearsal import Rehearsal
+from ui.operations.rollout import Rollout
+from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
@@ -33,7 +39,10 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Merging, Upkeep):
+class Platform(
+    Documents, Versions, Watches, Index, Tuning, Questions, People,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Judging, Upkeep,
+):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -41,6 +50,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, M
         wired.ledger.register("ingest", self._ingest_job, "ingest", so_far)
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
+        self._register_examples()
         self._register_index()
         self._register_tuning()
         self._register_watches()
@@ -65,6 +75,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, M
             **self._tend(),
             **self._tend_index(),
             **self._tend_tuning(),
+            **self._tend_rollout(),
         }
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kernel.errors import Upstream, UserError
-from kernel.types import Ask, Exchange, Passage, Sentences
-from retrieval.generators import prompt
+from kernel.types import Ask, Exchange, Passage, Proposal, Sentences
+from retrieval.generators import prompt, proposals
 from retrieval.generators.adapters import Adapters
 from retrieval.generators.marks import Parser
 from retrieval.generators.server import ModelServer
@@ -74,6 +74,10 @@ class OpenAICompatibleGenerator:
         # The base model, as adapters are trained to answer.
         written = "".join(self._written(turns, None, prompt.REWRITE_TOKENS, {}))
         return prompt.rewritten(written, question, history)
+
+    def propose(self, passage: Passage, most: int) -> list[Proposal]:
+        asked = proposals.turns(passage, most)
+        return proposals.read("".join(self._written(asked, None, most * proposals.TOKENS_EACH, {})), most)
 
     def load_adapter(self, name: str, path: str) -> None:
         """Have vLLM load the adapter in the folder `path`, as the server sees it.

@@ -128,6 +128,7 @@ def test_a_cycle_that_owes_a_fresh_challenger_enters_it_and_each_names_the_other
     trained(platform, ("Where would {f} end up?",), "third")  # so that something is new
     asked = Options(policy="mixed", rho=0.2, recipe=RECIPE)
     run = retrainer.request("retriever", asked, None)
+    monkeypatch.setattr(challengers, "REFUSALS", 99)
     assert retrainer.challenge(run) is None, "the cycles so far were too few"
     monkeypatch.setattr(challengers, "EVERY", 1)
     sibling = retrainer.challenge(run)

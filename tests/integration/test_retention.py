@@ -221,7 +221,7 @@ def test_examples_that_stood_on_an_expired_version_alone_go_with_it(house: House
     document = filled(house, 1)
     for question, quote in (("What of food?", FOOD), ("What of colour?", "colour 111")):
         row = json.dumps({"question": question, "answer": quote, "document": "walrus.md", "quote": quote})
-        assert house.memory.import_jsonl(row, "default")["imported"] == 1
+        assert house.memory.import_rows(row, "default")["imported"] == 1
     house.put("walrus.md", EDITIONS[2])
     assert {e["question"]: e["status"] for e in house.memory.listing()} == {
         "What of food?": "approved",
@@ -337,7 +337,7 @@ def test_the_same_holds_on_postgresql(quick_folder: Path, fresh_postgres: Callab
         document = filled(house)
         house.put("copy.md", EDITIONS[4])
         row = json.dumps({"question": "What of food?", "answer": FOOD, "document": "walrus.md", "quote": FOOD})
-        assert house.memory.import_jsonl(row, "default")["imported"] == 1
+        assert house.memory.import_rows(row, "default")["imported"] == 1
         house.keeper.set("default", versions=2)
         assert house.keeper.tick() == 2
         assert states(house) == ["live", "superseded", "expired", "expired"]

@@ -150,7 +150,7 @@ def test_a_workspace_that_one_arm_serves_badly_is_tuned_to_the_other_and_not_bel
             {"question": f"k{n}x{n * 7}", "document": "store.md", "quote": text, "answer": f"shelf {n % 9}"}
             for n, text in texts.items()
         ]
-        house.memory.import_jsonl("\n".join(map(json.dumps, rows)), "default")
+        house.memory.import_rows("\n".join(map(json.dumps, rows)), "default")
         with house.db.write() as session:
             house.tunings.set(session, "default", Tuning(weight=0.0))
         tune = tuner(house)

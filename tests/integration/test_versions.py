@@ -65,7 +65,7 @@ def at(house: House, ms: int) -> When:
 def remember(house: House, question: str, quote: str, name: str = "walrus.md") -> str:
     """An approved example that stands on a quote of a live document."""
     row = json.dumps({"question": question, "answer": quote, "document": name, "quote": quote})
-    assert house.memory.import_jsonl(row, "default")["imported"] == 1
+    assert house.memory.import_rows(row, "default")["imported"] == 1
     return next(e["example"] for e in house.memory.listing() if e["question"] == question)
 
 
@@ -470,7 +470,7 @@ def test_a_quote_that_stands_twice_afterwards_is_nobodys(house: House) -> None:
 def test_an_example_of_the_whole_document_lives_until_the_document_goes(house: House) -> None:
     house.put("walrus.md", page("Walrus", BASE))
     row = json.dumps({"question": "What is there about walruses?", "document": "walrus.md"})
-    assert house.memory.import_jsonl(row, "default")["imported"] == 1
+    assert house.memory.import_rows(row, "default")["imported"] == 1
     (example,) = (e["example"] for e in house.memory.listing())
     house.put("walrus.md", page("Walrus", {"All": "Everything is new."}))
     assert status(house, example) == "approved"
@@ -482,7 +482,7 @@ def test_an_example_of_two_documents_dies_with_either(house: House) -> None:
     house.put("walrus.md", page("Walrus", BASE))
     house.put("seal.md", page("Seal", {"Food": "The seal eats fish."}))
     relevant = [{"document": "walrus.md", "quote": FOOD}, {"document": "seal.md", "quote": "The seal eats fish."}]
-    house.memory.import_jsonl(json.dumps({"question": "Who eats what?", "relevant": relevant}), "default")
+    house.memory.import_rows(json.dumps({"question": "Who eats what?", "relevant": relevant}), "default")
     (example,) = (e["example"] for e in house.memory.listing())
     house.delete.delete("seal.md")
     assert status(house, example) == "retired"
@@ -542,18 +542,18 @@ def test_an_example_whose_document_is_deleted_while_it_is_added_leaves_nothing(h
 def test_a_line_that_is_wrong_is_told_and_the_others_are_taken(house: House, line: str) -> None:
     house.put("walrus.md", page("Walrus", BASE))
     good = json.dumps({"question": "What?", "document": "walrus.md", "quote": FOOD})
-    counts = house.memory.import_jsonl(f"{line}\n{good}\n", "default")
+    counts = house.memory.import_rows(f"{line}\n{good}\n", "default")
     assert (counts["imported"], [e["line"] for e in counts["errors"]]) == (1, [1])
 
 
 def test_what_is_exported_can_be_imported_whatever_characters_it_has(house: House, quick_folder: Path) -> None:
     house.put("walrus.md", page("Walrus", BASE))
     strange = "What\u2028of \x85 lines\x0cand pages?"
-    house.memory.import_jsonl(json.dumps({"question": strange, "document": "walrus.md", "quote": FOOD}), "default")
+    house.memory.import_rows(json.dumps({"question": strange, "document": "walrus.md", "quote": FOOD}), "default")
     lines = "".join(house.memory.export_jsonl())
     with House(quick_folder / "other") as other:
         other.put("walrus.md", page("Walrus", BASE))
-        counts = other.memory.import_jsonl(lines, "default")
+        counts = other.memory.import_rows(lines, "default")
         assert (counts["imported"], counts["errors"]) == (1, [])
         assert "".join(other.memory.export_jsonl()) == lines
 

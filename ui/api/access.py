@@ -67,3 +67,4 @@ class Where(BaseModel):
     workspace: str | None = Field(None, description="default: the node's workspace")
     filters: Narrow | None = Field(None, description="look only in documents that fit all of this")
     scope: Literal["auto", "off"] | None = Field(None, description="off: not what the question itself names")
+    slice: str | None = Field(None, description="what it is about, where an adapter is routed to such questions")

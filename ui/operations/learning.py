@@ -1,51 +1,21 @@
-"""Operations of learning: examples, rehearsal, retrains, adapters, schedules."""
+"""Operations of learning: retrains and adapters."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetune.kinds import Options
+from finetune.kinds import CHAMPION, Options
 from kernel.errors import UserError
 from kernel.jobs import Running
 from kernel.types import Progress, silent
 from retrieval.live import RETRIEVER
 from ui.operations.seat import Seat
 
-log = logging.getLogger(__name__)
-
 KINDS = ("retriever", "generator")
-STATUSES = ("approved", "quarantined", "retired")
 
 
 class Learning(Seat):
-    def import_examples(
-        self, content: str, slice_name: str | None = None, workspace: str | None = None
-    ) -> dict[str, Any]:
-        return self.w.memory.import_jsonl(content, workspace or self.settings.workspace, slice_name)
-
-    def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-        if status is not None and status not in STATUSES:
-            raise UserError(f"no status {status!r}", hint=f"there are: {', '.join(STATUSES)}")
-        return self.w.memory.listing(status, workspace)
-
-    def export_examples(self) -> Iterator[str]:
-        return self.w.memory.export_jsonl()
-
-    def retire_example(self, example: str) -> dict[str, Any]:
-        return self.w.memory.retire(example)
-
-    def preview(
-        self,
-        kind: str = RETRIEVER,
-        policy: str | None = None,
-        rho: float | None = None,
-        seed: int = 0,
-        workspace: str | None = None,
-    ) -> dict[str, Any]:
-        return self.w.retrainer.preview(kind, self._options(policy, rho, seed), workspace)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
@@ -77,8 +47,19 @@ class Learning(Seat):
         seed: int = 0,
         workspace: str | None = None,
         control: str | None = None,
+        start: str | None = None,
+        without: Sequence[str] | None = None,
+        hold: bool = False,
+        method: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> str:
-        return self.w.retrainer.request(kind, self._options(policy, rho, seed, control=control), workspace)
+        """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents;
+        `recipe` are settings of the kind's recipe that differ from its defaults."""
+        more = {"control": control, "start": start or CHAMPION, "hold": hold, "method": method, "recipe": recipe or {}}
+        chosen = self._options(kind, workspace, policy, rho, seed, **more)
+        if without:
+            chosen = self.w.lineage.cleaned(kind, chosen, self.w.lineage.ids(without))
+        return self.w.retrainer.request(kind, chosen, workspace)
 
     def run(self, run: str) -> dict[str, Any]:
         return self.w.runs.result(run)
@@ -101,35 +82,21 @@ class Learning(Seat):
     def rollback(self, kind: str = RETRIEVER) -> dict[str, Any]:
         return self.w.registry.rollback(_kind(kind))
 
-    def schedules(self) -> list[dict[str, Any]]:
-        return self.w.schedules.listing()
-
-    def add_schedule(self, cron: str, kind: str = RETRIEVER, workspace: str | None = None) -> list[dict[str, Any]]:
-        return self.w.schedules.add(cron, _kind(kind), workspace)
-
-    def remove_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self.w.schedules.remove(schedule)
-
-    def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self.w.schedules.pause(schedule)
-
     def _retrain_job(self, running: Running) -> dict[str, Any]:
         return self.w.retrainer.run(running.args["run"], running.progress)
 
-    def _fire(self, schedule: Any) -> str:
-        """Start what a schedule asks for; its job, or nothing where there is nothing to train on: others wait too."""
-        try:
-            asked = self.enqueue_retrain("beat", kind=schedule.kind, workspace=schedule.workspace, **schedule.options)
-        except UserError as error:
-            log.warning("schedule %s starts nothing: %s", schedule.id, error.message)
-            return ""
-        return str(asked["job"])
-
-    def _options(self, policy: str | None, rho: float | None, seed: int, **more: Any) -> Options:
+    def _options(
+        self, kind: str, workspace: str | None, policy: str | None, rho: float | None, seed: int, **more: Any
+    ) -> Options:
+        """What is asked of a run. Where no replay ratio is given, the controller's, with its reasons."""
+        if rho is None:
+            replay = self.w.replays.control(kind, workspace).replay
+            more |= {"slices": replay.slices, "because": replay.reasons}
+            rho = replay.rho
         return Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, **more)
 
-    def _rho(self, rho: float | None) -> float:
-        rho = self.settings.rho if rho is None else rho
+    @staticmethod
+    def _rho(rho: float) -> float:
         if not 0 <= rho <= 0.9:
             raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .2 is usual")
         return rho

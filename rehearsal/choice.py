@@ -1,0 +1,159 @@
+"""Which new examples are taken, beside what is there already and beside each other; what each replaces, and why.
+
+Nothing is thrown away without a word: whoever is refused or replaced is told in favour of which example. Of two that
+come together the first stays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from rehearsal import duplicates
+from rehearsal.duplicates import Stated
+from rehearsal.split import question_key
+from rehearsal.tables import NO_PASSAGE, Example, Ground
+
+if TYPE_CHECKING:
+    from rehearsal.examples import NewExample
+
+_ASKED = "the same question"
+_EDITED = "edited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is to be done with new examples; `place` is an index into them."""
+
+    kept: tuple[int, ...]
+    refused: dict[int, tuple[str | int, str]]
+    """By place: the example, or the place of the new one, that stays instead, and why."""
+    replaced: dict[str, tuple[int, str]]
+    """Examples that go: the place of what comes instead, and why."""
+    held_out: frozenset[int]
+    """Those that come instead of a held-out one, and are held out as well: no exam loses a question to training."""
+
+
+def choose(session: Session, new: Sequence[NewExample], *, replace: bool) -> Choice:
+    """Decide in the caller's transaction. With `replace`, what asks the same question gives way."""
+    there = _There(session, new)
+    kept: list[int] = []
+    refused: dict[int, tuple[str | int, str]] = {}
+    replaced: dict[str, tuple[int, str]] = {}
+    held_out: set[int] = set()
+    for place, n in enumerate(new):
+        mine = _stated(n, place)
+        same = [(old, why) for old, why in there.same(n, mine) if old.stated.example != n.edits]
+        stays = next(((old, why) for old, why in same if not _gives_way(n, old, why, replace)), None)
+        if stays is not None:
+            old, why = stays
+            refused[place] = (old.stated.example if old.place is None else old.place, why)
+            continue
+        kept.append(place)
+        went = [(old.stated.example, old.stated.split, _because(why, n, replace)) for old, why in same]
+        if n.edits is not None:
+            went.append((n.edits, session.get_one(Example, n.edits).split, _EDITED))
+        for example, side, why in went:
+            replaced[example] = (place, why)
+            there.drop(example)
+            if side == "held-out":
+                held_out.add(place)
+        there.add(n.workspace, _Standing(stated=mine, place=place))
+    return Choice(kept=tuple(kept), refused=refused, replaced=replaced, held_out=frozenset(held_out))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """An example that is there: in use, or on its way in at `place`, or in quarantine because of `held`."""
+
+    stated: Stated
+    place: int | None = None
+    held: str = ""
+
+
+def _gives_way(n: NewExample, old: _Standing, why: str, replace: bool) -> bool:
+    """Whether what is there goes for what is new."""
+    if old.place is not None or n.edits is not None:
+        return False  # an edit takes the place of one example, and of no other
+    if replace and why == _ASKED:
+        return True
+    if old.held:  # what is held back does not come in by another door, unless grounding is all that it lacked
+        return old.held == NO_PASSAGE and not n.reason
+    better = duplicates.better(n.origin, old.stated.origin)
+    return better and (why != _ASKED or old.stated.origin == "document")
+
+
+def _because(why: str, n: NewExample, replace: bool) -> str:
+    if why != _ASKED:
+        return f"duplicate: {why}"
+    return "replaced by a newer correction" if replace else f"replaced: {why}, from {n.origin}"
+
+
+class _There:
+    """What is there that new examples could be the same as: by their question, and by span and answer."""
+
+    def __init__(self, session: Session, new: Sequence[NewExample]) -> None:
+        self._asked: dict[tuple[str, str], _Standing] = {}
+        self._saying: dict[tuple[str, frozenset[str], str], list[_Standing]] = defaultdict(list)
+        self._gone: set[str] = set()
+        keys = {(n.workspace, question_key(n.question)) for n in new}
+        workspaces, documents = {n.workspace for n in new}, {q.document for n in new for q in n.quotes}
+        mine = select(Example).where(
+            Example.workspace.in_(workspaces), Example.status.in_(("approved", "staged", "quarantined"))
+        )
+        on_them = select(Ground.example).where(Ground.document.in_(documents))
+        saying = {e.id: e for e in session.scalars(mine.where(Example.id.in_(on_them)))}
+        asking = {e.id: e for e in session.scalars(mine.where(Example.question_key.in_({key for _, key in keys})))}
+        found = saying | {i: e for i, e in asking.items() if (e.workspace, e.question_key) in keys}
+        quotes: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for ground in session.scalars(select(Ground).where(Ground.example.in_(found))):
+            quotes[ground.example].add((ground.document, ground.quote))
+        for example in sorted(found.values(), key=lambda e: (e.status == "quarantined", e.created, e.id)):
+            stated = Stated(
+                example=example.id,
+                question=example.question,
+                answer=example.answer,
+                quotes=frozenset(quotes[example.id]),
+                origin=example.origin,
+                split=example.split,
+            )
+            self.add(example.workspace, _Standing(stated=stated, held=example.reason))
+
+    def same(self, n: NewExample, mine: Stated) -> Iterator[tuple[_Standing, str]]:
+        """What is the same as a new one, each with the reason."""
+        asked = self._asked.get((n.workspace, question_key(n.question)))
+        if asked is not None and asked.stated.example not in self._gone:
+            yield asked, _ASKED
+        for old in self._saying.get((n.workspace, *duplicates.key(mine)), ()) if mine.quotes else ():
+            if old is asked or old.stated.example in self._gone:
+                continue
+            why = duplicates.why(mine, old.stated)
+            if why is not None:
+                yield old, why
+
+    def add(self, workspace: str, standing: _Standing) -> None:
+        stated = standing.stated
+        asked = (workspace, question_key(stated.question))
+        if self._asked.get(asked) is None or self._asked[asked].stated.example in self._gone:
+            self._asked[asked] = standing
+        if stated.quotes:
+            self._saying[(workspace, *duplicates.key(stated))].append(standing)
+
+    def drop(self, example: str) -> None:
+        self._gone.add(example)
+
+
+def _stated(n: NewExample, place: int) -> Stated:
+    return Stated(
+        example=f"new {place}",
+        question=n.question,
+        answer=n.answer,
+        quotes=frozenset((q.document, q.text) for q in n.quotes),
+        origin=n.origin,
+        split="",
+    )

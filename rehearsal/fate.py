@@ -1,0 +1,67 @@
+"""What becomes of examples when their source changes.
+
+An example dies in the epoch in which a quote that grounds it no longer stands, unless the same words stand exactly once
+in the new version: then it is grounded on the chunk that holds them now. Both are decided under the flip lock, so no
+mix ever sees an example whose source is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ingest.library import Library
+from ingest.tables import Position, Version
+from kernel.ids import now_ms
+from rehearsal.examples import retire
+from rehearsal.ground import reground
+from rehearsal.history import note
+from rehearsal.tables import Example, Ground
+
+
+class ExampleFate:
+    """`ingest.publish.Dependent`: what a publish or a delete does to the examples that stand on its chunks."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def settle(
+        self, session: Session, document: str, retired: set[str], version: int | None
+    ) -> tuple[list[str], dict[str, Any]]:
+        hit = select(Ground, Example).join(Example, Example.id == Ground.example)
+        hit = hit.where(Ground.document == document, Example.status == "approved")
+        text: str | None = None
+        dying: dict[str, str] = {}
+        moved: dict[str, str] = {}
+        for ground, example in session.execute(hit):
+            chunk = None
+            if version is not None:
+                if text is None:
+                    text = self._library.text_of(session.get_one(Version, (document, version)).text_key)
+                if ground.point not in retired and ground.quote in text:
+                    continue  # a quote may reach beyond its chunk, so a chunk that stands is not enough
+                chunk = reground(session, text, document, version, ground.quote)
+                if chunk is None and not ground.quote:  # the document as a whole answers, and it still stands
+                    first = select(Position.point).where(Position.document == document, Position.version == version)
+                    chunk = session.scalars(first.order_by(Position.ordinal).limit(1)).first()
+            if chunk is None:
+                dying[example.id] = example.point
+            else:
+                moved[ground.id] = chunk
+        notes = {
+            "retired": sorted(dying),
+            "moved": moved,
+            "why": "deleted" if version is None else "superseded",
+        }
+        return sorted(dying.values()), notes
+
+    def commit(self, session: Session, epoch: int, notes: dict[str, Any]) -> None:
+        at = now_ms()
+        for ground, chunk in notes["moved"].items():
+            session.execute(update(Ground).where(Ground.id == ground).values(point=chunk))
+        moved = select(Ground.example).where(Ground.id.in_(notes["moved"])).distinct()
+        regrounded = set(session.scalars(moved)) - set(notes["retired"])
+        note(session, "re-grounded", sorted(regrounded), at, "publish", epoch=epoch)
+        retire(session, notes["retired"], epoch, f"source {notes['why']}", at, "publish")

@@ -1,0 +1,115 @@
+"""What happened to each example: created, approved, edited, rehearsed, forgotten, and so on, one event after another.
+
+The strength of a memory is counted as spaced repetition counts it: rehearsals in a row after which it was still known.
+An example whose loss rose well above what it had been after its last rehearsal was forgotten meanwhile, and starts
+from nothing (Leitner's boxes; MSSR and FOREVER use the same two counts to say when an old example is due).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from kernel.ids import iso
+from rehearsal.tables import Example, ExampleEvent
+
+FORGOTTEN_FACTOR, FORGOTTEN_LOSS = 1.5, 0.1
+"""A loss is clearly above the last one when it is above it by both: half of it, and a tenth of a nat. The first keeps
+noise among large losses from counting, the second noise among losses near zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """How well an example is remembered."""
+
+    strength: float
+    forgotten: int
+    lost: bool = False
+    """Whether this rehearsal found it forgotten."""
+
+
+def remembered(before: Remembered, last_loss: float | None, loss: float | None) -> Remembered:
+    """What a rehearsal makes of a memory. Both losses are of the example itself, measured alike in their runs.
+
+    A rehearsal without a loss, or with one that is no number, tells nothing: the memory stays as it was.
+    """
+    if loss is None or not math.isfinite(loss):
+        return Remembered(strength=before.strength, forgotten=before.forgotten)
+    if last_loss is not None and loss > last_loss * FORGOTTEN_FACTOR and loss > last_loss + FORGOTTEN_LOSS:
+        return Remembered(strength=0.0, forgotten=before.forgotten + 1, lost=True)
+    return Remembered(strength=before.strength + 1, forgotten=before.forgotten)
+
+
+def note_rehearsed(
+    session: Session, run: str, losses: Sequence[tuple[str, float | None]], at: int, actor: str = "local"
+) -> list[str]:
+    """Note in the caller's transaction that `run` practised these examples; those that it found forgotten.
+
+    `losses` are (example, its loss in that run or None where it is not known), each example once; `at` is in UTC ms.
+    The same run noted twice counts once, so a stage that is repeated after a crash does no harm.
+    """
+    ids = [example for example, _ in losses]
+    noted = set(
+        session.scalars(
+            select(ExampleEvent.example).where(
+                ExampleEvent.example.in_(ids),
+                ExampleEvent.what == "rehearsed",
+                ExampleEvent.detail["run"].as_string() == run,
+            )
+        )
+    )
+    rows = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(ids)))}
+    lost: list[str] = []
+    for example, given in losses:
+        row = rows.get(example)
+        if row is None or example in noted:
+            continue
+        loss = given if given is not None and math.isfinite(given) else None
+        after = remembered(Remembered(strength=row.strength, forgotten=row.forgotten), row.last_loss, loss)
+        note(session, "rehearsed", [example], at, actor, run=run, loss=loss)
+        if after.lost:
+            note(session, "forgotten", [example], at, actor, run=run, loss=loss, before=row.last_loss)
+            lost.append(example)
+        row.rehearsed += 1
+        row.last_rehearsed, row.strength, row.forgotten = at, after.strength, after.forgotten
+        row.last_loss = row.last_loss if loss is None else loss
+    return lost
+
+
+def note(session: Session, what: str, examples: Iterable[str], at: int, actor: str = "local", **detail: Any) -> None:
+    """Write one event for each example in the caller's transaction: it stands if what it tells was committed."""
+    session.add_all(ExampleEvent(example=one, at=at, what=what, actor=actor, detail=detail) for one in examples)
+
+
+def events(session: Session, example: Example) -> list[dict[str, Any]]:
+    """What happened to an example, oldest first; what it was before an edit included."""
+    chain, wanted = [example.id], select(ExampleEvent).where(ExampleEvent.what == "edited")
+    while True:
+        edits = session.scalars(wanted.where(ExampleEvent.example == chain[-1]))
+        former = next((e.detail["from"] for e in edits if "from" in e.detail), None)
+        if former is None or former in chain:
+            break
+        chain.append(former)
+    rows = session.scalars(select(ExampleEvent).where(ExampleEvent.example.in_(chain)).order_by(ExampleEvent.id))
+    said = {e.id: e.question for e in session.scalars(select(Example).where(Example.id.in_(chain)))}
+    return [
+        {
+            "at": iso(row.at),
+            "what": row.what,
+            "example": row.example,
+            "question": said[row.example],
+            "actor": row.actor,
+            "detail": row.detail,
+        }
+        for row in rows
+    ]
+
+
+def forget(session: Session, examples: Iterable[str]) -> None:
+    """Take the events of examples away: their details may hold words that have to go."""
+    session.execute(delete(ExampleEvent).where(ExampleEvent.example.in_(list(examples))))

@@ -1,0 +1,121 @@
+"""Topics of the examples of each workspace, from vectors in the index to a column of their rows.
+
+A slice that a person named stays what an example is counted in; the others are counted in their topic
+(`Example.stratum`). A topic's name is not written to the index: its words come from questions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select, update
+
+from kernel.audit import record
+from kernel.database import Database
+from kernel.epochs import Epochs
+from kernel.index.schema import DENSE
+from kernel.ports import VectorIndex
+from rehearsal.clusters import Asked, topics
+from rehearsal.tables import UNNAMED, Example, Ground
+
+_AT_ONCE = 512
+
+
+class Topics:
+    """Finds and keeps the topics of a platform's examples."""
+
+    def __init__(self, db: Database, index: VectorIndex, epochs: Epochs) -> None:
+        self._db, self._index, self._epochs = db, index, epochs
+
+    def find(self, workspace: str | None = None, seed: int = 0) -> dict[str, Any]:
+        """Sort the approved examples of a workspace, or of each, into topics.
+
+        Returns `{"examples", "moved", "clusters": [row of `listing`]}`; `moved` counts those whose topic changed.
+        """
+        with self._db.read() as session:
+            wanted = select(Example).where(Example.status == "approved")
+            if workspace is not None:
+                wanted = wanted.where(Example.workspace == workspace)
+            rows = {e.point: e for e in session.scalars(wanted)}
+            ids = [e.id for e in rows.values()]
+            slices = set(session.scalars(select(Example.slice).distinct()))
+            elsewhere = dict(session.execute(select(Example.cluster, Example.workspace).distinct()).all())  # type: ignore[arg-type]
+            grounds = session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(ids)))
+            standing: dict[str, list[str]] = defaultdict(list)
+            for example, point in grounds:
+                standing[example].append(point)
+        vectors = self._vectors({e.point: standing[e.id] for e in rows.values()})
+        groups: dict[str, list[Asked]] = defaultdict(list)
+        for point, example in rows.items():
+            if point in vectors:
+                asked = Asked(
+                    example=example.id, question=example.question, vector=vectors[point], cluster=example.cluster
+                )
+                groups[example.workspace].append(asked)
+        found: dict[str, str] = {}
+        for name in sorted(groups):
+            taken = slices | {cluster for cluster, where in elsewhere.items() if where != name} | set(found.values())
+            found |= topics(groups[name], seed=seed, taken=taken | {UNNAMED, ""})
+        before = {e.id: e.cluster for e in rows.values()}
+        moved = {example: cluster for example, cluster in found.items() if before[example] != cluster}
+        with self._db.write() as session:
+            for example, cluster in moved.items():
+                mine = (Example.id == example, Example.status == "approved")  # a delete may have come meanwhile
+                session.execute(update(Example).where(*mine).values(cluster=cluster))
+            if moved:
+                record(session, "example-cluster", workspace or "all workspaces", moved=len(moved))
+        return {"examples": len(found), "moved": len(moved), "clusters": self.listing(workspace)}
+
+    def listing(self, workspace: str | None = None) -> list[dict[str, Any]]:
+        """The slices examples are counted in, the largest first: how many of each split, and where they come from.
+
+        Rows `{"workspace", "slice", "named", "train", "held_out", "quarantined", "origins": {…}, "clusters": {…}}`;
+        `named` says whether a person named it.
+        """
+        with self._db.read() as session:
+            wanted = select(Example).where(Example.status.in_(("approved", "quarantined")))
+            if workspace is not None:
+                wanted = wanted.where(Example.workspace == workspace)
+            rows = list(session.scalars(wanted))
+        groups: dict[tuple[str, str], list[Example]] = defaultdict(list)
+        for example in rows:
+            groups[example.workspace, example.stratum].append(example)
+        listed = []
+        for (where, name), ours in groups.items():
+            used = [e for e in ours if e.status == "approved"]
+            listed.append(
+                {
+                    "workspace": where,
+                    "slice": name,
+                    "named": any(e.slice == name and name != UNNAMED for e in ours),
+                    "train": sum(e.split == "train" for e in used),
+                    "held_out": sum(e.split == "held-out" for e in used),
+                    "quarantined": len(ours) - len(used),
+                    "origins": dict(sorted(Counter(e.origin for e in ours).items())),
+                    "clusters": dict(sorted(Counter(e.cluster for e in ours if e.cluster).items())),
+                }
+            )
+        return sorted(listed, key=lambda row: (-row["train"] - row["held_out"], row["workspace"], row["slice"]))
+
+    def _vectors(self, grounds: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        """What each question is about: its own vector and those of the passages it stands on, in equal parts.
+
+        By itself it says how somebody asks as much as what about: questions made by one form would be one topic.
+        """
+        with self._epochs.one_index():
+            wanted = sorted({*grounds, *(chunk for chunks in grounds.values() for chunk in chunks)})
+            found: dict[str, np.ndarray] = {}
+            for start in range(0, len(wanted), _AT_ONCE):
+                for p in self._index.retrieve(wanted[start : start + _AT_ONCE], with_vectors=True):
+                    found[str(p.id)] = np.asarray(p.vector[DENSE], dtype=np.float32)  # type: ignore[index, call-overload]
+        about: dict[str, np.ndarray] = {}
+        for point, chunks in grounds.items():
+            here = [found[chunk] for chunk in chunks if chunk in found]
+            if point in found:
+                passages = np.mean(here, axis=0) if here else np.zeros_like(found[point])
+                length = float(np.linalg.norm(passages)) or 1.0
+                about[point] = found[point] + passages / length
+        return about
