@@ -215,8 +215,8 @@ def _documents(title: str, documents: list[dict[str, Any]]) -> list[str]:
 
 
 def _row(s: dict[str, Any]) -> str:
-    champion = "" if s["champion"] is None else f"{s['champion']:.3f}"
-    figures = f"{s['base']:.3f} | {champion} | {s['challenger']:.3f} | {s['low']:+.3f} | {s['high']:+.3f}"
+    base, champion = ("" if s[model] is None else f"{s[model]:.3f}" for model in ("base", "champion"))
+    figures = f"{base} | {champion} | {s['challenger']:.3f} | {s['low']:+.3f} | {s['high']:+.3f}"
     return f"| {_plain(s['slice'])} | {s['n']} | {s['metric']} | {figures} |"
 
 

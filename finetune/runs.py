@@ -40,8 +40,10 @@ class Runs:
         return found
 
     def fail(self, run: str, error: dict[str, str]) -> None:
+        """End a run that came to no verdict; one that did stays as it is."""
         with self._db.write() as session:
-            session.execute(update(Run).where(Run.id == run).values(state="failed", error=error, finished=now_ms()))
+            open_run = Run.id == run, Run.finished.is_(None)
+            session.execute(update(Run).where(*open_run).values(state="failed", error=error, finished=now_ms()))
 
     def revive(self, run: str) -> None:
         """Put a run that failed back to the last state it had reached; its record says which."""
