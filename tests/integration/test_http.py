@@ -78,6 +78,7 @@ ROUTES = {
     "/v1/retrains/{run}/mix": {"get"},
     "/v1/retrains/{run}/verdict": {"get"},
     "/v1/adapters": {"get"},
+    "/v1/adapters/merge": {"post"},
     "/v1/adapters/rollback": {"post"},
     "/v1/adapters/{adapter}/promote": {"post"},
     "/v1/adapters/{adapter}/approve": {"post"},
