@@ -145,7 +145,7 @@ class Exporter:
         if judged > len(questions):
             missing["held-out questions"] = judged - len(questions)
         (aside / "reproduce.py").write_text(_SCRIPT)
-        rows = sum(1 for _ in (aside / "train.jsonl").open(encoding="utf-8"))
+        rows = (aside / "train.jsonl").read_text(encoding="utf-8").count("\n")
         write_json(
             aside / "export.json",
             {
@@ -186,7 +186,7 @@ class Exporter:
             materialise(
                 self._db, self._index, kept, aside,
                 recipe=RetrieverRecipe.from_json(read_json(source / "config.json")["recipe"]),
-                base="", parent=None, parent_path=None, without=options.without,
+                base="", base_name="", parent=None, parent_path=None, without=options.without,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
             )  # fmt: skip
         (aside / POINTS).unlink(missing_ok=True)
@@ -202,7 +202,7 @@ class Exporter:
         }
         numbers = {old: new for new, old in enumerate(n for n, point in enumerate(points) if point in found)}
         lines, lost = [], 0
-        for text in (source / "train.jsonl").read_text(encoding="utf-8").splitlines():
+        for text in (source / "train.jsonl").read_text(encoding="utf-8").split("\n")[:-1]:
             line = json.loads(text)
             for name in ("positives", "negatives"):
                 line[name] = [numbers[n] for n in line[name] if n in numbers]

@@ -11,13 +11,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from finetune.gate import HeldOut, Led, Leg, ModelScores, Standing
 from finetune.tables import Run
 from kernel.errors import UserError
 from kernel.types import Progress
-from rehearsal.mix import Mix
+from rehearsal.mix import Mix, Rise
 
 CHAMPION, BASE = "champion", "base"
 """Where training may start; any other name is an adapter's."""
@@ -46,10 +46,19 @@ class Options:
     """Adapters that are merged instead of training one; `method` and `recipe` say how (`finetune.merge`)."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the kind's recipe that differ from its defaults."""
+    slices: Mapping[str, float] = field(default_factory=dict)
+    """Replay ratio of slices for which it is not `rho`."""
+    because: tuple[str, ...] = ()
+    """Why rho is what it is, where the controller chose it."""
+    measure: bool = True
+    """Whether a virtual step may be taken for a policy that chooses better with one."""
+    hold: bool = False
+    """Whether the mix waits for a person to approve it before anything is trained."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "without", tuple(self.without))
         object.__setattr__(self, "merged", tuple(self.merged))
+        object.__setattr__(self, "because", tuple(self.because))
         if self.control not in (None, "shuffled"):
             raise UserError(f"no control {self.control!r}", hint="the one there is: shuffled")
 
@@ -59,7 +68,8 @@ class Options:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
-        return {**dataclasses.asdict(self), "without": list(self.without), "merged": list(self.merged)}
+        lists = {name: list(getattr(self, name)) for name in ("without", "merged", "because")}
+        return {**dataclasses.asdict(self), **lists}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Options:
@@ -123,3 +133,14 @@ class Kind(Protocol):
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         """Tokens that training would read, for the preview's cost."""
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A kind that can tell beforehand what learning something new would do to what is old."""
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """The loss of the mix's recalled rows before and after a virtual step on its new ones, by example.
+
+        Nothing is kept but these figures; `folder` is thrown away. Empty where it cannot be told.
+        """

@@ -41,6 +41,7 @@ def materialise(
     *,
     recipe: RetrieverRecipe,
     base: str,
+    base_name: str,
     parent: str | None,
     parent_path: str | None,
     shuffle: random.Random | None = None,
@@ -90,7 +91,7 @@ def materialise(
                     "part": row["part"],
                 }
             )
-    (folder / "train.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     np.save(
         folder / "vectors.npy",
         np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32),
@@ -99,6 +100,7 @@ def materialise(
     config = {
         "recipe": recipe.to_json(),
         "base": base,
+        "base_name": base_name,
         "champion": parent_path,
         "parent": parent,
         "licences": sorted(licences),

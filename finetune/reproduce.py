@@ -77,7 +77,7 @@ def reproduce(folder: Path, base: Path | None = None, progress: Progress = silen
 
 def figures(folder: Path, adapter: Path, base: str) -> dict[str, float]:
     """Mean nDCG@10 of the base, of the champion where there is one, and of `adapter`, over the exported candidates."""
-    questions = [_question(line) for line in (folder / "evaluation" / "questions.jsonl").open(encoding="utf-8")]
+    questions = [_question(line) for line in (folder / "evaluation" / "questions.jsonl").read_text("utf-8").split("\n") if line]
     candidates = json.loads((folder / "evaluation" / "candidates.json").read_text())
     vectors = np.load(folder / "evaluation" / "candidates.npy", allow_pickle=False)
     if not questions:

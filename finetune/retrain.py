@@ -1,6 +1,8 @@
 """A retrain, from request to verdict: draw, materialise, train in a child process, evaluate, judge.
 
     requested ──▶ drawn ──▶ trained ──▶ evaluated ──▶ accepted | rejected
+         │          ▲
+         ├──▶ proposed ──▶ declined          (options.hold: the mix waits for a person, see `proposals`)
          └───────────┴──────────┴────────────┴──────▶ failed
 
 Each arrow is one transaction, and everything before it is in the run's folder; so a run whose process died goes on from
@@ -21,9 +23,10 @@ from sqlalchemy import delete, select, update
 
 from finetune.card import Cards
 from finetune.cost import cost
+from finetune.drawing import Drawing
 from finetune.facts import Facts
 from finetune.gate import judge
-from finetune.kinds import BASE, CHAMPION, Kind, Options
+from finetune.kinds import Kind, Options
 from finetune.lineage import Lineage
 from finetune.policies import GatePolicies
 from finetune.probe import Probing, lost_slices
@@ -33,15 +36,13 @@ from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import RepriseError, UserError
+from kernel.errors import RepriseError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.types import Progress
+from rehearsal.history import note_rehearsed
 from rehearsal.mix import Mix, Mixer, Row
 from rehearsal.tables import Example, MixRow
-
-SECONDS_PER_EXAMPLE = 0.16
-"""A first estimate of cost, on two cores; replaced by this platform's own runs once there is one."""
 
 
 class Retrainer:
@@ -63,8 +64,10 @@ class Retrainer:
     ) -> None:
         """`watts` is what one busy core draws; without it no energy is estimated."""
         self._db, self._epochs, self._mixer, self._registry = db, epochs, mixer, registry
-        self._runs, self._kinds, self._policies, self._facts, self._watts = runs, kinds, policies, facts, watts
+        self._runs, self._policies, self._facts, self._watts = runs, policies, facts, watts
         self._lineage, self._cards = lineage, cards
+        self.drawing = Drawing(db, epochs, mixer, registry, runs, kinds)
+        self._kind = self.drawing.kind
         self.step: Callable[[str], None] = lambda _name: None
 
     # --- asking ----------------------------------------------------------------------------------
@@ -76,8 +79,8 @@ class Retrainer:
             UserError: a kind, policy or option there is none of, or nothing to train on.
         """
         self._kind(kind).check(options)
-        self._parent(kind, options)
-        self._draw(kind, options, workspace)  # says at once what would be wrong later
+        self.drawing.parent(kind, options)
+        self.drawing.mix(kind, options, workspace, measure=False)  # says at once what would be wrong later
         run = fresh("run")
         with self._db.write() as session:
             session.add(
@@ -100,32 +103,9 @@ class Retrainer:
             record(session, "retrain", run, kind=kind, **options.to_json())
         return run
 
-    def preview(self, kind: str, options: Options, workspace: str | None) -> dict[str, Any]:
+    def preview(self, kind: str, options: Options, workspace: str | None, *, measure: bool = False) -> dict[str, Any]:
         """The mix of a run that would start now, and what it would cost. Changes nothing."""
-        self._kind(kind).check(options)
-        mix = self._draw(kind, options, workspace, empty_ok=True)
-        with self._db.read() as session:
-            ids = [row.example for row in mix.rows]
-            questions = list(session.scalars(select(Example.question).where(Example.id.in_(ids))))
-            ended = select(Run).where(Run.finished.is_not(None), Run.kind == kind)
-            done = list(session.scalars(ended.order_by(Run.created.desc()).limit(5)))
-        rates = sorted(r.metrics["seconds_per_example"] for r in done if r.metrics.get("seconds_per_example"))
-        rate = rates[len(rates) // 2] if rates else SECONDS_PER_EXAMPLE
-        return {
-            "kind": kind,
-            "policy": options.policy,
-            "epoch": mix.epoch,
-            "new": mix.new,
-            "recalled": mix.recalled,
-            "rho": options.rho,
-            "rows": [asdict(row) for row in mix.rows],
-            "excluded": mix.excluded,
-            "cost": {
-                "examples": len(mix.rows),
-                "tokens": self._kind(kind).tokens(questions, options),
-                "seconds_estimate": round(rate * len(mix.rows) + 10),
-            },
-        }
+        return self.drawing.preview(kind, options, workspace, measure=measure)
 
     # --- doing -----------------------------------------------------------------------------------
 
@@ -155,10 +135,10 @@ class Retrainer:
             raise
         return self._runs.result(run)
 
-    def _stage_draw(self, run: str, _progress: Progress) -> None:
+    def _stage_draw(self, run: str, progress: Progress) -> None:
         row = self._runs.get(run)
         options = Options.from_json(row.options)
-        mix = self._draw(row.kind, options, row.workspace)
+        mix = self.drawing.mix(row.kind, options, row.workspace, progress=progress)
         folder = self._runs.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "manifest.json", mix.to_json())
@@ -169,9 +149,9 @@ class Retrainer:
                 update(Run)
                 .where(Run.id == run)
                 .values(
-                    state="drawn",
+                    state="proposed" if options.hold else "drawn",
                     epoch=mix.epoch,
-                    parent=self._parent(row.kind, options),
+                    parent=self.drawing.parent(row.kind, options),
                     adapter=f"{row.kind}-{run[4:]}",
                 )
             )
@@ -191,7 +171,7 @@ class Retrainer:
         metrics["seconds_per_example"] = round(seconds / max(1, len(mix.rows)), 4)
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="trained", metrics=metrics))
-            _note_rehearsals(session, mix, folder / "losses.jsonl")
+            note_rehearsed(session, run, _losses(mix, folder / "losses.jsonl"), now_ms())
         (folder / "vectors.npy").unlink(missing_ok=True)  # what was needed for training alone does not stay
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
@@ -257,38 +237,6 @@ class Retrainer:
             watts=self._watts,
         )
 
-    def _draw(self, kind: str, options: Options, workspace: str | None, *, empty_ok: bool = False) -> Mix:
-        lineage = self._registry.runs_behind(options.origin(self._kind(kind).parent()))
-        with self._db.read() as session:
-            practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))
-        with self._epochs.one_index():
-            mix = self._mixer.draw(
-                policy=options.policy,
-                rho=options.rho,
-                seed=options.seed,
-                workspace=workspace,
-                practised=practised,
-                without=options.without,
-            )
-        if not mix.new and not empty_ok:
-            raise UserError(
-                "there is nothing new to train on",
-                hint="import examples, or correct some answers; what the champion has seen is not new",
-                code="nothing_new",
-            )
-        return mix
-
-    def _kind(self, kind: str) -> Kind:
-        if kind not in self._kinds:
-            raise UserError(f"no adapter of kind {kind!r} can be trained", hint=f"there are: {', '.join(self._kinds)}")
-        return self._kinds[kind]
-
-    def _parent(self, kind: str, options: Options) -> str | None:
-        """What the challenger is compared with: what serves, wherever it starts from."""
-        if options.start not in (CHAMPION, BASE):
-            self._registry.path(options.start)  # or there is none of that name
-        return self._kind(kind).parent()
-
     def _recheck(self, run: str) -> Mix:
         """The mix without what went away since it was drawn; the manifest on disk says so."""
         file = self._runs.folder(run) / "manifest.json"
@@ -298,7 +246,8 @@ class Retrainer:
             return mix
         rows: tuple[Row, ...] = tuple(row for row in mix.rows if row.example not in gone)
         excluded = mix.excluded | {"gone since the mix was drawn": len(gone)}
-        mix = Mix.from_json(mix.to_json() | {"rows": [asdict(row) for row in rows], "excluded": excluded})
+        told = mix.to_json() | {"rows": [asdict(row) for row in rows], "excluded": excluded}
+        mix = Mix.from_json(told | {"dropped": sorted({*mix.dropped, *gone})})
         if not (self._runs.folder(run) / "config.json").exists():
             write_json(file, mix.to_json())
             with self._db.write() as session:
@@ -320,16 +269,11 @@ _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
 }
 
 
-def _note_rehearsals(session: Any, mix: Mix, losses: Path) -> None:
-    """What an example's history keeps: how often it was practised, and its last loss."""
-    last = {}
-    if losses.exists():
-        last = {row["example"]: row["loss"] for row in map(json.loads, losses.read_text().splitlines())}
-    for row in mix.rows:
-        values: dict[str, Any] = {"rehearsed": Example.rehearsed + 1}
-        if row.example in last:
-            values["last_loss"] = last[row.example]
-        session.execute(update(Example).where(Example.id == row.example).values(**values))
+def _losses(mix: Mix, file: Path) -> list[tuple[str, float | None]]:
+    """The last loss of each row of the mix, where the training told one."""
+    told = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+    last = {row["example"]: row["loss"] for row in told}
+    return [(row.example, last.get(row.example)) for row in mix.rows]
 
 
 def _training_metrics(file: Path) -> dict[str, Any]:

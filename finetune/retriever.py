@@ -14,6 +14,7 @@ from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
 from finetune.gate import HeldOut, Standing
+from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.materialise import materialise
@@ -29,7 +30,7 @@ from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.ground import grounded_on
-from rehearsal.mix import Mix, Row
+from rehearsal.mix import Mix, Rise, Row
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
@@ -75,11 +76,17 @@ class RetrieverKind:
                 folder,
                 recipe=_recipe(options),
                 base=self._embedder.path,
+                base_name=self._embedder.name,
                 parent=warm,
                 parent_path=str(self._home / self._registry.path(warm)) if warm else None,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
                 without=options.without,
             )
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """`finetune.kinds.Measures`: a virtual step in a child process."""
+        self.materialise(run, mix, folder)
+        return measured(folder)
 
     def train(self, folder: Path, progress: Progress) -> None:
         train(folder, progress)
@@ -165,7 +172,7 @@ class RetrieverKind:
             materialise(
                 self._db, self._index, mix, place,
                 recipe=replace(recipe, epochs=epochs, strength=1.0),
-                base=self._embedder.path, parent=str(run.adapter), parent_path=str(start),
+                base=self._embedder.path, base_name=self._embedder.name, parent=str(run.adapter), parent_path=str(start),
             )  # fmt: skip
         train(place, progress)
         return epochs * steps_per_epoch(len(rows), recipe.batch)

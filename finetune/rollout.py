@@ -1,7 +1,7 @@
 """The rollout: an adapter's way to everybody, by the shadow and by growing shares, and back by itself if it does harm.
 
     from        move        to                     who
-    candidate   start       shadow, or a share     a person; retired ones too, with a reason
+    candidate   start       shadow, or a share     a person; one that is retired or previous needs a reason
     shadow      advance     the first share        a person, or the shadow's figures
     a share     advance     the next share,        a person, or the votes: not worse, by a sequential test
                             then champion
@@ -219,12 +219,11 @@ class Rollouts:
                 hint="`reprise rollout show` tells how it does; `reprise rollout stop` ends it",
                 code="rollout_running",
             )
-        if adapter.state == "retired" and override and override.strip():
-            return
-        if adapter.state != "candidate":
+        again = adapter.state in ("retired", "previous") and override and override.strip()
+        if adapter.state != "candidate" and not again:
             raise Refused(
                 f"{adapter.name!r} is {adapter.state}, and only a candidate is tried",
-                hint='a retired one is with --override "REASON"; `reprise rollback` takes back the previous one',
+                hint='one that served or was taken back is tried again with --override "REASON"',
                 code="not_a_candidate",
             )
 

@@ -45,6 +45,7 @@ def close(session: Session, kind: str, *, outcome: str, reason: str, leave: str)
         return None
     trial.outcome, trial.reason, trial.ended = outcome, reason, now_ms()
     pointer = session.get_one(Pointer, kind)
+    leave = "previous" if pointer.previous == trial.adapter else leave  # it can still be rolled back to
     pointer.challenger = pointer.challenger_path = pointer.stage = pointer.rollout = None
     pointer.share, pointer.changed = 0.0, now_ms()
     session.execute(update(Adapter).where(Adapter.name == trial.adapter).values(state=leave, share=0.0))

@@ -5,11 +5,13 @@
     x .75       after two clean passes in a row (overall, and per slice)
 
 The ratio overall says how much is practised again; that is split among slices by their size and their own ratios. A
-slice begins with the ratio overall of the time when it is first judged. A clean pass is a retrain that was accepted and lost nothing to speak of. A retrain says something about rho only as far
+slice begins with the ratio overall of the time when it is first judged.
+
+A clean pass is a retrain that was accepted and lost nothing to speak of. A retrain says something about rho only as far
 as it practised accordingly: one that was refused with less replay than is due does not raise it, and one that passed
 with more does not lower it. What was refused for other reasons, or judged on nothing old, says nothing.
 
-Pure: no run is read here, and no mix drawn. Thresholds: small drift wants 5 to 10 % of replay, a strong shift 25 to 40 %
+Pure: no run is read here, and no mix drawn. The bounds: small drift wants 5 to 10 % of replay, a strong shift 25 to 40
 (Ibrahim et al., Simple and scalable strategies to continually pre-train large language models, TMLR 2024), and on
 benign drift replay does next to nothing (arXiv 2511.17936), so rho may fall.
 """

@@ -11,21 +11,22 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import UserError
 from kernel.ids import canonical, digest
 from kernel.ports import VectorIndex
 from rehearsal.controller import Replay
 from rehearsal.policies import POLICIES, Pick
-from rehearsal.policies.picks import Target
+from rehearsal.policies.picks import Target, chance
 from rehearsal.pool import Pool, Pools
 from rehearsal.standing import Moved, Standing
 from rehearsal.tables import Example, Ground
 
 NEW = "new: in no mix of what serves"
+STEPPED_ON = 320
+"""New examples at most that a virtual step is taken on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class Row:
     reason: str
     slice: str
     digest: str
+    rise: float | None = None
+    """How much a virtual step on the new rows raised its loss, where that was measured."""
     target: Target = "stored"
     """What a recalled row is trained towards: what is stored, or what the champion says now."""
 
@@ -85,6 +88,8 @@ class Mix:
     """Old examples that stand on a newer version of their source since they were last rehearsed."""
     evicted: tuple[Moved, ...] = ()
     """Examples that went with a version of their source since the champion was trained."""
+    dropped: tuple[str, ...] = ()
+    """Rows that went away between drawing and training."""
 
     @property
     def new(self) -> int:
@@ -112,6 +117,7 @@ class Mix:
             interference=tuple(Interference(**one) for one in value.get("interference", ())),
             regrounded=tuple(Moved(**one) for one in value.get("regrounded", ())),
             evicted=tuple(Moved(**one) for one in value.get("evicted", ())),
+            dropped=tuple(value.get("dropped", ())),
         )
 
 
@@ -139,15 +145,12 @@ class Mixer:
         Raises:
             UserError: no such policy.
         """
-        known(policy)
         pool = self.pools.gather(
-            workspace=workspace, practised=practised, seed=seed, replay=Replay(rho=rho), without=without
+            policy, workspace=workspace, practised=practised, seed=seed, replay=Replay(rho=rho), without=without
         )
-        return self.pick(pool, policy)
+        return self.pick(pool)
 
-    def pick(
-        self, pool: Pool, policy: str, rises: Mapping[str, Rise] | None = None, *, since: int = 0, epoch: int = 0
-    ) -> Mix:
+    def pick(self, pool: Pool, rises: Mapping[str, Rise] | None = None, *, since: int = 0, epoch: int = 0) -> Mix:
         """The mix of a pool. The champion was trained at `since` (UTC ms), on a mix of `epoch`."""
         rises = rises or {}
         pool = self.pools.with_vectors(pool, rises)
@@ -155,7 +158,7 @@ class Mixer:
             replace(c, rise=rises[c.example].by, last_loss=rises[c.example].before) if c.example in rises else c
             for c in pool.old
         ]
-        picks = self._visible_picks(pool, policy, candidates)
+        picks = self._visible_picks(pool, candidates)
         digests = self._digests([*pool.new.examples, *(p.example for p in picks)])
         rows = [
             Row(example=e, part="new", reason=NEW, slice=pool.facts[e].slice, digest=digests[e])
@@ -168,6 +171,7 @@ class Mixer:
                 reason=p.reason,
                 slice=pool.facts[p.example].slice,
                 digest=digests[p.example],
+                rise=round(rises[p.example].by, 4) if p.example in rises else None,
                 target=p.target,
             )
             for p in picks
@@ -176,7 +180,7 @@ class Mixer:
         return Mix(
             epoch=pool.epoch,
             workspace=pool.workspace,
-            policy=policy,
+            policy=pool.policy,
             rho=pool.replay.rho,
             seed=pool.seed,
             rows=tuple(rows),
@@ -189,19 +193,37 @@ class Mixer:
             evicted=self._standing.evicted(pool.workspace, epoch),
         )
 
+    @staticmethod
+    def virtual(pool: Pool, examples: Sequence[str]) -> Mix:
+        """What a virtual step is taken on: some new rows, by chance, and the old `examples` to look at."""
+        new = sorted(pool.new.examples, key=lambda e: chance(pool.seed, e))[:STEPPED_ON]
+        parts = [*((e, "new") for e in new), *((e, "recalled") for e in examples)]
+        return Mix(
+            epoch=pool.epoch,
+            workspace=pool.workspace,
+            policy=pool.policy,
+            rho=pool.replay.rho,
+            seed=pool.seed,
+            rows=tuple(
+                Row(example=e, part=part, reason="virtual step", slice=pool.facts[e].slice, digest="")
+                for e, part in parts
+            ),
+            excluded={},
+        )
+
     def gone(self, mix: Mix) -> list[str]:
         """Examples of a mix that are not to be trained on any more."""
         ids = [row.example for row in mix.rows]
         with self._db.read() as session:
             approved = select(Example.id, Example.point).where(Example.id.in_(ids), Example.status == "approved")
-            points = {example: point for example, point in session.execute(approved)}
+            points = {row.id: row.point for row in session.execute(approved)}
         seen = self.pools.seen(points.values())
         return sorted({e for e in ids if points.get(e) not in seen})
 
-    def _visible_picks(self, pool: Pool, policy: str, candidates: list[Any]) -> list[Pick]:
+    def _visible_picks(self, pool: Pool, candidates: list[Any]) -> list[Pick]:
         """Picks that the index shows. What it does not show is no candidate: then the draw is made anew."""
         while True:
-            picks = POLICIES[policy](candidates, pool.new, pool.wanted, pool.seed)
+            picks = POLICIES[pool.policy](candidates, pool.new, pool.wanted, pool.seed)
             points = {p.example: pool.facts[p.example].point for p in picks}
             seen = self.pools.seen(points.values())
             hidden = {example for example, point in points.items() if point not in seen}
@@ -219,27 +241,17 @@ class Mixer:
 
     def _excluded(self, workspace: str | None) -> dict[str, int]:
         with self._db.read() as session:
-            wanted = select(Example.status, Example.split, Example.reason)
+            group = (Example.status, Example.split, Example.reason)
+            wanted = select(*group, func.count()).group_by(*group)
             if workspace is not None:
                 wanted = wanted.where(Example.workspace == workspace)
             counts: Counter[str] = Counter()
-            for status, split, reason in session.execute(wanted):
+            for status, split, reason, n in session.execute(wanted):
                 if status in ("quarantined", "retired"):
-                    counts[f"{status}: {reason}"] += 1
+                    counts[f"{status}: {reason}"] += n
                 elif split == "held-out":
-                    counts["held out"] += 1
+                    counts["held out"] += n
         return dict(sorted(counts.items()))
-
-
-def known(policy: str) -> str:
-    """The policy's name.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    if policy not in POLICIES:
-        raise UserError(f"no policy {policy!r}", hint=f"there are: {', '.join(sorted(POLICIES))}")
-    return policy
 
 
 def _by_slice(pool: Pool, rises: Mapping[str, Rise]) -> tuple[Interference, ...]:

@@ -5,9 +5,9 @@
     spread     of every stratum a draw by chance, for where it lies and what is far
     the rest   facts alone: a policy that draws by chance needs no vector
 
-SQL proposes and the index disposes: whatever is read from the index passes the one visibility rule (`_rule`), and what is
-picked without a vector passes it before it stands in a mix. So a mix costs what it recalls, not what is remembered. The
-engine's own random sampling was not used: it takes no seed, and the same seed and epoch have to give the same mix.
+SQL proposes and the index disposes: whatever is read from the index passes the one visibility rule (`_rule`), and what
+is picked without a vector passes it before it stands in a mix. Chance is a hash of seed and id: the engine's own random
+sampling takes no seed, and the same seed and epoch have to give the same mix.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from sqlalchemy import select
 
 from kernel.database import Database
 from kernel.epochs import Epochs
+from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.index.schema import DENSE, keyword, visible
 from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.controller import Replay
 from rehearsal.ground import grounded_on
-from rehearsal.policies import Candidate, NewExamples, n_old
+from rehearsal.policies import BY_LIKENESS, POLICIES, Candidate, NewExamples, n_old
 from rehearsal.policies.memory import DAY
 from rehearsal.policies.nearness import CENTRE, NEIGHBOURS
 from rehearsal.policies.picks import chance
@@ -49,6 +50,7 @@ _QUERIES = 32
 class Pool:
     """What may stand in a mix at `epoch`. `wanted` old ones are to be picked."""
 
+    policy: str
     epoch: int
     workspace: str | None
     seed: int
@@ -70,6 +72,7 @@ class Pools:
 
     def gather(
         self,
+        policy: str,
         *,
         workspace: str | None,
         practised: Set[str],
@@ -79,7 +82,13 @@ class Pools:
         without: Sequence[str] = (),
     ) -> Pool:
         """The pool at the committed epoch. `practised` are the examples of the champion's lineage, the others are new;
-        `recent` says how often each was recalled lately; examples of the documents `without` stay out."""
+        `recent` says how often each was recalled lately; examples of the documents `without` stay out.
+
+        Raises:
+            UserError: no such policy.
+        """
+        if policy not in POLICIES:
+            raise UserError(f"no policy {policy!r}", hint=f"there are: {', '.join(sorted(POLICIES))}")
         when = When(epoch=self._epochs.committed(), at=now_ms())
         every = self._facts(workspace)
         with self._db.read() as session:
@@ -91,13 +100,14 @@ class Pools:
         new = [e for e in fresh.values() if e.point in learnt]
         wanted = n_old(len(new), replay.rho)
         some: set[str] = set()
-        if wanted and old:
+        if wanted and old and policy in BY_LIKENESS:
             some = self._spread(old.values(), wanted, seed)
             some |= self._near(new, learnt, [e.point for e in fresh.values()], wanted, seed, when, workspace)
         asked = [e for e in old.values() if e.point in some]
         seen = self._vectors([e.point for e in asked], when)
         hidden = {e.id for e in asked if e.point not in seen}
         return Pool(
+            policy=policy,
             epoch=when.epoch,
             workspace=workspace,
             seed=seed,
@@ -189,8 +199,8 @@ class Pools:
     def _facts(self, workspace: str | None) -> list[Any]:
         """Approved examples of the training split, as light rows, in order of id."""
         columns = (
-            Example.id, Example.point, Example.slice, Example.cluster, Example.pinned, Example.rehearsed, Example.origin,
-            Example.last_loss, Example.last_rehearsed, Example.strength, Example.forgotten, Example.licence,
+            Example.id, Example.point, Example.slice, Example.cluster, Example.pinned, Example.origin, Example.licence,
+            Example.rehearsed, Example.last_loss, Example.last_rehearsed, Example.strength, Example.forgotten,
             Example.answer.is_not(None).label("answered"),
         )  # fmt: skip
         wanted = select(*columns).where(Example.status == "approved", Example.split == "train").order_by(Example.id)

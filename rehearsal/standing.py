@@ -1,7 +1,7 @@
-"""What versions of documents did to examples since they were practised: re-grounded on a newer one, or gone with theirs.
+"""What versions of documents did to examples since they were practised: re-grounded on a newer one, or gone.
 
-It reads what publishes and deletes wrote down, and decides nothing: whether an example stands is settled where a version
-is published.
+It reads what publishes and deletes wrote down, and decides nothing: whether an example stands is settled where a
+version is published.
 """
 
 from __future__ import annotations
@@ -39,17 +39,16 @@ class Standing:
         self._db = db
 
     def regrounded(self, rehearsed: Mapping[str, int]) -> tuple[Moved, ...]:
-        """Of these examples, with when each was last rehearsed (UTC ms), those re-grounded since; the last time each."""
+        """Those of these examples that were re-grounded since they were last rehearsed (UTC ms), as they were last."""
         found: dict[str, int] = {}
-        ids = sorted(rehearsed)
+        first = min(rehearsed.values(), default=0)
+        events = select(ExampleEvent.example, ExampleEvent.at, ExampleEvent.detail).where(
+            ExampleEvent.what == REGROUNDED, ExampleEvent.at > first
+        )
         with self._db.read() as session:
-            for start in range(0, len(ids), _BATCH):
-                events = select(ExampleEvent.example, ExampleEvent.at, ExampleEvent.detail).where(
-                    ExampleEvent.what == REGROUNDED, ExampleEvent.example.in_(ids[start : start + _BATCH])
-                )
-                for example, at, detail in session.execute(events.order_by(ExampleEvent.id)):
-                    if at > rehearsed[example]:
-                        found[example] = int(detail.get("epoch", 0))
+            for example, at, detail in session.execute(events.order_by(ExampleEvent.id)):
+                if example in rehearsed and at > rehearsed[example]:
+                    found[example] = int(detail.get("epoch", 0))
             return _moved(session, {example: (epoch, REGROUNDED) for example, epoch in found.items()})
 
     def evicted(self, workspace: str | None, epoch: int) -> tuple[Moved, ...]:

@@ -21,6 +21,7 @@ from ui.operations.learning import KINDS, STATUSES
 from ui.operations.lineage import Lineage
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rehearsal import Rehearsal
 from ui.operations.rollout import Rollout
 from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
@@ -37,8 +38,9 @@ _LANGUAGES = 200
 
 
 class Platform(
-    Documents, Versions, Watches, Index, Tuning, Questions, People, Schedules, Rollout, Lineage, Judging, Upkeep
-):
+    Documents, Versions, Watches, Index, Tuning, Questions, People,
+    Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep,
+):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:

@@ -7,6 +7,7 @@ from ui.over_http.judging import Judging
 from ui.over_http.lineage import Lineage
 from ui.over_http.people import People
 from ui.over_http.questions import Questions
+from ui.over_http.rehearsal import Rehearsal
 from ui.over_http.rollout import Rollout
 from ui.over_http.schedules import Schedules
 from ui.over_http.tuning import Tuning
@@ -15,5 +16,7 @@ from ui.over_http.versions import Versions
 from ui.over_http.watches import Watches
 
 
-class Remote(Documents, Versions, Watches, Tuning, Questions, People, Schedules, Rollout, Lineage, Judging, Upkeep):
+class Remote(
+    Documents, Versions, Watches, Tuning, Questions, People, Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep
+):
     """A node's operations by URL. Raises the same errors the node raised."""

@@ -24,7 +24,9 @@ from finetune.legs import Legs
 from finetune.lineage import Lineage
 from finetune.observed import Observed
 from finetune.policies import GatePolicies
+from finetune.proposals import Proposals
 from finetune.registry import Registry
+from finetune.replay import Replays
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
 from finetune.rollout import Rollouts
@@ -251,6 +253,8 @@ class Wired:
             self.runs,
             self.home,
         )
+        self.proposals = Proposals(self.db, self.runs, self.retrainer.drawing, self.mixer)
+        self.replays = Replays(self.db, settings.rho)
         self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry))
         self.uploads = Uploads(
             self.db,

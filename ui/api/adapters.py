@@ -29,6 +29,7 @@ class RetrainRequest(BaseModel):
     control: Literal["shuffled"] | None = Field(None, description="shuffle the labels: a run the gate must refuse")
     start: str | None = Field(None, description="champion (default), base, or the name of an adapter")
     without: list[str] | None = Field(None, description="documents that the adapter must never have seen")
+    hold: bool = Field(False, description="draw the mix and wait until a person approves it")
 
 
 class Promote(BaseModel):
@@ -61,19 +62,6 @@ def export_examples(node: Node) -> StreamingResponse:
 def retire_example(node: Node, example: str) -> dict[str, Any]:
     """Take an example out of all future mixes."""
     return node.retire_example(example)
-
-
-@router.get("/rehearsal/preview")
-def preview(
-    node: Node,
-    kind: Kind = "retriever",
-    policy: str | None = None,
-    rho: float | None = None,
-    seed: int = 0,
-    workspace: str | None = None,
-) -> dict[str, Any]:
-    """What a retrain would train on, each row with its reason, and what it would cost."""
-    return node.preview(kind, policy, rho, seed, workspace)
 
 
 @router.post("/retrains", status_code=202)

@@ -22,6 +22,7 @@ from ui.api import (
     lineage,
     operations,
     people,
+    rehearsal,
     rollout,
     schedules,
     tuning,
@@ -68,6 +69,7 @@ def make_app(platform: Platform) -> FastAPI:
         schedules,
         lineage,
         rollout,
+        rehearsal,
         operations,
     ):
         app.include_router(module.router)

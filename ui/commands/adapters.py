@@ -19,20 +19,6 @@ ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "r
 
 def register(app: typer.Typer) -> None:
     _register_examples(app)
-    rehearsal = typer.Typer(help="What a retrain would practise.", no_args_is_help=True)
-    app.add_typer(rehearsal, name="rehearsal")
-
-    @command(rehearsal)
-    def preview(
-        door: Door,
-        kind: Kind = "retriever",
-        policy: Policy = None,
-        rho: Rho = None,
-        seed: Seed = 0,
-        workspace: Workspace = None,
-    ) -> None:
-        """The mix of a retrain, every row with its reason, and what it would cost."""
-        door.out(door.platform.preview(kind, policy, rho, seed, workspace), _people_preview)
 
     @command(app)
     def retrain(
@@ -65,9 +51,9 @@ def register(app: typer.Typer) -> None:
         }
         if door.remote and not wait:
             started = door.platform.enqueue_retrain(**options)
-            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, _people_run)
+            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, people_run)
         else:  # without a node nobody else would do it
-            door.out(door.platform.retrain(door.progress(), **options), _people_run)
+            door.out(door.platform.retrain(door.progress(), **options), people_run)
 
     @command(app)
     def gate(door: Door, run: str) -> None:
@@ -141,22 +127,7 @@ def _register_examples(app: typer.Typer) -> None:
         door.out(door.platform.retire_example(example), lambda r: say(f"{r['example']} is retired."))
 
 
-def _people_preview(found: dict[str, Any]) -> None:
-    cost = found["cost"]
-    say(
-        f"{found['new']} new and {found['recalled']} recalled examples (rho {found['rho']:.2f}); "
-        f"about {cost['seconds_estimate']} s."
-    )
-    for reason, count in found["excluded"].items():
-        say(f"  left out, {reason}: {count}")
-    table(
-        found["rows"],
-        ["part", "example", "slice", "reason"],
-        "Nothing to train on: import examples or give feedback first.",
-    )
-
-
-def _people_run(run: dict[str, Any]) -> None:
+def people_run(run: dict[str, Any]) -> None:
     say(f"{run['run']}: {run['state']}" + (f", adapter {run['adapter']}" if run["adapter"] else ""))
     if run.get("error"):
         say(f"  {run['error']['message']} — {run['error']['hint']}")

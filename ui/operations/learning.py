@@ -33,16 +33,6 @@ class Learning(Seat):
     def retire_example(self, example: str) -> dict[str, Any]:
         return self.w.memory.retire(example)
 
-    def preview(
-        self,
-        kind: str = RETRIEVER,
-        policy: str | None = None,
-        rho: float | None = None,
-        seed: int = 0,
-        workspace: str | None = None,
-    ) -> dict[str, Any]:
-        return self.w.retrainer.preview(kind, self._options(policy, rho, seed), workspace)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
@@ -63,9 +53,10 @@ class Learning(Seat):
         control: str | None = None,
         start: str | None = None,
         without: Sequence[str] | None = None,
+        hold: bool = False,
     ) -> str:
         """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents."""
-        chosen = self._options(policy, rho, seed, control=control, start=start or CHAMPION)
+        chosen = self._options(kind, workspace, policy, rho, seed, control=control, start=start or CHAMPION, hold=hold)
         if without:
             chosen = self.w.lineage.cleaned(kind, chosen, self.w.lineage.ids(without))
         return self.w.retrainer.request(kind, chosen, workspace)
@@ -94,11 +85,18 @@ class Learning(Seat):
     def _retrain_job(self, running: Running) -> dict[str, Any]:
         return self.w.retrainer.run(running.args["run"], running.progress)
 
-    def _options(self, policy: str | None, rho: float | None, seed: int, **more: Any) -> Options:
+    def _options(
+        self, kind: str, workspace: str | None, policy: str | None, rho: float | None, seed: int, **more: Any
+    ) -> Options:
+        """What is asked of a run. Where no replay ratio is given, the controller's, with its reasons."""
+        if rho is None:
+            replay = self.w.replays.control(kind, workspace).replay
+            more |= {"slices": replay.slices, "because": replay.reasons}
+            rho = replay.rho
         return Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, **more)
 
-    def _rho(self, rho: float | None) -> float:
-        rho = self.settings.rho if rho is None else rho
+    @staticmethod
+    def _rho(rho: float) -> float:
         if not 0 <= rho <= 0.9:
             raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .2 is usual")
         return rho

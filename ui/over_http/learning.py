@@ -30,10 +30,6 @@ class Learning(Connection):
     def retire_example(self, example: str) -> dict[str, Any]:
         return self._call("DELETE", f"/v1/examples/{quote(example)}")
 
-    def preview(self, kind: str = "retriever", policy: str | None = None, rho: float | None = None, seed: int = 0,
-                workspace: str | None = None) -> dict[str, Any]:  # fmt: skip
-        return self._get("/v1/rehearsal/preview", kind=kind, policy=policy, rho=rho, seed=seed, workspace=workspace)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def enqueue_retrain(self, **options: Any) -> dict[str, Any]:
