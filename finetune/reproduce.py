@@ -77,7 +77,9 @@ def reproduce(folder: Path, base: Path | None = None, progress: Progress = silen
 
 def figures(folder: Path, adapter: Path, base: str) -> dict[str, float]:
     """Mean nDCG@10 of the base, of the champion where there is one, and of `adapter`, over the exported candidates."""
-    questions = [_question(line) for line in (folder / "evaluation" / "questions.jsonl").read_text("utf-8").split("\n") if line]
+    questions = [
+        _question(line) for line in (folder / "evaluation" / "questions.jsonl").read_text("utf-8").split("\n") if line
+    ]
     candidates = json.loads((folder / "evaluation" / "candidates.json").read_text())
     vectors = np.load(folder / "evaluation" / "candidates.npy", allow_pickle=False)
     if not questions:
@@ -134,7 +136,7 @@ def _base(folder: Path, base: Path | None, about: dict[str, Any]) -> str:
 
 def _question(line: str) -> Question:
     told = json.loads(line)
-    return Question(**told | {name: frozenset(told[name]) for name in ("points", "documents")})
+    return Question(**told | {name: frozenset(told[name]) for name in ("points", "documents", "sources")})
 
 
 def _passage(candidate: list[str], score: float) -> Passage:

@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,9 @@ class Retrainer:
         mix = Mix.from_json(read_json(folder / "manifest.json"))
         kind, policy, started = self._kind(row.kind), self._policies.of(row.kind, row.workspace), time.perf_counter()
         evaluated = kind.evaluate(row, mix, folder, progress)
+        if row.options.get("without"):  # it takes the place of what knows more: to lose nothing else is enough
+            policy = replace(policy, gain=False)
+            evaluated = replace(evaluated, held_out=[replace(e, part="old") for e in evaluated.held_out])
         standing = self._facts.standing(
             row, mix, folder, champion=kind.parent(), held_out=evaluated.held_out, known=evaluated.standing
         )

@@ -25,6 +25,7 @@ from finetune.suites import Suites
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.epochs import Epochs
+from kernel.errors import UserError
 from kernel.ids import digest
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
@@ -35,6 +36,10 @@ from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
+GENERATIVE = "generative"
+"""A retriever has no answers that could be kept or not: what the champion says of a recalled question is its ranking."""
+HELD = 1.0
+"""How much recalled questions are held to that ranking then."""
 
 
 class RetrieverKind:
@@ -61,6 +66,10 @@ class RetrieverKind:
 
     def check(self, options: Options) -> None:
         _recipe(options)
+        if options.method is not None:
+            raise UserError(
+                f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
+            )
 
     def parent(self) -> str | None:
         return self._live.fitting()
@@ -172,7 +181,8 @@ class RetrieverKind:
             materialise(
                 self._db, self._index, mix, place,
                 recipe=replace(recipe, epochs=epochs, strength=1.0),
-                base=self._embedder.path, base_name=self._embedder.name, parent=str(run.adapter), parent_path=str(start),
+                base=self._embedder.path, base_name=self._embedder.name,
+                parent=str(run.adapter), parent_path=str(start),
             )  # fmt: skip
         train(place, progress)
         return epochs * steps_per_epoch(len(rows), recipe.batch)
@@ -191,7 +201,8 @@ class RetrieverKind:
 
 
 def _recipe(options: Options) -> RetrieverRecipe:
-    return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
+    held = {"distill": HELD} if options.policy == GENERATIVE else {}
+    return RetrieverRecipe.from_json({"seed": options.seed, **held, **options.recipe})
 
 
 def _held_out(questions: list[Question], mix: Mix, run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:

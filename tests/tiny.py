@@ -144,8 +144,8 @@ def save_reader(folder: Path, texts: list[str], *, hidden: int = 64, layers: int
 
     logging.disable_progress_bar()
     pattern = r" ?\w+| ?[^\w\s]|\s"
-    words = dict.fromkeys(w for text in (prompt.SYSTEM, "Passages: Question: Answer:", *texts)
-                          for w in re.findall(pattern, text))  # fmt: skip
+    read = (prompt.SYSTEM, "Passages: Question: Answer:", *texts)
+    words = [form for text in read for w in re.findall(pattern, text) for form in (w, f" {w.strip(' ')}", w.strip(" "))]
     marks = [f" [{n}" for n in range(10)] + [str(n) for n in range(10)] + [f" {n}" for n in range(10)]
     known = [*words, *marks, " [", "]", "[", ".", " .", " NO_ANSWER", "NO_ANSWER", "\n"]
     vocabulary = {w: n for n, w in enumerate(dict.fromkeys(["<unk>", "<s>", "</s>", *known]))}

@@ -11,6 +11,7 @@ import typer
 from ui.commands import (
     adapters,
     documents,
+    examples,
     index,
     judging,
     lineage,
@@ -46,6 +47,7 @@ for module in (
     questions,
     tools,
     people,
+    examples,
     rehearsal,
     adapters,
     rollout,

@@ -14,10 +14,11 @@ from typing import Any
 from ui import evalsuite
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
+from ui.operations.examples import STATUSES, Examples
 from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.judging import Judging
-from ui.operations.learning import KINDS, STATUSES
+from ui.operations.learning import KINDS
 from ui.operations.lineage import Lineage
 from ui.operations.people import People
 from ui.operations.questions import Questions
@@ -39,7 +40,7 @@ _LANGUAGES = 200
 
 class Platform(
     Documents, Versions, Watches, Index, Tuning, Questions, People,
-    Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep,
 ):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
@@ -48,6 +49,7 @@ class Platform(
         wired.ledger.register("ingest", self._ingest_job, "ingest", so_far)
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
+        self._register_examples()
         self._register_index()
         self._register_tuning()
         self._register_watches()

@@ -6,7 +6,7 @@ row shows a passage that was superseded or deleted by then. It decides nothing a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,8 +67,11 @@ class Contexts:
     def __init__(self, db: Database, library: Library, search: Search, live: LiveRetriever, epochs: Epochs) -> None:
         self._db, self._library, self._search, self._live, self._epochs = db, library, search, live, epochs
 
-    def of(self, examples: Sequence[str], when: When, near: int) -> list[Context]:
-        """The contexts of examples in the order given, each with its `near` best passages; unknown ones have none."""
+    def of(self, examples: Sequence[str], when: When, near: int, without: Collection[str] = ()) -> list[Context]:
+        """The contexts of examples in the order given, each with its `near` best passages; unknown ones have none.
+
+        Of the documents `without` there are no passages, so there may be fewer.
+        """
         with self._db.read() as session:
             found = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(examples)))}
             grounds: dict[str, list[Ground]] = {}
@@ -86,7 +89,7 @@ class Contexts:
                     for point in list(dict.fromkeys(g.point for g in grounds.get(e.id, ())))[:MOST_GOLD]
                     if point in placed
                 ),
-                near=beside[e.id],
+                near=tuple(p for p in beside[e.id] if p.document not in without),
             )
             for e in ordered
         ]

@@ -29,6 +29,7 @@ from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.ports import Verifier
 from kernel.types import BASE, Ask, Passage, Progress, When
+from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix
 from rehearsal.tables import Example
 from retrieval.choosing import Pinned
@@ -89,11 +90,12 @@ class GeneratorKind:
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options, generator = Options.from_json(run.options), self._generator()
         recipe = _recipe(options)
-        start = run.parent if options.start != FROM_BASE else None
+        start = options.origin(run.parent)
         votes = []
         if recipe.method == "kto":
             when = When(epoch=mix.epoch, at=now_ms())
             votes = self._votes.down(run.workspace, when, recipe.distractors)
+            votes = [row for row in votes if not {p.document for p in row.passages} & set(options.without)]
             self._votes.note(run.id, votes)
         materialise(
             self._contexts,
@@ -109,6 +111,7 @@ class GeneratorKind:
             votes=votes,
             champion=self._champion(generator, run.parent),
             shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
+            without=options.without,
         )
 
     def train(self, folder: Path, progress: Progress) -> None:
@@ -125,7 +128,10 @@ class GeneratorKind:
             paths[run.parent] = self._registry.path(run.parent)
         recipe = GeneratorRecipe.from_json(manifest["recipe"])
         when = When(epoch=self._epoch(), at=now_ms())
-        questions = self._evaluator.questions(run.workspace, when, recipe)
+        with self._db.read() as session:  # what it must not know is not asked of it
+            left_out = grounded_on(session, Options.from_json(run.options).without)
+        asked = self._evaluator.questions(run.workspace, when, recipe)
+        questions = [q for q in asked if q.example not in left_out]
         scores: dict[str, Scores] = {}
         for model, name in (("base", BASE), ("champion", run.parent), ("challenger", adapter)):
             progress("evaluating", len(scores), 3)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,11 +45,12 @@ def materialise(
     votes: Sequence[TrainRow] = (),
     champion: Answers | None = None,
     shuffle: random.Random | None = None,
+    without: Collection[str] = (),
 ) -> list[TrainRow]:
     """Write train.jsonl, passages.jsonl and, last, config.json; returns the rows.
 
     `votes` are rows of turns that people voted on, for KTO. `champion` answers rows whose own answer may not be kept.
-    With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
+    No passage is one of the documents `without`. With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
 
     Raises:
         UserError: there are no rows, or fewer pairs or votes than the recipe asks for.
@@ -58,7 +59,7 @@ def materialise(
     drawing = _Drawing(recipe, champion, Counter())
     near = NEAR * max(1, recipe.distractors)
     when = When(epoch=mix.epoch, at=now_ms())
-    by_id = {c.example.id: c for c in contexts.of([row.example for row in mix.rows], when, near)}
+    by_id = {c.example.id: c for c in contexts.of([row.example for row in mix.rows], when, near, without)}
     rows = [made for row in mix.rows if row.example in by_id for made in drawing.rows(row, by_id[row.example])]
     rows += votes
     if shuffle is not None:

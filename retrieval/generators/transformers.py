@@ -146,6 +146,7 @@ class TransformersGenerator:
                 passage = _shortened(passage, max(_LEAST_PASSAGE, len(passage.text) - max(16, 2 * over)))
             row = self._row(tokens, limit, adapter, lambda _piece: False)
             return proposals.read("".join(row.read()), most)
+
     def likelihood(self, ask: Ask, passages: Sequence[Passage], answer: str) -> float:
         """How likely the answer is behind the prompt of these passages: the mean log-probability of its tokens.
 

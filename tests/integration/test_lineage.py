@@ -24,18 +24,55 @@ from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 ASKED = {
-    "returns.md": ("Within how many days can a parcel be sent back", "30 days"),
-    "boiler.md": ("What is to be done when the pump makes a noise", "Open the bleed screw"),
-    "camp.md": ("When can children arrive at the summer camp", "nine o'clock"),
+    "returns.md": {
+        "30 days": (
+            "Within how many days can a parcel be sent back?",
+            "What is the deadline for returning an order?",
+            "How long may customers keep goods before they go back?",
+        ),
+        "free within the country": (
+            "Who pays postage of a return from inside this nation?",
+            "Does it cost anything to give back shoes?",
+            "Is domestic shipping of unwanted items charged?",
+        ),
+        "refunded with a voucher": ("How are presents reimbursed?", "Do I get money for a gift?"),
+    },
+    "boiler.md": {
+        "Open the bleed screw": (
+            "What is to be done when the pump makes a noise?",
+            "How does one get air out of it?",
+            "Humming sound, which remedy helps?",
+        ),
+        "1.5 bar": (
+            "Which pressure is right while heating is off?",
+            "What reading belongs on the gauge?",
+            "How many bar are normal for a cold system?",
+        ),
+    },
+    "camp.md": {
+        "nine o'clock": (
+            "When can children arrive?",
+            "At what hour does the gate open?",
+            "Earliest time on Saturday to drop kids off?",
+            "How early may parents come?",
+        ),
+        "Bring a sleeping bag": (
+            "What should be packed?",
+            "Is bedding provided or ours?",
+            "Which gear do campers need?",
+        ),
+    },
 }
-WAYS = ("?", ", please?", " nowadays?", " in practice?", ", by the way?", " as a rule?", " this year?", ", exactly?")
 QUICK = Options(policy="random", rho=0.2, recipe={"epochs": 1, "precision": "float32"})
 
 
 def rows(name: str, licence: str) -> str:
-    question, quote = ASKED[name]
-    told = [{"question": question + way, "document": name, "quote": quote, "licence": licence} for way in WAYS]
-    return "".join(json.dumps(row | {"slice": name.removesuffix(".md")}) + "\n" for row in told)
+    told = [
+        {"question": question, "document": name, "quote": quote, "licence": licence, "slice": name.removesuffix(".md")}
+        for quote, questions in ASKED[name].items()
+        for question in questions
+    ]
+    return "".join(json.dumps(row) + "\n" for row in told)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +131,7 @@ def test_a_card_tells_data_sources_parents_and_cost(platform: Platform, first: d
     assert sum(d["contrasts"] for d in data["documents"]) > 0
     assert (card["parents"], card["base"]["name"], card["seed"]) == ([], platform.w.embedder.name, 0)
     assert card["seconds"]["training"] > 0
-    assert card["energy"]["watt_hours"] > 0
+    assert (card["cost"]["cpu_seconds"] > 0, card["energy"]) == (True, None)  # nobody said what a core draws
     assert card["versions"]["torch"]
 
 
@@ -164,7 +201,14 @@ def test_a_retrain_without_a_document_has_never_seen_it(
         w.lineage.cleaned(RETRIEVER, Options(policy="random", rho=0.2, start=second), [camp])
 
     platform.import_examples(
-        json.dumps({"question": "Does a gift voucher expire?", "document": "returns.md", "quote": "never expires"})
+        "".join(
+            json.dumps({"question": q, "document": "returns.md", "quote": "The day of delivery does not count"}) + "\n"
+            for q in (
+                "Is day zero included?",
+                "From which moment is it counted?",
+                "Does the postman's visit start the clock?",
+            )
+        )
     )
     asked = Options(policy="random", rho=0.2, recipe=QUICK.recipe)
     done = w.retrainer.run(

@@ -1,23 +1,16 @@
-"""Routes of examples, rehearsal, retrains and adapters."""
+"""Routes of retrains and adapters."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from ui.api.access import Node
 
 router = APIRouter(prefix="/v1", tags=["adapters"])
 Kind = Literal["retriever", "generator"]
-
-
-class ExamplesFile(BaseModel):
-    content: str = Field(description="JSON lines, as for `reprise examples import`")
-    slice: str | None = None
-    workspace: str | None = None
 
 
 class RetrainRequest(BaseModel):
@@ -27,6 +20,8 @@ class RetrainRequest(BaseModel):
     seed: int = 0
     workspace: str | None = None
     control: Literal["shuffled"] | None = Field(None, description="shuffle the labels: a run the gate must refuse")
+    method: Literal["sft", "dpo", "kto"] | None = Field(None, description="how a generator is trained (default: sft)")
+    recipe: dict[str, Any] = Field({}, description="settings of the recipe that differ from its defaults")
     start: str | None = Field(None, description="champion (default), base, or the name of an adapter")
     without: list[str] | None = Field(None, description="documents that the adapter must never have seen")
     hold: bool = Field(False, description="draw the mix and wait until a person approves it")
@@ -38,30 +33,6 @@ class Promote(BaseModel):
 
 class Rollback(BaseModel):
     kind: Kind = "retriever"
-
-
-@router.get("/examples")
-def examples(node: Node, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-    """What the platform remembers to practise."""
-    return node.examples(status, workspace)
-
-
-@router.post("/examples/import")
-def import_examples(node: Node, body: ExamplesFile) -> dict[str, Any]:
-    """Add examples; what was wrong with which line."""
-    return node.import_examples(body.content, body.slice, body.workspace)
-
-
-@router.get("/examples/export")
-def export_examples(node: Node) -> StreamingResponse:
-    """Approved examples as JSON lines."""
-    return StreamingResponse(node.export_examples(), media_type="application/x-ndjson")
-
-
-@router.delete("/examples/{example}")
-def retire_example(node: Node, example: str) -> dict[str, Any]:
-    """Take an example out of all future mixes."""
-    return node.retire_example(example)
 
 
 @router.post("/retrains", status_code=202)

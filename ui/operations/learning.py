@@ -1,8 +1,8 @@
-"""Operations of learning: examples, rehearsal, retrains, adapters."""
+"""Operations of learning: retrains and adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune.kinds import CHAMPION, Options
@@ -13,26 +13,9 @@ from retrieval.live import RETRIEVER
 from ui.operations.seat import Seat
 
 KINDS = ("retriever", "generator")
-STATUSES = ("approved", "quarantined", "retired")
 
 
 class Learning(Seat):
-    def import_examples(
-        self, content: str, slice_name: str | None = None, workspace: str | None = None
-    ) -> dict[str, Any]:
-        return self.w.memory.import_rows(content, workspace or self.settings.workspace, slice_name)
-
-    def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-        if status is not None and status not in STATUSES:
-            raise UserError(f"no status {status!r}", hint=f"there are: {', '.join(STATUSES)}")
-        return self.w.memory.listing(status, workspace)
-
-    def export_examples(self) -> Iterator[str]:
-        return self.w.memory.export_jsonl()
-
-    def retire_example(self, example: str) -> dict[str, Any]:
-        return self.w.memory.retire(example)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
@@ -54,9 +37,13 @@ class Learning(Seat):
         start: str | None = None,
         without: Sequence[str] | None = None,
         hold: bool = False,
+        method: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> str:
-        """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents."""
-        chosen = self._options(kind, workspace, policy, rho, seed, control=control, start=start or CHAMPION, hold=hold)
+        """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents;
+        `recipe` are settings of the kind's recipe that differ from its defaults."""
+        more = {"control": control, "start": start or CHAMPION, "hold": hold, "method": method, "recipe": recipe or {}}
+        chosen = self._options(kind, workspace, policy, rho, seed, **more)
         if without:
             chosen = self.w.lineage.cleaned(kind, chosen, self.w.lineage.ids(without))
         return self.w.retrainer.request(kind, chosen, workspace)
