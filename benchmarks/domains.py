@@ -2,7 +2,7 @@
 
     scifact   claims and abstracts                climate   claims and sentences of encyclopedia articles
     tsqa      questions about a period            clinc     utterances and other utterances of the same intent
-    clapnq    real users' questions and passages  rgb       questions about the news and snippets
+    xquad-es  Spanish questions and paragraphs    clapnq    real users' questions and passages
 
 Whether a question is held out is decided by a hash of it, once for all seeds and orders. Vectors are of the packaged
 model, embedded once and kept in the folder of the benchmark.
@@ -19,12 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.labelled import Grades, Labelled, read
+from finetune.materialise import ASKED, tell_apart
 
-SETS = ("scifact", "tsqa", "clapnq", "climate", "clinc", "rgb")
+SETS = ("scifact", "tsqa", "climate", "clinc", "xquad-es", "clapnq")
 CLUSTERS = 8
 """Slices of a domain: its questions by topic, as the platform slices what nobody named."""
-POOL, SAME, NEGATIVES = 50, 0.95, 16
-"""As `finetune.materialise` mines hard negatives."""
 _HELD_OUT_OF = 3
 _SHOWN, _ASKED, _HELD_OUT = 10, 3, 2
 """Of each intent of clinc: utterances that stand in the index, that are trained on, that are held out."""
@@ -89,9 +88,8 @@ def domain(data: Path, name: str, folder: Path, embed: Embed, *, train: int, hel
 
 
 def _hard(texts: np.ndarray, question: np.ndarray, relevant: tuple[int, ...]) -> tuple[int, ...]:
-    near = np.argsort(-(texts @ question), kind="stable")[:POOL]
-    alike = texts[near] @ texts[list(relevant)].T
-    return tuple(int(n) for n, a in zip(near, alike.max(1), strict=True) if n not in relevant and a < SAME)[:NEGATIVES]
+    near = [int(n) for n in np.argsort(-(texts @ question), kind="stable")[:ASKED] if n not in relevant]
+    return tuple(near[i] for i in tell_apart(texts[list(relevant)], list(texts[near])))
 
 
 def _topics(name: str, vectors: np.ndarray) -> list[str]:

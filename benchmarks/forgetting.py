@@ -32,11 +32,11 @@ from benchmarks.sequence import JOINT, NONE, Bench, Cell, seen
 from finetune import matrix
 from finetune.metrics import paired_bootstrap
 
-DOMAINS = ("scifact", "tsqa", "climate", "clinc", "clapnq")
+DOMAINS = ("scifact", "tsqa", "climate", "clinc", "xquad-es")
 ORDERS = (
-    ("scifact", "tsqa", "climate", "clinc", "clapnq"),
-    ("clinc", "clapnq", "scifact", "climate", "tsqa"),
-    ("tsqa", "clinc", "clapnq", "scifact", "climate"),
+    ("scifact", "tsqa", "climate", "clinc", "xquad-es"),
+    ("clinc", "xquad-es", "scifact", "climate", "tsqa"),
+    ("tsqa", "clinc", "xquad-es", "scifact", "climate"),
 )
 SEEDS = (17, 23, 42)
 COMPARED = (NONE, "random", "stratified", "mixed", JOINT)

@@ -11,18 +11,20 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.domains import Asked, Domain
-from finetune.data import RunConfig, TrainRow, TrainSet, batches
+from finetune.data import RunConfig, TrainRow, TrainSet
+from finetune.interference import measure
 from finetune.metrics import ndcg_at_k
 from finetune.recipe import RetrieverRecipe
 from kernel.ids import canonical, digest
-from rehearsal.policies import POLICIES, Candidate, NewExamples, n_old
+from rehearsal.policies import MEASURED, POLICIES, Candidate, NewExamples, n_old
+from rehearsal.policies.interference import worth_measuring
 from rehearsal.policies.picks import CYCLES
 
 NONE, JOINT = "none", "joint"
@@ -97,6 +99,7 @@ class Bench:
         if len(done) > 1 and not joint:
             went_in |= {"policy": cell.policy, "rho": cell.rho}
         went_in["questions"] = [len(self.domains[name].train) for name in done]
+        went_in["measured"] = {name: len(found.held_out) for name, found in sorted(self.domains.items())}
         folder = self._folder / digest(canonical(went_in))[:16]
         if not (folder / "record.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +136,7 @@ class Bench:
             examples=tuple(a.id for a in new), vectors=np.stack([a.vector for a in new]), at=WEEK_MS * cycle
         )
         wanted = min(n_old(len(new), cell.rho), len(old))
-        rises: dict[str, float] = {}
+        seed = cell.seed + cycle
         candidates = [
             Candidate(
                 example=a.id,
@@ -145,11 +148,19 @@ class Bench:
                 strength=past.strength.get(a.id, 0.0),
                 forgotten=past.forgotten.get(a.id, 0),
                 recent=sum(c > cycle - CYCLES for c in past.cycles.get(a.id, ())[1:]),
-                rise=rises.get(a.id),
             )
             for a in old
         ]
-        return POLICIES[cell.policy](candidates, fresh, wanted, cell.seed + cycle)
+        if cell.policy in MEASURED:
+            asked = [self._asked[example][1] for example in worth_measuring(candidates, fresh, wanted, seed)]
+            rows = (*self._rows(new, "new"), *self._rows(asked, "recalled"))
+            data = TrainSet(rows=rows, vectors=self._vectors, digest="")
+            rises = measure(self._folder, self._config(cell, parent), data)
+            candidates = [
+                replace(c, rise=rises[c.example].by, last_loss=rises[c.example].before) if c.example in rises else c
+                for c in candidates
+            ]
+        return POLICIES[cell.policy](candidates, fresh, wanted, seed)
 
     def _rows(self, asked: Sequence[Asked], part: str) -> list[TrainRow]:
         rows = []
@@ -170,24 +181,28 @@ class Bench:
         self, cell: Cell, new: Sequence[Asked], recalled: Sequence[Asked], parent: Path | None, folder: Path
     ) -> dict[str, float]:
         from finetune.model import write_adapter
-        from finetune.training import begin, one_step
+        from finetune.training import begin, epoch_of, one_step
         from retrieval.encoder import WEIGHTS, weights_sha256
 
         rows = (*self._rows(new, "new"), *self._rows(recalled, "recalled"))
-        config = RunConfig(
+        config = self._config(cell, parent)
+        training = begin(folder, config, TrainSet(rows=rows, vectors=self._vectors, digest=""))
+        for _ in range(config.recipe.epochs):
+            for batch in epoch_of(training):
+                one_step(training, batch)
+            training.epoch += 1
+        write_adapter(training.learner, training.result, folder, config.base_name)
+        base = weights_sha256(training.learner.spec.folder)
+        _write(folder / "manifest.json", {"base": {"sha256": base}, "adapter": WEIGHTS})
+        return {rows[n].example: loss for n, loss in training.losses.items()}
+
+    def _config(self, cell: Cell, parent: Path | None) -> RunConfig:
+        return RunConfig(
             recipe=RetrieverRecipe.from_json({"seed": cell.seed, **self._recipe}),
             base=self._base,
             base_name=Path(self._base).name,
             champion=parent,
         )
-        training = begin(folder, config, TrainSet(rows=rows, vectors=self._vectors, digest=""))
-        for epoch in range(config.recipe.epochs):
-            for batch in batches(rows, config.recipe, epoch):
-                one_step(training, batch)
-        write_adapter(training.learner, training.result, folder, config.base_name)
-        base = weights_sha256(training.learner.spec.folder)
-        _write(folder / "manifest.json", {"base": {"sha256": base}, "adapter": WEIGHTS})
-        return {rows[n].example: loss for n, loss in training.losses.items()}
 
     def _score(self, folder: Path | None) -> dict[str, dict[str, float]]:
         """nDCG@10 of every held-out question of every domain, by the encoder that serves."""

@@ -45,6 +45,8 @@ class Checkpoint:
     average: dict[str, torch.Tensor] | None = field(repr=False, default=None)
     losses: dict[int, float] = field(repr=False, default_factory=dict)
     """Last loss of each row that was seen."""
+    negatives: list[list[int]] = field(repr=False, default_factory=list)
+    """Of each row, those of the epoch that is done: a run need not choose anew at the next one."""
 
 
 def save(run: Path, checkpoint: Checkpoint) -> Path:

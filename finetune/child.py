@@ -6,31 +6,34 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from finetune.cost import note
 from kernel.errors import TrainingFailed
 from kernel.types import Progress
 
+TRAINER = ("-m", "finetune.trainer")
 RESTARTS = 2
 """A process that was killed (memory, an operator) goes on from its last checkpoint this many times."""
 
 
-def train(folder: Path, progress: Progress) -> None:
-    """Run `python -m finetune.trainer FOLDER` to its end. The child ends when this process does: it watches its input.
+def train(folder: Path, progress: Progress, command: Sequence[str] = TRAINER) -> None:
+    """Run `python COMMAND FOLDER` to its end. The child ends when this process does: it watches its input.
 
     Raises:
         TrainingFailed: it ended badly; the message is the child's own.
     """
     (folder / "error.json").unlink(missing_ok=True)
     for attempt in range(RESTARTS + 1):
-        code = _run(folder, progress)
+        code = _run(folder, progress, command)
         if code == 0:
             return
         if code > 0 or attempt == RESTARTS:
             raise _failure(folder, code)
 
 
-def _run(folder: Path, progress: Progress) -> int:
+def _run(folder: Path, progress: Progress, command: Sequence[str]) -> int:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "TOKENIZERS_PARALLELISM": "false",
@@ -38,7 +41,7 @@ def _run(folder: Path, progress: Progress) -> int:
     with (
         (folder / "train.log").open("ab") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "finetune.trainer", str(folder)],
+            [sys.executable, *command, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -54,10 +57,19 @@ def _run(folder: Path, progress: Progress) -> int:
                     progress("training", int(told["step"]), int(told["steps"]))
                 except (ValueError, KeyError, TypeError):
                     continue  # a library wrote to standard output
-            return child.wait()
+            return _wait(child, folder)
         finally:
             if child.poll() is None:
                 child.kill()
+
+
+def _wait(child: subprocess.Popen[bytes], folder: Path) -> int:
+    """The exit code; what the process used is noted. `Popen.wait` would throw the system's count away."""
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    unit = 1 if sys.platform == "darwin" else 1024  # of the peak: bytes there, KiB elsewhere
+    note(folder, used.ru_utime + used.ru_stime, used.ru_maxrss * unit)
+    return child.returncode
 
 
 def _failure(folder: Path, code: int) -> TrainingFailed:

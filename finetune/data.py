@@ -37,7 +37,10 @@ _MANY = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRow:
-    """One question to practise. `positives` and `negatives` are rows of the vectors, without overlap."""
+    """One question to practise. `positives` and `negatives` are rows of the vectors, without overlap.
+
+    `negatives` is a pool, nearest to the question first; an epoch takes the hardest of it.
+    """
 
     example: str
     question: str

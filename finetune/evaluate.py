@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,17 +14,19 @@ from ingest.tables import Document
 from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.types import OPEN, Passage
-from rehearsal.tables import Example, Ground
+from rehearsal.tables import Example, Ground, MixRow
 from retrieval.live import LiveRetriever
 from retrieval.search import Scope, Search
 
 K = 10
 _BATCH = 64
+Encode = Callable[[Sequence[str]], np.ndarray]
+"""Questions to unit vectors (n, dimension)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A held-out example with what is relevant to it now."""
+    """A held-out example with what is relevant to it now. One without anything relevant should be refused."""
 
     example: str
     question: str
@@ -34,14 +36,24 @@ class Question:
     points: frozenset[str]
     documents: frozenset[str]
     """Documents that are relevant as a whole; the others are by point."""
+    sources: frozenset[str] = frozenset()
+    """Every document that something relevant stands in."""
+    suite: str | None = None
+    """The pinned suite it comes from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """nDCG@10 of one model for each example, by the dense arm and as served."""
+    """What one model made of each example."""
 
     dense: dict[str, float] = field(default_factory=dict)
+    """nDCG@10 by the arm that is trained; there is none of a question without anything relevant."""
     served: dict[str, float] = field(default_factory=dict)
+    """nDCG@10 as served."""
+    led: dict[str, str] = field(default_factory=dict)
+    """Name of the document that the dense arm puts first although nothing relevant stands in it."""
+    top: dict[str, tuple[Passage, ...]] = field(default_factory=dict, repr=False)
+    """The first passages as served, of every question."""
 
 
 class Evaluator:
@@ -52,6 +64,43 @@ class Evaluator:
 
     def questions(self, workspace: str | None, split: Literal["held-out", "train"] = "held-out") -> list[Question]:
         """Approved examples of a split that some live chunk grounds, in order of id."""
+        examples, grounds, live = self._examples(workspace, split)
+        return [_question(e, grounds[e.id], live) for e in examples if e.id in grounds]
+
+    def unanswerable(self, workspace: str | None) -> list[Question]:
+        """Held-out examples that nothing grounds and that have no answer: what should be refused. In order of id."""
+        examples, grounds, live = self._examples(workspace, "held-out")
+        return [_question(e, [], live) for e in examples if e.id not in grounds and not (e.answer or e.preferred)]
+
+    def score(self, questions: Sequence[Question], adapter: str | None, encode: Encode | None = None) -> Scores:
+        """Score one loaded adapter, or the base model when None; or whatever `encode` is."""
+        scores = Scores()
+        for workspace in sorted({q.workspace for q in questions}):
+            ours = [q for q in questions if q.workspace == workspace]
+            scope = Scope(workspace=workspace, when=self._search.when())
+            for start in range(0, len(ours), _BATCH):
+                batch = ours[start : start + _BATCH]
+                texts = [q.question for q in batch]
+                with self._epochs.one_index():
+                    vectors = np.asarray(encode(texts) if encode else self._live.encode_with(adapter, texts))
+                    dense = self._search.rank(texts, vectors, 3 * K, scope, fused=False)
+                    served = self._search.rank(texts, vectors, 3 * K, scope, fused=True)
+                for question, by_arm, as_served in zip(batch, dense, served, strict=True):
+                    _take(scores, question, by_arm, as_served)
+        return scores
+
+    def seen(self, questions: Sequence[Question], runs: Sequence[str]) -> dict[str, bool]:
+        """Whether a chunk that grounds a question was trained on in one of `runs`, with another question of course."""
+        with self._db.read() as session:
+            trained = select(Ground.point, Ground.document, Ground.quote).join(
+                MixRow, (MixRow.example == Ground.example) & MixRow.run.in_(runs)
+            )
+            rows = session.execute(trained.distinct()).all()
+        points, whole = {point for point, _, _ in rows}, {document for _, document, quote in rows if not quote}
+        return {q.example: bool(q.points & points or q.documents & whole) for q in questions}
+
+    def _examples(self, workspace: str | None, split: str) -> tuple[list[Example], dict[str, list[Ground]], set[str]]:
+        """Approved examples of a split in order of id, what grounds them, and the documents that are live."""
         with self._db.read() as session:
             wanted = select(Example).where(Example.status == "approved", Example.split == split, Example.died == OPEN)
             if workspace is not None:
@@ -61,35 +110,7 @@ class Evaluator:
             grounds: dict[str, list[Ground]] = {}
             for ground in session.scalars(select(Ground).where(Ground.example.in_([e.id for e in examples]))):
                 grounds.setdefault(ground.example, []).append(ground)
-        return [
-            Question(
-                example=e.id,
-                question=e.question,
-                slice=e.slice,
-                pinned=bool(e.pinned),
-                workspace=e.workspace,
-                points=frozenset(g.point for g in grounds[e.id] if g.quote),
-                documents=frozenset(g.document for g in grounds[e.id] if not g.quote and g.document in live),
-            )
-            for e in examples
-            if e.id in grounds
-        ]
-
-    def score(self, questions: Sequence[Question], adapter: str | None) -> Scores:
-        """Score one loaded adapter, or the base model when None."""
-        scores = Scores()
-        for workspace in sorted({q.workspace for q in questions}):
-            ours = [q for q in questions if q.workspace == workspace]
-            scope = Scope(workspace=workspace, when=self._search.when())
-            for start in range(0, len(ours), _BATCH):
-                batch = ours[start : start + _BATCH]
-                texts = [q.question for q in batch]
-                with self._epochs.one_index():
-                    vectors = self._live.encode_with(adapter, texts)
-                    for into, fused in ((scores.dense, False), (scores.served, True)):
-                        ranked = self._search.rank(texts, np.asarray(vectors), 3 * K, scope, fused=fused)
-                        into.update({q.example: ndcg(q, passages) for q, passages in zip(batch, ranked, strict=True)})
-        return scores
+        return examples, grounds, live
 
 
 def ndcg(question: Question, passages: Sequence[Passage]) -> float:
@@ -109,3 +130,26 @@ def ndcg(question: Question, passages: Sequence[Passage]) -> float:
                 seen.add(passage.document)
             gains.append(1.0 if passage.chunk in question.points else 0.0)
     return ndcg_at_k(gains, len(question.points) + len(question.documents), K)
+
+
+def _take(scores: Scores, question: Question, dense: Sequence[Passage], served: Sequence[Passage]) -> None:
+    scores.top[question.example] = tuple(served[:K])
+    if not question.points and not question.documents:
+        return
+    scores.dense[question.example] = ndcg(question, dense)
+    scores.served[question.example] = ndcg(question, served)
+    if dense and dense[0].document not in question.sources:
+        scores.led[question.example] = dense[0].name
+
+
+def _question(e: Example, grounds: Sequence[Ground], live: set[str]) -> Question:
+    return Question(
+        example=e.id,
+        question=e.question,
+        slice=e.slice,
+        pinned=bool(e.pinned),
+        workspace=e.workspace,
+        points=frozenset(g.point for g in grounds if g.quote),
+        documents=frozenset(g.document for g in grounds if not g.quote and g.document in live),
+        sources=frozenset(g.document for g in grounds),
+    )

@@ -11,13 +11,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from finetune.gate import HeldOut, ModelScores
+from finetune.gate import HeldOut, Led, Leg, ModelScores, Standing
 from finetune.tables import Run
 from kernel.errors import UserError
 from kernel.types import Progress
-from rehearsal.mix import Mix
+from rehearsal.mix import Mix, Rise
 
 CHAMPION, BASE = "champion", "base"
 """Where training may start; any other name is an adapter's."""
@@ -42,17 +42,41 @@ class Options:
     """`champion` (a warm start), `base` (from nothing), or the name of an adapter of the same kind."""
     without: tuple[str, ...] = ()
     """Ids of documents whose examples stay out of the mix."""
+    merged: tuple[str, ...] = ()
+    """Adapters that are merged instead of training one; `method` and `recipe` say how (`finetune.merge`)."""
+    sibling: str | None = None
+    """The other run of the same cycle, where there is one (`finetune.challengers`)."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the kind's recipe that differ from its defaults."""
+    slices: Mapping[str, float] = field(default_factory=dict)
+    """Replay ratio of slices for which it is not `rho`."""
+    because: tuple[str, ...] = ()
+    """Why rho is what it is, where the controller chose it."""
+    measure: bool = True
+    """Whether a virtual step may be taken for a policy that chooses better with one."""
+    hold: bool = False
+    """Whether the mix waits for a person to approve it before anything is trained."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "without", tuple(self.without))
+        object.__setattr__(self, "merged", tuple(self.merged))
+        object.__setattr__(self, "because", tuple(self.because))
         if self.control not in (None, "shuffled"):
             raise UserError(f"no control {self.control!r}", hint="the one there is: shuffled")
 
+    def origin(self, champion: str | None) -> str | None:
+        """The adapter that training goes on from, given the one it is compared with; None for the base model.
+
+        Of a merge the first that is merged; the others are its parents as well (`registry.parents`).
+        """
+        if self.merged:
+            return self.merged[0]
+        return {CHAMPION: champion, BASE: None}.get(self.start, self.start)
+
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
-        return {**dataclasses.asdict(self), "without": list(self.without)}
+        lists = {name: list(getattr(self, name)) for name in ("without", "merged", "because")}
+        return {**dataclasses.asdict(self), **lists}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Options:
@@ -71,6 +95,14 @@ class Evaluation:
     metric: str
     served: ModelScores | None = None
     """The same for the answers as they are served."""
+    legs: Mapping[str, Leg] = field(default_factory=dict)
+    """What else must not get worse, by name: refusals, citations, faithfulness, with RAG on or off."""
+    led: Led | None = None
+    """Which wrong document each model puts first, where that was looked at."""
+    repeats: Sequence[ModelScores] = ()
+    """`scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise."""
+    standing: Standing | None = None
+    """Where the run stands. With a stale base `scores` may be empty: figures of it would mean nothing."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -108,3 +140,14 @@ class Kind(Protocol):
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         """Tokens that training would read, for the preview's cost."""
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A kind that can tell beforehand what learning something new would do to what is old."""
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """The loss of the mix's recalled rows before and after a virtual step on its new ones, by example.
+
+        Nothing is kept but these figures; `folder` is thrown away. Empty where it cannot be told.
+        """

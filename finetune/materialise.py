@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from kernel.types import When
 from rehearsal.mix import Mix
 from rehearsal.tables import Example, Ground
 
-POOL = 50
-"""Chunks nearest to a question that its hard negatives come from."""
-NEGATIVES = 16
+ASKED = 80
+"""Chunks nearest to a question that are looked at."""
+POOL = 64
+"""How many of them may become its hard negatives; training chooses among them, anew as it goes on."""
 SAME = 0.95
 """A chunk this like a relevant one (cosine) says the same: it is no negative."""
 _BATCH = 64
@@ -41,9 +43,14 @@ def materialise(
     base: str,
     parent: str | None,
     parent_path: str | None,
+    base_name: str | None = None,
     shuffle: random.Random | None = None,
+    without: Sequence[str] = (),
 ) -> None:
-    """Write `train.jsonl`, `vectors.npy` and, last, `config.json` into the run's folder.
+    """Write `train.jsonl`, `vectors.npy`, `points.json` and, last, `config.json` into the run's folder.
+
+    `points.json` names the chunk behind each row of the vectors, for lineage. Chunks of the documents `without` are no
+    negatives either.
 
     With `shuffle` the relevant chunks of all questions are dealt out anew: a control that must not pass the gate.
     """
@@ -64,13 +71,14 @@ def materialise(
     lines, licences = [], set()
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        near = _nearest(index, mix, batch, stored)
+        near = _nearest(index, mix, batch, stored, without)
         for row, points, found in zip(batch, relevant[start : start + _BATCH], near, strict=True):
             positives = [p for p in points if p in stored]
             if not positives:
                 continue
-            alike = np.stack([stored[p] for p in positives])
-            away = [(p, v) for p, v in found if p not in points and float((alike @ v).max()) < SAME][:NEGATIVES]
+            others = [(p, v) for p, v in found if p not in points]
+            apart = tell_apart(np.stack([stored[p] for p in positives]), [v for _, v in others])
+            away = [others[i] for i in apart]
             if row["licence"]:
                 licences.add(row["licence"])
             lines.append(
@@ -83,14 +91,16 @@ def materialise(
                     "part": row["part"],
                 }
             )
-    (folder / "train.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     np.save(
         folder / "vectors.npy",
         np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32),
     )
+    (folder / "points.json").write_text(json.dumps(list(numbers)))
     config = {
         "recipe": recipe.to_json(),
         "base": base,
+        **({"base_name": base_name} if base_name else {}),
         "champion": parent_path,
         "parent": parent,
         "licences": sorted(licences),
@@ -100,14 +110,19 @@ def materialise(
     aside.replace(folder / "config.json")
 
 
+def tell_apart(positives: np.ndarray, candidates: Sequence[np.ndarray]) -> list[int]:
+    """Which candidates, at most `POOL`, do not say the same as one of the positives (p, dimension); in their order."""
+    return [i for i, vector in enumerate(candidates) if float((positives @ vector).max()) < SAME][:POOL]
+
+
 def _rows(db: Database, mix: Mix) -> list[dict[str, Any]]:
     """The mix with what training needs of each example, in the mix's order."""
     ids = [row.example for row in mix.rows]
     with db.read() as session:
         examples = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(ids)))}
-        grounds: dict[str, list[str]] = {}
+        grounds: dict[str, list[Ground]] = {}
         for ground in session.scalars(select(Ground).where(Ground.example.in_(ids)).order_by(Ground.id)):
-            grounds.setdefault(ground.example, []).append(ground.point)
+            grounds.setdefault(ground.example, []).append(ground)
     return [
         {
             "example": row.example,
@@ -116,7 +131,8 @@ def _rows(db: Database, mix: Mix) -> list[dict[str, Any]]:
             "licence": examples[row.example].licence,
             "workspace": examples[row.example].workspace,
             "point": examples[row.example].point,
-            "points": grounds.get(row.example, []),
+            "points": [g.point for g in grounds.get(row.example, [])],
+            "documents": sorted({g.document for g in grounds.get(row.example, []) if not g.quote}),
         }
         for row in mix.rows
         if row.example in examples
@@ -133,19 +149,29 @@ def _vectors(index: VectorIndex, points: set[str]) -> dict[str, np.ndarray]:
 
 
 def _nearest(
-    index: VectorIndex, mix: Mix, rows: list[dict[str, Any]], stored: dict[str, np.ndarray]
+    index: VectorIndex,
+    mix: Mix,
+    rows: list[dict[str, Any]],
+    stored: dict[str, np.ndarray],
+    without: Sequence[str],
 ) -> list[list[tuple[str, np.ndarray]]]:
-    """For each row, the visible chunks of its workspace nearest to its question, with their vectors."""
+    """For each row, the visible chunks of its workspace nearest to its question, with their vectors.
+
+    Where a document is relevant as a whole, none of its chunks is among them: only the first ones count as positives,
+    and the others are as right.
+    """
     rule = visible(When(epoch=mix.epoch, at=now_ms()))
+    hidden: list[Any] = [*(rule.must_not or []), *([keyword("doc", *without)] if without else [])]  # type: ignore[misc]
     requests = []
     for row in rows:
         must: list[Any] = [keyword("kind", "chunk"), keyword("ws", row["workspace"]), *(rule.must or [])]  # type: ignore[misc]
+        ours = [keyword("doc", *row["documents"])] if row["documents"] else []
         requests.append(
             models.QueryRequest(
                 query=stored[row["point"]].tolist(),
                 using=DENSE,
-                filter=models.Filter(must=must, must_not=rule.must_not),
-                limit=POOL,
+                filter=models.Filter(must=must, must_not=[*hidden, *ours]),
+                limit=ASKED,
                 with_vector=True,
             )
         )

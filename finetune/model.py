@@ -26,6 +26,7 @@ from finetune.data import Batch
 from finetune.recipe import RetrieverRecipe
 from kernel.precision import has_matrix_tiles
 from retrieval.encoder import (
+    CONFIG,
     WEIGHTS,
     SentenceModel,
     embed,
@@ -67,6 +68,8 @@ class Learner:
 def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
     """A learner ready for its first step: from the champion's adapter, or from one that does nothing yet.
 
+    A recipe without a rank gets the champion's, or the smallest: who knows how much data there is sizes it before.
+
     Raises:
         NotFound: there is no such base model or adapter.
         Refused: the champion does not fit the recipe, or the base has no layer of the named ones.
@@ -74,6 +77,7 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
+    recipe = recipe.sized(0, rank_and_alpha(champion) if champion is not None else None)
     spec = read_model(base)
     precision = _precision(recipe)
     model, tokenizer = load_base(
@@ -84,6 +88,8 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
         attention_probs_dropout_prob=0.0,
     )
     set_seed(recipe.seed)
+    assert recipe.rank is not None
+    assert recipe.alpha is not None
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -147,6 +153,22 @@ def put(learner: Learner, weights: dict[str, torch.Tensor]) -> None:
         Refused: a weight is missing, left over, or of another shape.
     """
     fill(learner.model, weights, _NAME)
+
+
+def rank_and_alpha(folder: Path) -> tuple[int, int]:
+    """Of the adapter in a folder.
+
+    Raises:
+        NotFound: it holds none.
+    """
+    from peft import LoraConfig
+
+    from kernel.errors import NotFound
+
+    if not (folder / CONFIG).is_file():
+        raise NotFound(f"there is no adapter in {str(folder)!r}", hint=f"its folder holds {CONFIG}")
+    config = LoraConfig.from_pretrained(str(folder))
+    return int(config.r), int(config.lora_alpha)
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -30,9 +30,10 @@ class RetrieverRecipe:
         UserError: one or more values make no sense; all of them are named at once.
     """
 
-    rank: int = 16
-    alpha: int = 32
-    """Twice the rank, so that the learning rate need not follow the rank."""
+    rank: int | None = None
+    """None: by the number of rows, or the champion's where training goes on from it (`sized`)."""
+    alpha: int | None = None
+    """None: twice the rank, so that the learning rate need not follow the rank."""
     dropout: float = 0.05
     """In the LoRA branch only. Never change it between adapters of one lineage: a swap compares configs."""
     target_modules: tuple[str, ...] = ("query", "key", "value", "dense")
@@ -45,7 +46,11 @@ class RetrieverRecipe:
     batch: int = 32
     temperature: float = 0.05
     hard_negatives: int = 16
-    """At most so many per question and epoch, drawn from its list."""
+    """At most so many per question and epoch, the hardest of its pool."""
+    refresh: int = 1
+    """Epochs after which the present model chooses them anew, the start counted; 0 leaves the order of the index."""
+    negative_margin: float | None = None
+    """A negative that the model at the start scores at this share of the positive's score or more is dropped."""
     warmup: float = 0.06
     """Share of all steps; after it the rate falls along a cosine to a tenth."""
     clip: float = 1.0
@@ -61,6 +66,10 @@ class RetrieverRecipe:
     """Decay per step of an average of the weights, which is then what is saved; None saves the last weights."""
     distill: float = 0.0
     """Weight of the pull of recalled questions towards the ranking of the model that training started from."""
+    l2: float = 0.0
+    """Weight of the squared distance from the weights that training started from (`restraint`)."""
+    ewc: float = 0.0
+    """Weight of the same distance, each weight as it mattered to the recalled questions at the start."""
     precision: Precision = "auto"
     """Of the frozen base while training; the adapter's own weights are always float32. `auto` takes bfloat16
     where the processor multiplies it in hardware tiles."""
@@ -74,6 +83,19 @@ class RetrieverRecipe:
     def rate(self, warm: bool) -> float:
         """The peak learning rate: lower when training starts from a champion's adapter."""
         return self.warm_learning_rate if warm else self.learning_rate
+
+    def sized(self, rows: int, champion: tuple[int, int] | None = None) -> RetrieverRecipe:
+        """The recipe with a rank and an alpha: those given, else the champion's (rank, alpha), else by data size.
+
+        A warm start keeps its champion's, since its weights have that shape. More rows hold more to learn, and a rank
+        beyond it only adds noise (Biderman et al., LoRA learns less and forgets less, TMLR 2024).
+        """
+        rank, alpha = self.rank, self.alpha
+        if rank is None and champion is not None:
+            rank, alpha = champion[0], champion[1] if alpha is None else alpha
+        elif rank is None:
+            rank = next(rank for most, rank in _RANKS if rows < most)
+        return dataclasses.replace(self, rank=rank, alpha=2 * rank if alpha is None else alpha)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
@@ -105,6 +127,9 @@ class RetrieverRecipe:
         return recipe
 
 
+_RANKS = ((2_000, 16), (20_000, 32), (math.inf, 64))
+"""(fewer rows than, rank)"""
+
 _Rule = tuple[str, Callable[[RetrieverRecipe], bool], str]
 
 
@@ -117,8 +142,8 @@ def _between(name: str, low: float, high: float, wanted: str) -> _Rule:
 
 
 _RULES: tuple[_Rule, ...] = (
-    _between("rank", 1, 512, "expected 1 to 512"),
-    _between("alpha", 1, 2048, "expected 1 to 2048; twice the rank is usual"),
+    ("rank", lambda r: r.rank is None or 1 <= r.rank <= 512, "expected 1 to 512"),
+    ("alpha", lambda r: r.alpha is None or 1 <= r.alpha <= 2048, "expected 1 to 2048; twice the rank is usual"),
     _between("dropout", 0, 0.9, "expected 0 to 0.9"),
     (
         "target_modules",
@@ -131,6 +156,12 @@ _RULES: tuple[_Rule, ...] = (
     _between("batch", 2, 4096, "expected 2 to 4096: a question needs others to be told from"),
     _between("temperature", 0.001, 10, "expected 0.001 to 10; cosines are divided by it"),
     _between("hard_negatives", 0, 64, "expected 0 to 64"),
+    _between("refresh", 0, 1000, "expected 0 to 1000 epochs; 0 is never"),
+    (
+        "negative_margin",
+        lambda r: r.negative_margin is None or 0 < r.negative_margin <= 2,
+        "expected null, or more than 0 to 2; .95 is usual",
+    ),
     _between("warmup", 0, 0.9, "expected a share of the steps, 0 to 0.9"),
     _between("clip", 1e-3, 1e3, "expected 0.001 to 1000"),
     _between("seed", 0, 2**31 - 1, "expected 0 to 2147483647"),
@@ -138,6 +169,8 @@ _RULES: tuple[_Rule, ...] = (
     _between("strength", 0.01, 1, "expected more than 0 to 1; 1 saves the last weights as they are"),
     ("ema", lambda r: r.ema is None or 0 < r.ema < 1, "expected null, or more than 0 and less than 1"),
     _between("distill", 0, 100, "expected 0 to 100"),
+    _between("l2", 0, 1e6, "expected 0 to 1000000"),
+    _between("ewc", 0, 1e6, "expected 0 to 1000000"),
     (
         "precision",
         lambda r: r.precision in ("auto", "float32", "bfloat16"),
@@ -145,12 +178,15 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _between("threads", 1, 256, "expected 1 to 256"),
 )
-_WHOLE = ("rank", "alpha", "epochs", "batch", "hard_negatives", "seed", "max_length", "threads")
+_WHOLE = ("epochs", "batch", "hard_negatives", "refresh", "seed", "max_length", "threads")
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_WHOLE, (int,)),
     "target_modules": (list,),
     "precision": (str,),
     "ema": (float, type(None)),
+    "negative_margin": (float, type(None)),
+    "rank": (int, type(None)),
+    "alpha": (int, type(None)),
 }
 
 

@@ -1,6 +1,8 @@
 """A retrain, from request to verdict: draw, materialise, train in a child process, evaluate, judge.
 
     requested ──▶ drawn ──▶ trained ──▶ evaluated ──▶ accepted | rejected
+         │          ▲
+         ├──▶ proposed ──▶ declined          (options.hold: the mix waits for a person, see `proposals`)
          └───────────┴──────────┴────────────┴──────▶ failed
 
 Each arrow is one transaction, and everything before it is in the run's folder; so a run whose process died goes on from
@@ -13,39 +15,60 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from finetune.gate import GatePolicy, judge
-from finetune.kinds import BASE, CHAMPION, Kind, Options
+from finetune.card import Cards
+from finetune.challengers import challengers
+from finetune.cost import cost
+from finetune.drawing import Drawing
+from finetune.facts import Facts
+from finetune.gate import judge
+from finetune.kinds import Kind, Options
+from finetune.lineage import Lineage
+from finetune.policies import GatePolicies
+from finetune.probe import Probing, lost_slices
 from finetune.registry import Registry
 from finetune.runs import Runs, read_json, write_json
 from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import RepriseError, UserError
+from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.types import Progress
+from rehearsal.history import note_rehearsed
 from rehearsal.mix import Mix, Mixer, Row
 from rehearsal.tables import Example, MixRow
-
-SECONDS_PER_EXAMPLE = 0.16
-"""A first estimate of cost, on two cores; replaced by this platform's own runs once there is one."""
 
 
 class Retrainer:
     """Runs retrains. One at a time per platform: their jobs share a key."""
 
     def __init__(
-        self, db: Database, epochs: Epochs, mixer: Mixer, registry: Registry, runs: Runs, kinds: Mapping[str, Kind]
+        self,
+        db: Database,
+        epochs: Epochs,
+        mixer: Mixer,
+        registry: Registry,
+        runs: Runs,
+        kinds: Mapping[str, Kind],
+        policies: GatePolicies,
+        facts: Facts,
+        lineage: Lineage,
+        cards: Cards,
+        watts: float | None = None,
     ) -> None:
+        """`watts` is what one busy core draws; without it no energy is estimated."""
         self._db, self._epochs, self._mixer, self._registry = db, epochs, mixer, registry
-        self._runs, self._kinds = runs, kinds
+        self._runs, self._policies, self._facts, self._watts = runs, policies, facts, watts
+        self._lineage, self._cards = lineage, cards
+        self.drawing = Drawing(db, epochs, mixer, registry, runs, kinds)
+        self._kind = self.drawing.kind
         self.step: Callable[[str], None] = lambda _name: None
 
     # --- asking ----------------------------------------------------------------------------------
@@ -57,8 +80,8 @@ class Retrainer:
             UserError: a kind, policy or option there is none of, or nothing to train on.
         """
         self._kind(kind).check(options)
-        self._parent(kind, options)
-        self._draw(kind, options, workspace)  # says at once what would be wrong later
+        self.drawing.parent(kind, options)
+        self.drawing.mix(kind, options, workspace, measure=False)  # says at once what would be wrong later
         run = fresh("run")
         with self._db.write() as session:
             session.add(
@@ -81,41 +104,34 @@ class Retrainer:
             record(session, "retrain", run, kind=kind, **options.to_json())
         return run
 
-    def preview(self, kind: str, options: Options, workspace: str | None) -> dict[str, Any]:
+    def challenge(self, run: str) -> str | None:
+        """Enter the fresh challenger that the cycle of `run` owes, if it owes one; its id. Each names the other."""
+        row = self._runs.get(run)
+        if self._kind(row.kind).parent() is None:
+            return None
+        more = challengers(Options.from_json(row.options), self._runs.cycles(row.kind))[1:]
+        if not more:
+            return None
+        sibling = self.request(row.kind, replace(more[0], sibling=run), row.workspace)
+        with self._db.write() as session:
+            options = row.options | {"sibling": sibling}
+            session.execute(update(Run).where(Run.id == run).values(options=options))
+        return sibling
+
+    def preview(self, kind: str, options: Options, workspace: str | None, *, measure: bool = False) -> dict[str, Any]:
         """The mix of a run that would start now, and what it would cost. Changes nothing."""
-        self._kind(kind).check(options)
-        mix = self._draw(kind, options, workspace, empty_ok=True)
-        with self._db.read() as session:
-            ids = [row.example for row in mix.rows]
-            questions = list(session.scalars(select(Example.question).where(Example.id.in_(ids))))
-            ended = select(Run).where(Run.finished.is_not(None), Run.kind == kind)
-            done = list(session.scalars(ended.order_by(Run.created.desc()).limit(5)))
-        rates = sorted(r.metrics["seconds_per_example"] for r in done if r.metrics.get("seconds_per_example"))
-        rate = rates[len(rates) // 2] if rates else SECONDS_PER_EXAMPLE
-        return {
-            "kind": kind,
-            "policy": options.policy,
-            "epoch": mix.epoch,
-            "new": mix.new,
-            "recalled": mix.recalled,
-            "rho": options.rho,
-            "rows": [asdict(row) for row in mix.rows],
-            "excluded": mix.excluded,
-            "cost": {
-                "examples": len(mix.rows),
-                "tokens": self._kind(kind).tokens(questions, options),
-                "seconds_estimate": round(rate * len(mix.rows) + 10),
-            },
-        }
+        return self.drawing.preview(kind, options, workspace, measure=measure)
 
     # --- doing -----------------------------------------------------------------------------------
 
     def run(self, run: str, progress: Progress) -> dict[str, Any]:
-        """Take a run from whatever state it is in to its verdict; its result.
+        """Take a run from whatever state it is in to its verdict; its result. One that failed goes on where it stopped.
 
         Raises:
             TrainingFailed: training ended badly; the run says why, and nothing that serves was touched.
+            DiskFull: there was no room; the run goes on from here once there is.
         """
+        self._runs.revive(run)
         try:
             while (state := self._runs.get(run).state) in _STAGES:
                 progress(_STAGES[state][1], 0, 0)
@@ -132,14 +148,20 @@ class Retrainer:
             )
             raise
         except RepriseError as error:
-            self._runs.fail(run, error.as_json())
+            if not error.transient:
+                self._runs.fail(run, error.as_json())
             raise
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in NO_ROOM
+            known = DiskFull("the disk was full", hint=_FREE) if full else _fault(error)
+            self._runs.fail(run, known.as_json())
+            raise known from error
         return self._runs.result(run)
 
-    def _stage_draw(self, run: str, _progress: Progress) -> None:
+    def _stage_draw(self, run: str, progress: Progress) -> None:
         row = self._runs.get(run)
         options = Options.from_json(row.options)
-        mix = self._draw(row.kind, options, row.workspace)
+        mix = self.drawing.mix(row.kind, options, row.workspace, progress=progress)
         folder = self._runs.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "manifest.json", mix.to_json())
@@ -150,9 +172,9 @@ class Retrainer:
                 update(Run)
                 .where(Run.id == run)
                 .values(
-                    state="drawn",
+                    state="proposed" if options.hold else "drawn",
                     epoch=mix.epoch,
-                    parent=self._parent(row.kind, options),
+                    parent=self.drawing.parent(row.kind, options),
                     adapter=f"{row.kind}-{run[4:]}",
                 )
             )
@@ -164,6 +186,7 @@ class Retrainer:
         if not (folder / "adapter" / "manifest.json").exists():
             if not (folder / "config.json").exists():
                 self._kind(row.kind).materialise(row, mix, folder)
+            self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)
         seconds = time.perf_counter() - started
         metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.rows)}
@@ -171,15 +194,21 @@ class Retrainer:
         metrics["seconds_per_example"] = round(seconds / max(1, len(mix.rows)), 4)
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="trained", metrics=metrics))
-            _note_rehearsals(session, mix, folder / "losses.jsonl")
+            note_rehearsed(session, run, _losses(mix, folder / "losses.jsonl"), now_ms())
         (folder / "vectors.npy").unlink(missing_ok=True)  # what was needed for training alone does not stay
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _stage_evaluate(self, run: str, progress: Progress) -> None:
         row, folder = self._runs.get(run), self._runs.folder(run)
         mix = Mix.from_json(read_json(folder / "manifest.json"))
-        evaluated = self._kind(row.kind).evaluate(row, mix, folder, progress)
-        policy = GatePolicy()
+        kind, policy, started = self._kind(row.kind), self._policies.of(row.kind, row.workspace), time.perf_counter()
+        evaluated = kind.evaluate(row, mix, folder, progress)
+        if row.options.get("without"):  # it takes the place of what knows more: to lose nothing else is enough
+            policy = replace(policy, gain=False)
+            evaluated = replace(evaluated, held_out=[replace(e, part="old") for e in evaluated.held_out])
+        standing = self._facts.standing(
+            row, mix, folder, champion=kind.parent(), held_out=evaluated.held_out, known=evaluated.standing
+        )
         verdict = judge(
             evaluated.scores,
             evaluated.held_out,
@@ -187,10 +216,24 @@ class Retrainer:
             seed=row.options["seed"],
             metric=evaluated.metric,
             served_scores=evaluated.served,
+            legs=evaluated.legs,
+            led=evaluated.led,
+            repeats=evaluated.repeats,
+            standing=standing,
         )
-        metrics = row.metrics | dict(evaluated.metrics)
+        self._facts.keep(folder, evaluated.metric, evaluated.scores, evaluated.held_out, self._epochs.committed())
+        seconds = time.perf_counter() - started
+        metrics = row.metrics | dict(evaluated.metrics) | {"evaluate_seconds": round(seconds, 1)}
+        lost = lost_slices(verdict, evaluated.held_out, policy.min_slice)
+        if (
+            lost and isinstance(kind, Probing) and not row.options.get("control")
+        ):  # of a control nothing is to be learnt
+            recoveries = kind.probe(row, folder, lost, progress)
+            metrics["recovery"] = [asdict(r) | {"share": r.share} for r in recoveries]
+            verdict = verdict.noting([r.said for r in recoveries])
+        metrics["cost"] = self._cost(row, mix, folder, metrics)
         told = verdict.to_json()
-        write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": asdict(policy)})
+        write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": policy.to_json()})
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="evaluated", verdict=told, metrics=metrics))
 
@@ -198,41 +241,27 @@ class Retrainer:
         row, folder = self._runs.get(run), self._runs.folder(run)
         accepted = bool((row.verdict or {}).get("accepted"))
         with self._db.write() as session:
-            self._registry.add(session, str(row.adapter), row.kind, run, row.parent, folder / "adapter", accepted)
+            origin = Options.from_json(row.options).origin(row.parent)
+            self._registry.add(session, str(row.adapter), row.kind, run, origin, folder / "adapter", accepted)
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
         self._kind(row.kind).finish(row)
+        self._cards.write(str(row.adapter))
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _draw(self, kind: str, options: Options, workspace: str | None, *, empty_ok: bool = False) -> Mix:
-        lineage = self._registry.lineage(kind)
+    def _cost(self, row: Run, mix: Mix, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
         with self._db.read() as session:
-            practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))
-        with self._epochs.one_index():
-            mix = self._mixer.draw(
-                policy=options.policy, rho=options.rho, seed=options.seed, workspace=workspace, practised=practised
-            )
-        if not mix.new and not empty_ok:
-            raise UserError(
-                "there is nothing new to train on",
-                hint="import examples, or correct some answers; what the champion has seen is not new",
-                code="nothing_new",
-            )
-        return mix
-
-    def _kind(self, kind: str) -> Kind:
-        if kind not in self._kinds:
-            raise UserError(f"no adapter of kind {kind!r} can be trained", hint=f"there are: {', '.join(self._kinds)}")
-        return self._kinds[kind]
-
-    def _parent(self, kind: str, options: Options) -> str | None:
-        """What the challenger is compared with, and starts from unless it starts from the base."""
-        if options.start in (CHAMPION, BASE):
-            return self._kind(kind).parent()
-        self._registry.path(options.start)  # or there is none of that name
-        return options.start
+            asked = select(Example.question).where(Example.id.in_([r.example for r in mix.rows]))
+            questions = list(session.scalars(asked))
+        return cost(
+            folder,
+            train_seconds=metrics.get("train_seconds", 0.0),
+            evaluate_seconds=metrics["evaluate_seconds"],
+            tokens=self._kind(row.kind).tokens(questions, Options.from_json(row.options)),
+            watts=self._watts,
+        )
 
     def _recheck(self, run: str) -> Mix:
         """The mix without what went away since it was drawn; the manifest on disk says so."""
@@ -243,7 +272,8 @@ class Retrainer:
             return mix
         rows: tuple[Row, ...] = tuple(row for row in mix.rows if row.example not in gone)
         excluded = mix.excluded | {"gone since the mix was drawn": len(gone)}
-        mix = Mix.from_json(mix.to_json() | {"rows": [asdict(row) for row in rows], "excluded": excluded})
+        told = mix.to_json() | {"rows": [asdict(row) for row in rows], "excluded": excluded}
+        mix = Mix.from_json(told | {"dropped": sorted({*mix.dropped, *gone})})
         if not (self._runs.folder(run) / "config.json").exists():
             write_json(file, mix.to_json())
             with self._db.write() as session:
@@ -257,6 +287,14 @@ class Retrainer:
         return self._recheck(run)
 
 
+_FREE = "free some room and retry the job: the run goes on from where it was"
+
+
+def _fault(error: Exception) -> Failed:
+    hint = "this is a fault of Reprise: the log has the details; nothing that serves was touched"
+    return Failed(f"{type(error).__name__}: {error}", hint=hint, code="internal")
+
+
 _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
     "requested": (Retrainer._stage_draw, "drawing the mix"),
     "drawn": (Retrainer._stage_train, "training"),
@@ -265,16 +303,11 @@ _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
 }
 
 
-def _note_rehearsals(session: Any, mix: Mix, losses: Path) -> None:
-    """What an example's history keeps: how often it was practised, and its last loss."""
-    last = {}
-    if losses.exists():
-        last = {row["example"]: row["loss"] for row in map(json.loads, losses.read_text().splitlines())}
-    for row in mix.rows:
-        values: dict[str, Any] = {"rehearsed": Example.rehearsed + 1}
-        if row.example in last:
-            values["last_loss"] = last[row.example]
-        session.execute(update(Example).where(Example.id == row.example).values(**values))
+def _losses(mix: Mix, file: Path) -> list[tuple[str, float | None]]:
+    """The last loss of each row of the mix, where the training told one."""
+    told = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+    last = {row["example"]: row["loss"] for row in told}
+    return [(row.example, last.get(row.example)) for row in mix.rows]
 
 
 def _training_metrics(file: Path) -> dict[str, Any]:

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
 
 from finetune.child import train
+from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
-from finetune.gate import HeldOut
-from finetune.kinds import BASE, Evaluation, Options
+from finetune.gate import HeldOut, Standing
+from finetune.interference import measured
+from finetune.kinds import Evaluation, Options
+from finetune.legs import Legs
 from finetune.materialise import materialise
+from finetune.merge import Merge, write_config
+from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
+from finetune.suites import Suites
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.epochs import Epochs
+from kernel.errors import UserError
+from kernel.ids import digest
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
-from rehearsal.mix import Mix
+from rehearsal.ground import grounded_on
+from rehearsal.mix import Mix, Rise, Row
+from rehearsal.tables import Example, MixRow
+from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
+GENERATIVE = "generative"
+"""A retriever has no answers to keep or not: what the champion says of a recalled question is its ranking."""
+HELD = 1.0
+"""How much recalled questions are held to that ranking then."""
 
 
 class RetrieverKind:
@@ -40,19 +62,34 @@ class RetrieverKind:
         registry: Registry,
         live: LiveRetriever,
         home: Path,
+        legs: Legs,
+        suites: Suites,
     ) -> None:
         self._db, self._index, self._epochs, self._embedder = db, index, epochs, embedder
         self._evaluator, self._registry, self._live, self._home = evaluator, registry, live, home
+        self._legs, self._suites = legs, suites
 
     def check(self, options: Options) -> None:
+        if options.merged:
+            for name in _merge(options).adapters:
+                self._registry.path(name)  # or there is none of that name
+            return
         _recipe(options)
+        if options.method is not None and not options.merged:
+            raise UserError(
+                f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
+            )
 
     def parent(self) -> str | None:
         return self._live.fitting()
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options = Options.from_json(run.options)
-        warm = run.parent if options.start != BASE else None
+        if options.merged:
+            paths = [self._home / self._registry.path(name) for name in options.merged]
+            write_config(folder, _merge(options), paths, self._embedder.path)
+            return
+        warm = options.origin(run.parent)
         with self._epochs.one_index():  # the base and the vectors of its documents belong together
             materialise(
                 self._db,
@@ -61,60 +98,181 @@ class RetrieverKind:
                 folder,
                 recipe=_recipe(options),
                 base=self._embedder.path,
+                base_name=self._embedder.name,
                 parent=warm,
                 parent_path=str(self._home / self._registry.path(warm)) if warm else None,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
+                without=options.without,
             )
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """`finetune.kinds.Measures`: a virtual step in a child process."""
+        self.materialise(run, mix, folder)
+        return measured(folder)
 
     def train(self, folder: Path, progress: Progress) -> None:
         train(folder, progress)
 
     def evaluate(self, run: Run, mix: Mix, folder: Path, progress: Progress) -> Evaluation:
+        standing = self._standing(folder)
+        if standing.base != standing.serves:  # ranked over vectors of another model, figures would mean nothing
+            return Evaluation(held_out=[], scores={}, metric=METRIC, standing=standing)
         adapter, path = str(run.adapter), str((folder / "adapter").relative_to(self._home))
         self._live.load(adapter, path)
         if run.parent:
             self._live.load(run.parent, self._registry.path(run.parent))
-        questions = self._evaluator.questions(run.workspace)
+        pinned = self._suites.asked()
+        with self._db.read() as session:  # what it must not know is not asked of it
+            left_out = grounded_on(session, Options.from_json(run.options).without)
+        # An adapter serves every workspace, so what it did to the others counts, whichever its run was for.
+        asked = [*self._evaluator.questions(None), *(q for q in pinned.questions if q.sources)]
+        asked = [q for q in asked if q.example not in left_out]
+        refusals = [*self._evaluator.unanswerable(None), *(q for q in pinned.questions if not q.sources)]
         names = {"base": None, "champion": run.parent, "challenger": adapter}
         scores: dict[str, Scores] = {}
         for i, (model, name) in enumerate(names.items()):
             progress("evaluating", i, len(names))
             same = next((m for m in scores if names[m] == name), None)
-            scores[model] = scores[same] if same else self._evaluator.score(questions, name)
+            scores[model] = scores[same] if same else self._evaluator.score([*asked, *refusals], name)
         judged = [model for model in names if model != "champion" or run.parent]
-        metrics = {model: {METRIC: _mean(s.dense), f"served_{METRIC}": _mean(s.served)} for model, s in scores.items()}
+        compared = {model: scores[model] for model in judged if model != "base" or not run.parent}
+        seen = self._evaluator.seen(asked, [*self._registry.lineage(RETRIEVER), run.id])
         return Evaluation(
-            held_out=_held_out(questions, mix, run.parent),
+            held_out=_held_out(asked, self._new_slices(run, mix), run, seen),
             scores={model: scores[model].dense for model in judged},
             served={model: scores[model].served for model in judged},
             metric=METRIC,
-            metrics={**metrics, "held_out": len(questions)},
+            legs=self._legs.of([q for q in asked if q.suite is None], refusals, compared, progress),
+            led={model: scores[model].led for model in judged},
+            standing=standing,
+            metrics=_metrics(scores, seen) | {"held_out": len(asked), "suites_left_out": pinned.left_out},
         )
 
+    def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
+        """`finetune.probe.Probing`."""
+        held_out = {q.example: q for q in self._evaluator.questions(None)}
+        with self._db.read() as session:
+            left_out = grounded_on(session, Options.from_json(run.options).without)
+        practised = [q for q in self._evaluator.questions(None, "train") if q.example not in left_out]
+        found = []
+        for number, one in enumerate(lost):
+            progress("probing what was lost", number, len(lost))
+            asked = [held_out[e] for e in one.examples if e in held_out]
+            slices = {q.slice for q in asked}
+            rows = sorted((q for q in practised if q.slice in slices), key=lambda q: digest(f"probe:{q.example}"))
+            if not rows or not asked:
+                continue
+            place = folder / "probe"
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            try:
+                steps = self._practise(run, rows[:MOST_ROWS], folder / "adapter", place, progress)
+                encoder = QueryEncoder(self._embedder.path)
+                encoder.load("probe", place / "adapter")
+                after = self._evaluator.score(asked, None, partial(encoder.encode, adapter="probe")).dense
+            finally:
+                shutil.rmtree(place)  # it holds questions, and a delete looks for those in the run's own folder alone
+            mean = sum(after.values()) / len(after)
+            found.append(
+                Recovery(slice=one.slice, n=len(asked), steps=steps, before=one.before, lost=one.now, after=mean)
+            )
+        return found
+
+    def _practise(self, run: Run, rows: Sequence[Question], start: Path, place: Path, progress: Progress) -> int:
+        """Train a copy of the adapter in `start` on these examples for about ten steps; how many they were."""
+        options = Options.from_json(run.options)
+        recipe = _recipe(options)
+        epochs = max(1, round(STEPS / steps_per_epoch(len(rows), recipe.batch)))
+        mix = Mix(
+            epoch=self._epochs.committed(),
+            workspace=None,
+            policy=options.policy,
+            rho=0.0,
+            seed=options.seed,
+            rows=tuple(Row(example=q.example, part="new", reason="probe", slice=q.slice, digest="") for q in rows),
+            excluded={},
+        )
+        with self._epochs.one_index():
+            materialise(
+                self._db, self._index, mix, place,
+                recipe=replace(recipe, epochs=epochs, strength=1.0),
+                base=self._embedder.path, base_name=self._embedder.name,
+                parent=str(run.adapter), parent_path=str(start),
+            )  # fmt: skip
+        train(place, progress)
+        return epochs * steps_per_epoch(len(rows), recipe.batch)
+
+    def _standing(self, folder: Path) -> Standing:
+        """Which base the adapter was trained on, and which serves."""
+        manifest = json.loads((folder / "adapter" / MANIFEST).read_text(encoding="utf-8"))
+        serves = weights_sha256(read_model(self._embedder.path).folder)
+        return Standing(base=manifest.get("base", {}).get("sha256", serves), serves=serves)
+
     def finish(self, run: Run) -> None:
-        pointer = self._live.pointer()
-        self._live.unload_all_but({pointer.champion, pointer.previous} if pointer else set())
+        self._live.tidy()
+
+    def _new_slices(self, run: Run, mix: Mix) -> set[str]:
+        """Slices that the challenger was made for, as seen from the champion: it has practised something of them that
+        the champion has not. Where nothing is new to the champion, the challenger has to gain wherever it can."""
+        options = Options.from_json(run.options)
+        behind = {r for name in options.merged for r in self._registry.runs_behind(name)}
+        with self._db.read() as session:
+            known = select(MixRow.example).where(MixRow.run.in_(self._registry.runs_behind(run.parent)))
+            theirs = select(MixRow.example).where(MixRow.run.in_(behind or {run.id}))
+            of = select(Example.slice).distinct().where(Example.id.in_(theirs))
+            brought = set(session.scalars(of.where(Example.id.not_in(known))))
+            every = set(session.scalars(of))
+        return brought or every or {row.slice for row in mix.rows if row.part == "new"}
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
+        if options.merged:
+            return 0
         return sum(self._embedder.count_tokens(list(questions))) * _recipe(options).epochs
 
 
 def _recipe(options: Options) -> RetrieverRecipe:
-    return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
+    held = {"distill": HELD} if options.policy == GENERATIVE else {}
+    return RetrieverRecipe.from_json({"seed": options.seed, **held, **options.recipe})
 
 
-def _held_out(questions: list[Question], mix: Mix, parent: str | None) -> list[HeldOut]:
-    """New slices are those the mix brings something new of; without a champion everything is new."""
-    new = {row.slice for row in mix.rows if row.part == "new"}
-    return [
-        HeldOut(
+def _merge(options: Options) -> Merge:
+    return Merge.of(options.merged, options.method, options.recipe, options.seed)
+
+
+def _held_out(questions: list[Question], new: set[str], run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:
+    """Questions of the slices `new` are new; without a champion everything is.
+
+    In another workspace than the run's own nothing is new, and a slice of the same name there is judged for itself.
+    """
+
+    def of(q: Question) -> HeldOut:
+        elsewhere = run.workspace is not None and q.workspace != run.workspace
+        fresh = not elsewhere and (run.parent is None or q.slice in new)
+        return HeldOut(
             example=q.example,
-            slice=q.slice,
-            part="new" if parent is None or q.slice in new else "old",
+            slice=f"{q.slice} ({q.workspace})" if elsewhere else q.slice,
+            part="new" if fresh else "old",
             pinned=q.pinned,
+            suite=q.suite,
+            seen=seen.get(q.example),
         )
-        for q in questions
-    ]
+
+    return [of(q) for q in questions]
+
+
+def _metrics(scores: Mapping[str, Scores], seen: Mapping[str, bool]) -> dict[str, Any]:
+    """Means of each model, and apart for questions whose passage was trained on with another question, and the rest.
+
+    What is learnt of a passage helps the next question about it. Only the unseen tell whether anything general was
+    learnt.
+    """
+    metrics: dict[str, Any] = {
+        model: {METRIC: _mean(s.dense), f"served_{METRIC}": _mean(s.served)} for model, s in scores.items()
+    }
+    for part, wanted in (("seen", True), ("unseen", False)):
+        some = {model: {e: v for e, v in s.dense.items() if seen.get(e) == wanted} for model, s in scores.items()}
+        metrics[part] = {"n": len(some["challenger"])} | {model: _mean(found) for model, found in some.items()}
+    return metrics
 
 
 def _mean(scores: dict[str, float]) -> float | None:

@@ -1,67 +1,146 @@
-"""Schedules of retrains: cron expressions in SQL, looked at by beat's tick, each due time taken once by a lease."""
+"""Schedules of retrains in SQL: times, conditions, or both; looked at by beat's tick, each due time taken once.
+
+    look      next <= now, not paused; conditions are read outside of any transaction
+    claim     one transaction: next moves on if it still is what we read, and a firing is entered
+    start     a job is enqueued that names the firing
+    record    what it came to
+
+However many beats look, one of them moves `next`, and the unique index on (schedule, due) says so once more. A beat
+that dies between claim and record leaves a firing whose lease ends; the next one looks for its job before it
+starts another. Due times of a downtime fire once together, not one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from croniter import croniter
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
-from finetune.tables import Schedule
+from finetune.cron import check, following, missed, zone
+from finetune.observed import Observed
+from finetune.tables import Firing, Run, Schedule
+from finetune.triggers import Triggers, parse
 from kernel.audit import record
-from kernel.database import Database
-from kernel.errors import NotFound, UserError
+from kernel.database import Database, affected
+from kernel.errors import NotFound, RepriseError, UserError
 from kernel.ids import fresh, iso, now_ms
-from kernel.leases import acquire
+from kernel.tables import Job
 
-_LEASE_SECONDS = 60
+_LEASE_MS = 60_000
+_LOOK_MS, _DRIFT_MS = 60_000, 900_000
+"""Between two looks at conditions alone; windows of days change slowly."""
+COOLDOWN_MS = 6 * 3_600_000
+"""Of a schedule with conditions, unless it says otherwise."""
+_KEPT = 200
+"""Firings of a schedule that its history keeps."""
+_CARRIED_OUT = Firing.result.is_(None) | Firing.result.not_in(("waiting", "under way"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A schedule's firing. The job that is started for it names it in its arguments, as `firing`."""
+
+    id: str
+    """Of the schedule."""
+    firing: str
+    kind: str
+    workspace: str | None
+    options: dict[str, Any]
+
+
+Start = Callable[[Due], str]
+"""Starts what is due; its job. Raises UserError with the code `nothing_new` where there is nothing to train on."""
 
 
 class Schedules:
     """Lists, edits and fires schedules. Safe whatever the number of beats."""
 
-    def __init__(self, db: Database, owner: str) -> None:
-        self._db, self._owner = db, owner
+    def __init__(self, db: Database, owner: str, observed: Observed) -> None:
+        self._db, self._owner, self._observed = db, owner, observed
+
+    # --- editing ---------------------------------------------------------------------------------
 
     def listing(self) -> list[dict[str, Any]]:
+        """Oldest first."""
         with self._db.read() as session:
-            return [_json(s) for s in session.scalars(select(Schedule).order_by(Schedule.created))]
+            schedules = list(session.scalars(select(Schedule).order_by(Schedule.created, Schedule.id)))
+            return [_json(s, self._history(session, s.id, 1)) for s in schedules]
 
     def add(
-        self, cron: str, kind: str = "retriever", workspace: str | None = None, **options: Any
+        self,
+        cron: str | None,
+        kind: str = "retriever",
+        workspace: str | None = None,
+        *,
+        timezone: str = "UTC",
+        triggers: Triggers | None = None,
+        cooldown: int | None = None,
+        **options: Any,
     ) -> list[dict[str, Any]]:
-        """Add a schedule of five fields, or six with seconds last; all schedules.
+        """Add a schedule of times (five fields, or six with seconds last), of conditions, or of both; all schedules.
+
+        With both it looks at its times whether a condition holds. `cooldown` is in milliseconds.
 
         Raises:
-            UserError: not a cron expression.
+            UserError: neither, no cron expression, or no time zone.
         """
-        if not croniter.is_valid(cron):
-            raise UserError(
-                f"{cron!r} is not a cron expression",
-                hint='give minute, hour, day, month, weekday, e.g. "0 3 * * 1" for Mondays at 03:00 UTC',
-                code="bad_cron",
-            )
+        triggers = triggers or Triggers()
         with self._db.write() as session:
             schedule = Schedule(
                 id=fresh("sch"),
-                cron=cron,
+                cron=cron or "",
+                timezone=timezone,
+                triggers=triggers.to_json(),
+                cooldown=(COOLDOWN_MS if triggers else 0) if cooldown is None else cooldown,
                 kind=kind,
                 workspace=workspace,
                 options=options,
                 paused=0,
                 last=None,
-                next=following(cron, now_ms()),
+                next=0,
+                seen={},
                 created=now_ms(),
             )
+            _settle(schedule)
             session.add(schedule)
-            record(session, "schedule.add", schedule.id, cron=cron, kind=kind)
+            record(session, "schedule.add", schedule.id, kind=kind, cron=cron, when=triggers.conditions)
+        return self.listing()
+
+    def edit(self, schedule: str, **changes: Any) -> list[dict[str, Any]]:
+        """Change cron, timezone, triggers, cooldown, kind, workspace, paused, policy or rho; all schedules.
+
+        Raises:
+            NotFound: no such schedule.
+            UserError: what it would then be is no schedule; nothing was changed.
+        """
+        with self._db.write() as session:
+            found = self._found(session, schedule)
+            options = dict(found.options)
+            for name, value in changes.items():
+                if name in ("policy", "rho"):
+                    options[name] = value
+                elif name == "triggers":
+                    if value and not Triggers.from_json(found.triggers) and "cooldown" not in changes:
+                        found.cooldown = max(found.cooldown, COOLDOWN_MS)
+                    found.triggers = value.to_json()
+                elif name == "paused":
+                    found.paused = int(value)
+                else:
+                    setattr(found, name, value or "" if name == "cron" else value)
+            found.options = {name: value for name, value in options.items() if value is not None}
+            found.seen = {}
+            _settle(found)
+            shown = {name: of.conditions if isinstance(of, Triggers) else of for name, of in changes.items()}
+            record(session, "schedule.edit", schedule, changes=shown)
         return self.listing()
 
     def remove(self, schedule: str) -> list[dict[str, Any]]:
         with self._db.write() as session:
             session.delete(self._found(session, schedule))
+            session.execute(delete(Firing).where(Firing.schedule == schedule))
             record(session, "schedule.remove", schedule)
         return self.listing()
 
@@ -70,46 +149,231 @@ class Schedules:
         with self._db.write() as session:
             found = self._found(session, schedule)
             found.paused = 1 - found.paused
-            found.next = following(found.cron, now_ms())
+            _settle(found)
             record(session, "schedule.pause" if found.paused else "schedule.resume", schedule)
         return self.listing()
 
-    def fire(self, start: Callable[[Schedule], str]) -> list[str]:
-        """Start what is due; the jobs started. A due time that two beats see is taken by one of them."""
-        with self._db.read() as session:
-            due = list(session.scalars(select(Schedule).where(Schedule.paused == 0, Schedule.next <= now_ms())))
-        jobs = []
-        for schedule in due:
-            if not acquire(self._db, f"schedule:{schedule.id}:{schedule.next}", self._owner, _LEASE_SECONDS):
-                continue
-            with self._db.write() as session:
-                found = session.get(Schedule, schedule.id)
-                if found is None or found.next != schedule.next:
-                    continue
-                found.last, found.next = found.next, following(found.cron, now_ms())
-            jobs.append(start(schedule))
-        return jobs
+    def history(self, schedule: str, limit: int = 50) -> list[dict[str, Any]]:
+        """What its firings came to, newest first.
 
-    def _found(self, session: Any, schedule: str) -> Schedule:
+        Raises:
+            NotFound: no such schedule.
+        """
+        with self._db.read() as session:
+            self._found(session, schedule)
+            return self._history(session, schedule, limit)
+
+    # --- firing ----------------------------------------------------------------------------------
+
+    def fire(self, start: Start) -> list[str]:
+        """Start what is due; the jobs started. A due time that several beats see is taken by one of them."""
+        now = now_ms()
+        with self._db.read() as session:
+            due = list(session.scalars(select(Schedule).where(Schedule.paused == 0, Schedule.next <= now)))
+            left = list(session.scalars(select(Firing.id).where(Firing.result.is_(None), Firing.lease_until <= now)))
+        claimed = [self._take_up(firing) for firing in left] + [self._claim(schedule) for schedule in due]
+        jobs = [self._carry_out(found, start) for found in claimed if found is not None]
+        return [job for job in jobs if job]
+
+    def _claim(self, schedule: Schedule) -> Due | None:
+        """The firing of a due time, if it is ours and starts something; what else became of it is recorded."""
+        triggers, now = Triggers.from_json(schedule.triggers), now_ms()
+        cause: str | None = "time"
+        evidence: dict[str, Any] = {}
+        options: dict[str, Any] = {}
+        if triggers:
+            answered = self._answered(schedule.id)
+            cause, evidence, options = self._observed.look(triggers, schedule.kind, schedule.workspace, answered)
+        result, message = self._held_back(schedule, cause, now)
+        silent = result is not None and not schedule.cron  # a condition that does not hold yet is no event
+        firing = Firing(
+            id=fresh("fire"),
+            schedule=schedule.id,
+            due=schedule.next,
+            cause=cause or "time",
+            missed=missed(schedule.cron, schedule.next, now, schedule.timezone) if schedule.cron else 0,
+            options={"policy": None, "rho": None} | dict(schedule.options) | options,
+            evidence=evidence,
+            owner=self._owner,
+            lease_until=now + _LEASE_MS,
+            result=result,
+            message=message,
+            job=None,
+            run=None,
+            created=now,
+        )
+        ours = (Schedule.id == schedule.id, Schedule.next == schedule.next, Schedule.paused == 0)
+        moved: dict[str, Any] = {"next": _next(schedule, now), "seen": evidence}
+        if not silent:
+            moved["last"] = schedule.next if schedule.cron else now
+        with self._db.write() as session:
+            if not affected(session, update(Schedule).where(*ours).values(**moved)) or silent:
+                return None
+            had = select(Firing.id).where(Firing.schedule == schedule.id, Firing.due == schedule.next)
+            if session.scalar(had) is not None:  # a clock that was put back: that time has been
+                return None
+            session.add(firing)
+            _forget_old(session, schedule.id)
+            found = _due(schedule, firing)
+        return None if result is not None else found
+
+    def _held_back(self, schedule: Schedule, cause: str | None, now: int) -> tuple[str | None, str]:
+        """Why nothing is started now, or None."""
+        if cause is None:
+            return "waiting", "no condition holds"
+        since = self._last_start(schedule.id)
+        if since is not None and now - since < schedule.cooldown:
+            return "waiting", f"the cooldown ends at {iso(since + schedule.cooldown)}"
+        other = self._observed.under_way(schedule.kind, schedule.workspace)
+        if other is not None:
+            return "under way", f"{other} is still under way"
+        return None, ""
+
+    def _take_up(self, firing: str) -> Due | None:
+        """A firing whose beat died before it had recorded what it started."""
+        now = now_ms()
+        lost = (Firing.id == firing, Firing.result.is_(None), Firing.lease_until <= now)
+        with self._db.write() as session:
+            ours = update(Firing).where(*lost).values(owner=self._owner, lease_until=now + _LEASE_MS)
+            if not affected(session, ours):
+                return None
+            found = session.get_one(Firing, firing)
+            schedule = session.get(Schedule, found.schedule)
+            return _due(schedule, found) if schedule is not None else None
+
+    def _carry_out(self, due: Due, start: Start) -> str:
+        with self._db.read() as session:
+            job = session.scalar(select(Job.id).where(Job.args["firing"].as_string() == due.firing))
+        result, message = "started", ""
+        try:
+            job = job or start(due)
+        except RepriseError as error:
+            if error.transient:
+                return ""  # its lease ends, and it is taken up again
+            result, message = "nothing new" if error.code == "nothing_new" else "refused", error.message
+        with self._db.write() as session:
+            found = session.get(Job, job) if job else None
+            run = found.args.get("run") if found is not None else None
+            told = {"result": result, "message": message, "job": job, "run": run}
+            session.execute(update(Firing).where(Firing.id == due.firing).values(**told))
+        return job or ""
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def _answered(self, schedule: str) -> set[str]:
+        """Runs that a gate's order of this schedule has answered already."""
+        with self._db.read() as session:
+            wanted = select(Firing.evidence).where(Firing.schedule == schedule, Firing.cause == "gate")
+            told = session.scalars(wanted.where(_CARRIED_OUT))
+            return {evidence["gate"]["after"] for evidence in told if evidence.get("gate")}
+
+    def _last_start(self, schedule: str) -> int | None:
+        """When it last started something, tried to, or is about to."""
+        with self._db.read() as session:
+            wanted = select(Firing.created).where(Firing.schedule == schedule, _CARRIED_OUT)
+            return session.scalar(wanted.order_by(Firing.created.desc()).limit(1))
+
+    def _history(self, session: Session, schedule: str, limit: int) -> list[dict[str, Any]]:
+        mine = select(Firing, Run).outerjoin(Run, Run.id == Firing.run).where(Firing.schedule == schedule)
+        newest = mine.order_by(Firing.created.desc(), Firing.due.desc()).limit(limit)
+        return [_told(firing, run) for firing, run in session.execute(newest)]
+
+    def _found(self, session: Session, schedule: str) -> Schedule:
         found: Schedule | None = session.get(Schedule, schedule)
         if found is None:
             raise NotFound(f"no schedule {schedule!r}", hint="`reprise schedule list` shows them")
         return found
 
 
-def following(cron: str, after: int) -> int:
-    """The next time (UTC ms) of a cron expression after `after`."""
-    moment: datetime = croniter(cron, datetime.fromtimestamp(after / 1000, UTC)).get_next(datetime)
-    return int(moment.timestamp() * 1000)
+def _settle(schedule: Schedule) -> None:
+    """Check what a schedule has become, and find when it is looked at next.
+
+    Raises:
+        UserError: it is none.
+    """
+    zone(schedule.timezone)
+    if not schedule.cron and not Triggers.from_json(schedule.triggers):
+        raise UserError(
+            "a schedule needs a time or a condition",
+            hint='give a cron expression, or --when "examples>=50"',
+            code="bad_schedule",
+        )
+    if schedule.cron:
+        check(schedule.cron)
+    if schedule.cooldown < 0:
+        raise UserError(f"the cooldown is {schedule.cooldown} ms", hint="give 0 or more", code="bad_schedule")
+    now = now_ms()
+    schedule.next = following(schedule.cron, now, schedule.timezone) if schedule.cron else now
 
 
-def _json(s: Schedule) -> dict[str, Any]:
+def _next(schedule: Schedule, now: int) -> int:
+    if schedule.cron:
+        return following(schedule.cron, now, schedule.timezone)
+    triggers = Triggers.from_json(schedule.triggers)
+    quick = triggers.examples is not None or triggers.gate is not None
+    return now + (_LOOK_MS if quick else _DRIFT_MS)
+
+
+def _due(schedule: Schedule, firing: Firing) -> Due:
+    return Due(
+        id=schedule.id,
+        firing=firing.id,
+        kind=schedule.kind,
+        workspace=schedule.workspace,
+        options={name: value for name, value in firing.options.items() if value is not None},
+    )
+
+
+def _forget_old(session: Session, schedule: str) -> None:
+    newest = select(Firing.created).where(Firing.schedule == schedule).order_by(Firing.created.desc())
+    oldest = session.scalar(newest.offset(_KEPT).limit(1))
+    if oldest is not None:
+        session.execute(delete(Firing).where(Firing.schedule == schedule, Firing.created <= oldest))
+
+
+def _json(s: Schedule, newest: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    triggers = Triggers.from_json(s.triggers)
     return {
         "schedule": s.id,
-        "cron": s.cron,
+        "cron": s.cron or None,
+        "timezone": s.timezone,
+        "when": triggers.conditions,
+        "days": triggers.days if triggers.drift is not None else None,
+        "turns": triggers.turns if triggers.drift is not None else None,
+        "cooldown": s.cooldown / 1000,
         "kind": s.kind,
         "workspace": s.workspace,
+        "policy": s.options.get("policy"),
+        "rho": s.options.get("rho"),
         "paused": bool(s.paused),
         "last": iso(s.last),
-        "next": None if s.paused else iso(s.next),
+        "next": None if s.paused or not s.cron else iso(s.next),
+        "last_result": newest[0]["result"] if newest else None,
+        "last_run": newest[0]["run"] if newest else None,
+        "seen": s.seen,
     }
+
+
+def _told(firing: Firing, run: Run | None) -> dict[str, Any]:
+    """A firing as history tells it; once its run has ended, by how that ended."""
+    result, message = firing.result or "starting", firing.message
+    if run is not None and result == "started":
+        error = run.error or {}
+        ended = run.state in ("accepted", "rejected", "failed")
+        result = "nothing new" if error.get("code") == "nothing_new" else run.state if ended else result
+        message = error.get("message") or next(iter((run.verdict or {}).get("reasons", ())), "") if ended else message
+    return {
+        "at": iso(firing.created),
+        "due": iso(firing.due),
+        "cause": firing.cause,
+        "missed": firing.missed,
+        "result": result,
+        "message": message,
+        "options": firing.options,
+        "evidence": firing.evidence,
+        "job": firing.job,
+        "run": firing.run,
+    }
+
+
+__all__ = ["COOLDOWN_MS", "Due", "Schedules", "Start", "following", "parse"]

@@ -24,26 +24,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import stat
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernel.errors import Conflict, DiskFull, RepriseError, TrainingFailed, UserError
+from finetune.duty import ERROR, alone, keep_metrics_until, serve, tell, write
+from finetune.merge import asked, merge_run
 from retrieval.encoder import WEIGHTS, weights_sha256
 
 if TYPE_CHECKING:
     from finetune.training import Training
 
 MANIFEST = Path("adapter", "manifest.json")
-_METRICS, _LOSSES, _ERROR, _LOCK = "metrics.jsonl", "losses.jsonl", "error.json", ".lock"
+_METRICS, _LOSSES = "metrics.jsonl", "losses.jsonl"
 _ROOM = 2**28
 """Bytes that must be free before anything is loaded."""
 _VERSIONS_OF = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
@@ -51,22 +47,7 @@ _VERSIONS_OF = ("torch", "transformers", "peft", "safetensors", "tokenizers", "n
 
 def main(arguments: Sequence[str]) -> int:
     """Train the run in the one folder that is named; returns the exit code."""
-    # Threads that wait must sleep: beside a serving process, spinning ones made a step up to thirty times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if len(arguments) != 1:
-        _say("usage: python -m finetune.trainer RUN_DIR")
-        return 2
-    run = Path(arguments[0])
-    _end_with_parent()
-    try:
-        train(run)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
-        return 5
-    except Exception as error:
-        return _report(run, error)
-    return 0
+    return serve(arguments, train, "finetune.trainer")
 
 
 def train(run: Path) -> Path:
@@ -78,13 +59,17 @@ def train(run: Path) -> Path:
         TrainingFailed: the loss is not a number, or does not continue where a checkpoint left off.
         DiskFull: there is no room.
     """
-    with _alone(run):
+    with alone(run):
         if not (run / MANIFEST).is_file():
-            (run / _ERROR).unlink(missing_ok=True)
-            training = _set_up(run)
-            while training.epoch < training.config.recipe.epochs:
-                _one_epoch(training)
-            _finish(training)
+            (run / ERROR).unlink(missing_ok=True)
+            merge = asked(run)
+            if merge is not None:
+                write(run / MANIFEST, json.dumps(merge_run(run, merge), indent=1) + "\n")
+            else:
+                training = _set_up(run)
+                while training.epoch < training.config.recipe.epochs:
+                    _one_epoch(training)
+                _finish(training)
     return (run / MANIFEST).parent
 
 
@@ -102,20 +87,19 @@ def _set_up(run: Path) -> Training:
 
     training = begin(run, config, data)
     resume(training)
-    _keep_metrics_until(run / _METRICS, training.step)
+    keep_metrics_until(run / _METRICS, training.step)
     return training
 
 
 def _one_epoch(training: Training) -> None:
-    from finetune.data import batches
-    from finetune.training import keep, one_step
+    from finetune.training import epoch_of, keep, one_step
 
     with (training.run / _METRICS).open("a", encoding="utf-8") as metrics:
-        for batch in batches(training.data.rows, training.config.recipe, training.epoch):
+        for batch in epoch_of(training):
             line = one_step(training, batch)
             metrics.write(json.dumps(line) + "\n")
             metrics.flush()
-            _tell({"step": training.step, "steps": training.steps, "loss": line["loss"]})
+            tell({"step": training.step, "steps": training.steps, "loss": line["loss"]})
     training.epoch += 1
     keep(training)
 
@@ -130,8 +114,8 @@ def _finish(training: Training) -> None:
         {"example": row.example, "part": row.part, "loss": round(training.losses[i], 6)}
         for i, row in enumerate(training.data.rows)
     ]
-    _write(training.run / _LOSSES, "".join(json.dumps(line) + "\n" for line in lines))
-    _write(training.run / MANIFEST, json.dumps(_manifest(training, folder), indent=1) + "\n")
+    write(training.run / _LOSSES, "".join(json.dumps(line) + "\n" for line in lines))
+    write(training.run / MANIFEST, json.dumps(_manifest(training, folder), indent=1) + "\n")
 
 
 def _manifest(training: Training, folder: Path) -> dict[str, Any]:
@@ -162,91 +146,6 @@ def _manifest(training: Training, folder: Path) -> dict[str, Any]:
         "licences": list(config.licences),
         "finished_ms": time.time_ns() // 1_000_000,
     }
-
-
-# --- streams and files ---------------------------------------------------------------------------------------
-
-
-def _end_with_parent() -> None:
-    """Where standard input is a pipe, end as soon as it is closed: a parent that was killed leaves no orphan.
-
-    That may be in the middle of anything, and is as good as a kill: the next child goes on from a checkpoint.
-    """
-
-    def watch() -> None:
-        while os.read(0, 1024):
-            pass
-        os._exit(5)
-
-    with suppress(OSError):
-        if stat.S_ISFIFO(os.fstat(0).st_mode):
-            threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Hold the folder against a second child; the lock ends with the process, however that ends."""
-    import fcntl
-
-    if not run.is_dir():
-        raise UserError(f"there is no folder {str(run)!r}", hint="name the folder of a run", code="bad_run")
-    with (run / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Conflict(f"another process trains {str(run)!r}", hint="wait for it to end", code="taken") from error
-        yield
-
-
-def _report(run: Path, error: Exception) -> int:
-    """error.json and the exit code. A folder that another child has is not written to."""
-    _say("".join(traceback.format_exception(error)))
-    if isinstance(error, Conflict):
-        return 5
-    known = error if isinstance(error, RepriseError) else _fault(error)
-    if run.is_dir():
-        _write(run / _ERROR, json.dumps(known.as_json(), indent=1) + "\n")
-    if known.code == "diverged":
-        return 3
-    return 4 if isinstance(known, DiskFull) else 2 if isinstance(known, UserError) else 1
-
-
-def _fault(error: Exception) -> RepriseError:
-    if isinstance(error, OSError) and error.errno == 28:  # ENOSPC, however early the disk was asked
-        return DiskFull("the disk was full", hint="free some room and start the run again: it goes on from there")
-    return TrainingFailed(f"{type(error).__name__}: {error}", hint="the log of the training has the trace")
-
-
-def _keep_metrics_until(file: Path, step: int) -> None:
-    """A killed process may have written of steps that are taken again, and half a line."""
-    if file.is_file():
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        _write(file, "".join(line + "\n" for line in lines))
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError):
-        return math.inf
-
-
-def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{file.name}.tmp")
-    with aside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(file)
-
-
-def _tell(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(message + "\n")
 
 
 if __name__ == "__main__":

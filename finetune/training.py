@@ -6,10 +6,11 @@ business of `trainer`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,14 @@ import numpy as np
 import torch
 
 from finetune.checkpoint import Checkpoint, latest, save
-from finetune.data import Batch, RunConfig, TrainSet, compose, steps_per_epoch
-from finetune.model import Learner, as_tensor, build, losses, pull, put, state
+from finetune.data import Batch, RunConfig, TrainRow, TrainSet, batches, compose, steps_per_epoch
+from finetune.mining import hardest, trusted
+from finetune.model import Learner, as_tensor, build, losses, pull, put, rank_and_alpha, state
+from finetune.restraint import Restraint, restrain
 from kernel.errors import TrainingFailed
 from kernel.ids import canonical, digest
 
+_AT_ONCE = 64
 _PROBE_TOLERANCE = 0.01
 """Relative; the same machine gives the same number, another one may round differently."""
 
@@ -43,6 +47,11 @@ class Training:
     average: dict[str, torch.Tensor] | None
     start: dict[str, torch.Tensor]
     """The champion's weights; empty when training began from the base model."""
+    restraint: Restraint | None
+    pools: list[TrainRow]
+    """The rows with all negatives that may be trained against."""
+    rows: list[TrainRow]
+    """The rows with the negatives of this epoch."""
     started: float
     step: int = 0
     epoch: int = 0
@@ -73,19 +82,28 @@ class Training:
 
 def begin(run: Path, config: RunConfig, data: TrainSet) -> Training:
     """A training before its first step."""
-    recipe, warm = config.recipe, config.champion is not None
+    warm = config.champion is not None
+    recipe = config.recipe.sized(len(data.rows), rank_and_alpha(config.champion) if config.champion else None)
+    config = dataclasses.replace(config, recipe=recipe)
     torch.set_num_threads(min(recipe.threads, os.cpu_count() or 1))
     learner = build(config.base, recipe, config.champion)
+    vectors, pools = as_tensor(data.vectors), list(data.rows)
+    if recipe.negative_margin is not None:
+        pools = trusted(pools, _encoded(learner, pools), data.vectors, recipe.negative_margin)
+    hold = recipe.l2 or recipe.ewc
     return Training(
         run=run,
         config=config,
         data=data,
         learner=learner,
-        vectors=as_tensor(data.vectors),
+        vectors=vectors,
         optimiser=torch.optim.AdamW(learner.weights, lr=recipe.rate(warm), weight_decay=0.0),
         before=_vectors_before(learner, data) if recipe.distill else {},
         average=state(learner) if recipe.ema is not None else None,
         start=state(learner) if warm else {},
+        restraint=restrain(learner, vectors, pools, bool(recipe.ewc)) if hold else None,
+        pools=pools,
+        rows=[dataclasses.replace(row, negatives=row.negatives[: recipe.hard_negatives]) for row in pools],
         started=time.monotonic(),
     )
 
@@ -104,6 +122,10 @@ def resume(training: Training) -> None:
     training.optimiser.load_state_dict(found.optimiser)
     training.average, training.losses = found.average, found.losses
     training.step, training.epoch = found.step, found.epoch
+    training.rows = [
+        dataclasses.replace(row, negatives=tuple(mined))
+        for row, mined in zip(training.rows, found.negatives, strict=True)
+    ]
     training.started = time.monotonic() - found.seconds
     now = _probe(training)
     if not math.isclose(now, found.probe, rel_tol=_PROBE_TOLERANCE, abs_tol=_PROBE_TOLERANCE):
@@ -131,8 +153,18 @@ def keep(training: Training) -> None:
         random=torch.get_rng_state(),
         average=training.average,
         losses=training.losses,
+        negatives=[list(row.negatives) for row in training.rows],
     )
     save(training.run, checkpoint)
+
+
+def epoch_of(training: Training) -> Iterator[Batch]:
+    """The batches of the epoch that comes next, against the negatives that are hardest by now."""
+    recipe = training.config.recipe
+    if recipe.refresh and recipe.hard_negatives and training.epoch % recipe.refresh == 0:
+        questions = _encoded(training.learner, training.pools)
+        training.rows = hardest(training.pools, questions, training.data.vectors, recipe.hard_negatives)
+    return batches(training.rows, recipe, training.epoch)
 
 
 def one_step(training: Training, batch: Batch) -> dict[str, Any]:
@@ -146,6 +178,8 @@ def one_step(training: Training, batch: Batch) -> dict[str, Any]:
     each, scores = losses(training.learner, training.vectors, [row.question for row in rows], batch)
     weight = torch.tensor([row.weight for row in rows])
     loss = (each * weight).sum() / weight.sum() + _pull_back(training, batch, scores)
+    if training.restraint is not None:
+        loss = loss + training.restraint(training.learner.weights, recipe.l2, recipe.ewc)
     _finite(training, "loss", loss)
     peak = recipe.rate(training.config.champion is not None)
     rate = rate_at(training.step + 1, training.steps, peak, recipe.warmup)
@@ -203,7 +237,7 @@ def _move_average(training: Training) -> None:
 
 def _probe(training: Training) -> float:
     """Mean loss of one fixed batch, without dropout. Draws none of the training's random numbers."""
-    rows, recipe = training.data.rows, training.config.recipe
+    rows, recipe = training.rows, training.config.recipe
     rng = np.random.default_rng(recipe.seed)
     batch = compose(rows, range(min(recipe.batch, len(rows))), recipe.hard_negatives, rng)
     with _looking(training.learner):
@@ -213,11 +247,18 @@ def _probe(training: Training) -> float:
 
 def _vectors_before(learner: Learner, data: TrainSet) -> dict[int, torch.Tensor]:
     recalled = [i for i, row in enumerate(data.rows) if row.part == "recalled"]
-    found: dict[int, torch.Tensor] = {}
+    vectors = torch.from_numpy(_encoded(learner, [data.rows[i] for i in recalled]))
+    return dict(zip(recalled, vectors, strict=True))
+
+
+def _encoded(learner: Learner, rows: Sequence[TrainRow]) -> np.ndarray:
+    """Vectors of the questions by the model as it is, float32 (rows, dimension)."""
+    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i].question))
+    found = np.zeros((len(rows), int(learner.model.config.hidden_size)), np.float32)
     with _looking(learner):
-        for start in range(0, len(recalled), learner.recipe.batch):
-            some = recalled[start : start + learner.recipe.batch]
-            found.update(zip(some, learner.encode([data.rows[i].question for i in some]), strict=True))
+        for start in range(0, len(rows), _AT_ONCE):
+            some = by_length[start : start + _AT_ONCE]
+            found[some] = learner.encode([rows[i].question for i in some]).numpy()
     return found
 
 

@@ -83,7 +83,12 @@ class Settings(BaseSettings):
     round_trip: int = Field(
         5, ge=1, le=100, description="hits in which a search must find the source of a question made from a document"
     )
-    rho: float = Field(0.20, ge=0.0, le=0.9, description="replay ratio: share of recalled old examples in a mix")
+    rho: float = Field(0.20, ge=0.0, le=0.9, description="share of old examples in a mix, until retrains were judged")
+    approve_mix: bool = Field(False, description="the mix of a scheduled retrain waits until a person approves it")
+
+    core_watts: float | None = Field(
+        None, gt=0, le=1000, description="watts one busy core draws; with it a run's energy is estimated"
+    )
 
     threads: int = Field(2, ge=1, le=64, description="worker threads of an embedded node")
     lease_seconds: int = Field(30, ge=2, description="how long a silent owner keeps a job, publish or flip")

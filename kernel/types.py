@@ -15,7 +15,9 @@ OPEN = 2**53
 
 VersionState = Literal["staged", "live", "superseded", "deleted", "expired"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
-RunState = Literal["requested", "drawn", "trained", "evaluated", "accepted", "rejected", "failed"]
+RunState = Literal[
+    "requested", "proposed", "declined", "drawn", "trained", "evaluated", "accepted", "rejected", "failed"
+]
 AdapterState = Literal["candidate", "shadow", "canary", "champion", "previous", "retired"]
 AdapterKind = Literal["retriever", "generator"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,13 @@ def standing_only_on(session: Session, document: str, points: Sequence[str]) -> 
         found[example] = point
         standing[example] = standing.get(example, False) or chunk not in gone
     return {example: point for example, point in found.items() if not standing[example]}
+
+
+def grounded_on(session: Session, documents: Collection[str]) -> set[str]:
+    """Examples that a quote of one of these documents grounds."""
+    if not documents:
+        return set()
+    return set(session.scalars(select(Ground.example).where(Ground.document.in_(documents))))
 
 
 def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:

@@ -1,28 +1,32 @@
 """The mix: new examples and recalled old ones, drawn from the index at one epoch, each row with its reason.
 
-The candidates are what one index query returns: examples, visible at the epoch, in the training split. What was
-superseded, deleted, quarantined or held out is not there to be drawn. The same seed and epoch give the same mix.
+The candidates are examples, visible at the epoch, in the training split (`pool` sees to it). What was superseded,
+deleted, quarantined or held out is not there to be drawn. The same seed and epoch give the same mix.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from qdrant_client import models
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import UserError
-from kernel.ids import canonical, digest, now_ms
-from kernel.index.schema import DENSE, keyword, visible
+from kernel.ids import canonical, digest
 from kernel.ports import VectorIndex
-from kernel.types import When
-from rehearsal.policies import POLICIES, Candidate, NewExamples, n_old
+from rehearsal.controller import Replay
+from rehearsal.policies import POLICIES, Pick
+from rehearsal.policies.picks import Target, chance
+from rehearsal.pool import Pool, Pools
+from rehearsal.standing import Moved, Standing
 from rehearsal.tables import Example, Ground
+
+NEW = "new: in no mix of what serves"
+STEPPED_ON = 320
+"""New examples at most that a virtual step is taken on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,33 @@ class Row:
     reason: str
     slice: str
     digest: str
+    rise: float | None = None
+    """How much a virtual step on the new rows raised its loss, where that was measured."""
+    target: Target = "stored"
+    """What a recalled row is trained towards: what is stored, or what the champion says now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rise:
+    """The loss of an old example before a virtual step on the new ones, and after it."""
+
+    before: float
+    after: float
+
+    @property
+    def by(self) -> float:
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interference:
+    """What a virtual step did to the old examples of a slice that were measured."""
+
+    slice: str
+    n: int
+    mean_rise: float
+    rising: float
+    """Share of them whose loss rose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +78,18 @@ class Mix:
     seed: int
     rows: tuple[Row, ...]
     excluded: dict[str, int]
+    short: int = 0
+    """How many fewer old examples could be recalled than the replay ratio asked for."""
+    replay: dict[str, Any] = field(default_factory=dict)
+    """rho overall and of slices that differ, with the reasons."""
+    interference: tuple[Interference, ...] = ()
+    """By slice; empty where nothing was measured."""
+    regrounded: tuple[Moved, ...] = ()
+    """Old examples that stand on a newer version of their source since they were last rehearsed."""
+    evicted: tuple[Moved, ...] = ()
+    """Examples that went with a version of their source since the champion was trained."""
+    dropped: tuple[str, ...] = ()
+    """Rows that went away between drawing and training."""
 
     @property
     def new(self) -> int:
@@ -65,97 +108,130 @@ class Mix:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Mix:
-        fields = {name: value[name] for name in ("epoch", "workspace", "policy", "rho", "seed", "excluded")}
-        return cls(**fields, rows=tuple(Row(**row) for row in value["rows"]))
+    def from_json(cls, value: Mapping[str, Any]) -> Mix:
+        """The mix that `to_json` gave, of this release or an earlier one."""
+        plain = ("epoch", "workspace", "policy", "rho", "seed", "excluded", "short", "replay")
+        return cls(
+            **{name: value[name] for name in plain if name in value},
+            rows=tuple(Row(**row) for row in value["rows"]),
+            interference=tuple(Interference(**one) for one in value.get("interference", ())),
+            regrounded=tuple(Moved(**one) for one in value.get("regrounded", ())),
+            evicted=tuple(Moved(**one) for one in value.get("evicted", ())),
+            dropped=tuple(value.get("dropped", ())),
+        )
 
 
 class Mixer:
-    """Draws mixes. Pure but for the index and the rows it reads."""
+    """Draws mixes: gather a pool, measure it if the policy wants that, pick. Pure but for index and rows it reads."""
 
     def __init__(self, db: Database, index: VectorIndex, epochs: Epochs) -> None:
-        self._db, self._index, self._epochs = db, index, epochs
+        self._db, self._epochs = db, epochs
+        self.pools, self._standing = Pools(db, index, epochs), Standing(db)
 
-    def draw(self, *, policy: str, rho: float, seed: int, workspace: str | None, practised: set[str]) -> Mix:
-        """A mix at the committed epoch. `practised` are the examples of the champion's lineage; the others are new.
+    def draw(
+        self,
+        *,
+        policy: str,
+        rho: float,
+        seed: int,
+        workspace: str | None,
+        practised: Set[str],
+        without: Sequence[str] = (),
+    ) -> Mix:
+        """A mix at the committed epoch, by one replay ratio and without a measurement.
+
+        Examples that one of the documents `without` grounds are in neither part.
 
         Raises:
             UserError: no such policy.
         """
-        if policy not in POLICIES:
-            raise UserError(f"no policy {policy!r}", hint=f"there are: {', '.join(sorted(POLICIES))}")
-        epoch = self._epochs.committed()
-        visible_now, vectors = self._visible(When(epoch=epoch, at=now_ms()), workspace)
-        new = [e for e in visible_now if e.id not in practised]
-        old = [e for e in visible_now if e.id in practised]
-        candidates = [
-            Candidate(
-                example=e.id,
-                slice=e.slice,
-                pinned=bool(e.pinned),
-                vector=np.asarray(vectors[e.id], dtype=np.float32),
-                times_rehearsed=e.rehearsed,
-                last_loss=e.last_loss,
-                documents=(),
-            )
-            for e in old
-        ]
-        dimension = len(next(iter(vectors.values()))) if vectors else 0
-        fresh = NewExamples(
-            examples=tuple(e.id for e in new),
-            vectors=np.array([vectors[e.id] for e in new], dtype=np.float32).reshape(len(new), dimension),
+        pool = self.pools.gather(
+            policy, workspace=workspace, practised=practised, seed=seed, replay=Replay(rho=rho), without=without
         )
-        picks = POLICIES[policy](candidates, fresh, min(n_old(len(new), rho), len(old)), seed)
-        by_id = {e.id: e for e in visible_now}
-        digests = self._digests([e.id for e in new] + [p.example for p in picks])
+        return self.pick(pool)
+
+    def pick(self, pool: Pool, rises: Mapping[str, Rise] | None = None, *, since: int = 0, epoch: int = 0) -> Mix:
+        """The mix of a pool. The champion was trained at `since` (UTC ms), on a mix of `epoch`."""
+        rises = rises or {}
+        pool = self.pools.with_vectors(pool, rises)
+        candidates = [
+            replace(c, rise=rises[c.example].by, last_loss=rises[c.example].before) if c.example in rises else c
+            for c in pool.old
+        ]
+        picks = self._visible_picks(pool, candidates)
+        digests = self._digests([*pool.new.examples, *(p.example for p in picks)])
         rows = [
-            Row(
-                example=e.id,
-                part="new",
-                reason="new: in no mix of what serves",
-                slice=e.slice,
-                digest=digests[e.id],
-            )
-            for e in new
+            Row(example=e, part="new", reason=NEW, slice=pool.facts[e].slice, digest=digests[e])
+            for e in pool.new.examples
         ]
         rows += [
             Row(
                 example=p.example,
                 part="recalled",
                 reason=p.reason,
-                slice=by_id[p.example].slice,
+                slice=pool.facts[p.example].slice,
                 digest=digests[p.example],
+                rise=round(rises[p.example].by, 4) if p.example in rises else None,
+                target=p.target,
             )
             for p in picks
         ]
+        old = {c.example: c.last_rehearsed if c.last_rehearsed is not None else since for c in pool.old}
         return Mix(
-            epoch=epoch,
-            workspace=workspace,
-            policy=policy,
-            rho=rho,
-            seed=seed,
+            epoch=pool.epoch,
+            workspace=pool.workspace,
+            policy=pool.policy,
+            rho=pool.replay.rho,
+            seed=pool.seed,
             rows=tuple(rows),
-            excluded=self._excluded(workspace),
+            excluded=self._excluded(pool.workspace)
+            | ({"of documents left out": pool.left_out} if pool.left_out else {}),
+            short=max(0, pool.wanted - len(picks)),
+            replay=pool.replay.to_json(),
+            interference=_by_slice(pool, rises),
+            regrounded=self._standing.regrounded(old),
+            evicted=self._standing.evicted(pool.workspace, epoch),
+        )
+
+    @staticmethod
+    def virtual(pool: Pool, examples: Sequence[str]) -> Mix:
+        """What a virtual step is taken on: some new rows, by chance, and the old `examples` to look at."""
+        new = sorted(pool.new.examples, key=lambda e: chance(pool.seed, e))[:STEPPED_ON]
+        parts = [*((e, "new") for e in new), *((e, "recalled") for e in examples)]
+        return Mix(
+            epoch=pool.epoch,
+            workspace=pool.workspace,
+            policy=pool.policy,
+            rho=pool.replay.rho,
+            seed=pool.seed,
+            rows=tuple(
+                Row(example=e, part=part, reason="virtual step", slice=pool.facts[e].slice, digest="")
+                for e, part in parts
+            ),
+            excluded={},
         )
 
     def gone(self, mix: Mix) -> list[str]:
         """Examples of a mix that are not to be trained on any more."""
-        now, _ = self._visible(When(epoch=self._epochs.committed(), at=now_ms()), mix.workspace)
-        return sorted({row.example for row in mix.rows} - {e.id for e in now})
-
-    def _visible(self, when: When, workspace: str | None) -> tuple[list[Example], dict[str, list[float]]]:
-        rule = visible(when)
-        must: list[Any] = [keyword("kind", "example"), keyword("split", "train"), *(rule.must or [])]  # type: ignore[misc]
-        if workspace is not None:
-            must.append(keyword("ws", workspace))
-        found = self._index.scroll(models.Filter(must=must, must_not=rule.must_not), with_vectors=True)
-        by_point: dict[str, Any] = {str(p.id): p.vector[DENSE] for p in found}  # type: ignore[index, call-overload]
+        ids = [row.example for row in mix.rows]
         with self._db.read() as session:
-            rows = session.scalars(select(Example).where(Example.status == "approved").order_by(Example.id))
-            examples = [e for e in rows if e.point in by_point]
-        return examples, {e.id: by_point[e.point] for e in examples}
+            approved = select(Example.id, Example.point).where(Example.id.in_(ids), Example.status == "approved")
+            points = {row.id: row.point for row in session.execute(approved)}
+        seen = self.pools.seen(points.values())
+        return sorted({e for e in ids if points.get(e) not in seen})
 
-    def _digests(self, examples: list[str]) -> dict[str, str]:
+    def _visible_picks(self, pool: Pool, candidates: list[Any]) -> list[Pick]:
+        """Picks that the index shows. What it does not show is no candidate: then the draw is made anew."""
+        while True:
+            picks = POLICIES[pool.policy](candidates, pool.new, pool.wanted, pool.seed)
+            points = {p.example: pool.facts[p.example].point for p in picks}
+            seen = self.pools.seen(points.values())
+            hidden = {example for example, point in points.items() if point not in seen}
+            if not hidden:
+                return picks
+            candidates = [c for c in candidates if c.example not in hidden]
+
+    def _digests(self, examples: Sequence[str]) -> dict[str, str]:
         with self._db.read() as session:
             quotes: dict[str, list[str]] = {}
             for ground in session.scalars(select(Ground).where(Ground.example.in_(examples)).order_by(Ground.id)):
@@ -165,13 +241,29 @@ class Mixer:
 
     def _excluded(self, workspace: str | None) -> dict[str, int]:
         with self._db.read() as session:
-            wanted = select(Example.status, Example.split, Example.reason)
+            group = (Example.status, Example.split, Example.reason)
+            wanted = select(*group, func.count()).group_by(*group)
             if workspace is not None:
                 wanted = wanted.where(Example.workspace == workspace)
             counts: Counter[str] = Counter()
-            for status, split, reason in session.execute(wanted):
+            for status, split, reason, n in session.execute(wanted):
                 if status in ("quarantined", "retired"):
-                    counts[f"{status}: {reason}"] += 1
+                    counts[f"{status}: {reason}"] += n
                 elif split == "held-out":
-                    counts["held out"] += 1
+                    counts["held out"] += n
         return dict(sorted(counts.items()))
+
+
+def _by_slice(pool: Pool, rises: Mapping[str, Rise]) -> tuple[Interference, ...]:
+    found: dict[str, list[float]] = {}
+    for example in sorted(rises):
+        found.setdefault(pool.facts[example].slice, []).append(rises[example].by)
+    return tuple(
+        Interference(
+            slice=name,
+            n=len(some),
+            mean_rise=round(sum(some) / len(some), 4),
+            rising=round(sum(rise > 0 for rise in some) / len(some), 4),
+        )
+        for name, some in sorted(found.items())
+    )

@@ -13,25 +13,29 @@ still being written, too: it leaves sentence by sentence, each one checked befor
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Stream
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from kernel.errors import NotFound
-from kernel.ids import fresh, iso
+from kernel.errors import NotFound, UserError
+from kernel.ids import digest, fresh, iso, now_ms
 from kernel.ports import Embedder, Generator, Verifier
 from kernel.types import Ask, Exchange, Judgement, Passage, Sentence, Sentences, Wishes
+from retrieval.choosing import Asks, unit_of
 from retrieval.compose import Composer, shown
 from retrieval.evidence import Evidence, read
 from retrieval.followup import Rewrite
 from retrieval.generators.extractive import weighed
-from retrieval.live import Pinned
+from retrieval.lending import Lending, Lent, Named
+from retrieval.live import RETRIEVER
+from retrieval.live_generator import GENERATOR, LiveGenerator
 from retrieval.notes import Notes, notes
 from retrieval.scoping import Scoped
 from retrieval.search import Found, How, Scope, Search
 from retrieval.support import REFUSAL_THRESHOLD, answerable
+from retrieval.tables import Exposure
 from retrieval.turns import Asker, Turns
 from retrieval.verify import check
 
@@ -51,11 +55,30 @@ class Asked:
     """What is told of the scope besides: who gave it."""
     k: int | None = None
     generator: str | None = None
-    adapter: Pinned | None = None
-    """Of the retriever; None is the one that serves."""
+    named: Named = field(default_factory=dict)
+    """By kind, the adapters that were asked for by name; of other kinds it is decided."""
+    slice: str | None = None
+    """What the question is about, where whoever asks says it: routes go by it."""
     history: tuple[Exchange, ...] = ()
     wishes: Wishes = field(default_factory=Wishes)
     by: Asker = field(default_factory=Asker)
+
+    @property
+    def asks(self) -> Asks:
+        """What decides which adapters answer."""
+        unit = unit_of(self.by.user, self.by.conversation, self.question)
+        return Asks(workspace=self.workspace, slice=self.slice, unit=unit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An answer that was shown, as whoever looks at it afterwards finds it."""
+
+    asked: Asked
+    lent: Lent
+    done: Mapping[str, Any]
+    at: int
+    """The world time (ms) it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +108,8 @@ class Answerer:
         default: str,
         embedder: Embedder,
         verifier: Verifier,
+        lending: Lending,
+        live: Mapping[str, LiveGenerator],
         *,
         passages: int,
         threshold: float | None,
@@ -93,6 +118,9 @@ class Answerer:
         self._search, self._turns = search, turns
         self._generators, self._default = generators, default
         self._embedder, self._verifier = embedder, verifier
+        self._lending, self._live = lending, live
+        self.after: Callable[[Answered], None] = lambda _answered: None
+        """Called when an answer was kept; nobody waits for what it starts."""
         self._passages, self.unsupported = passages, unsupported
         self._threshold = REFUSAL_THRESHOLD if threshold is None else threshold
 
@@ -120,6 +148,20 @@ class Answerer:
         support = round(answerable(evidence), 4)
         return {"support": support, "threshold": self._threshold, "sentences": sentences}
 
+    def draft(self, question: str, passages: Sequence[Passage], generator: str | None = None) -> Composer:
+        """What these passages would be answered with, without notes; one without citations is a refusal.
+
+        Nothing is searched and no turn is kept: this is for whoever compares rankings by the answers they lead to.
+        """
+        read_of = passages[: self._passages]
+        composer = Composer(read_of)
+        if answerable(read(question, read_of, self._embedder)) >= self._threshold:
+            for sentence in self._generators[generator or self._default].stream(Ask(question=question), read_of):
+                (checked,) = check([sentence], read_of, self._verifier)
+                if checked.supported:
+                    composer.add(checked.sentence)
+        return composer
+
     def rewriter(self, generator: str | None) -> Rewrite | None:
         """How a generator writes a follow-up as a question that stands alone."""
         found = self._generators.get(generator or self._default)
@@ -135,9 +177,39 @@ class Answerer:
         name = asked.generator or self._default
         if name not in self._generators:
             raise NotFound(f"no generator {name!r}", hint=f"there are: {', '.join(self.generators)}")
-        started = time.perf_counter()
+        kinds = self._kinds(name)
+        for kind, pinned in asked.named.items():
+            if kind not in kinds and pinned.path is not None:
+                raise UserError(f"the generator {name!r} does not take {pinned.name!r}", hint="name another generator")
+        with self._lending.lend(asked.asks, asked.named, kinds) as lent:
+            done, at = yield from self._written(asked, name, lent)
+            self._turns.keep(asked.workspace, asked.question, done, at, asked.by, taking_part(asked.asks, lent, done))
+            self.after(Answered(asked=asked, lent=lent, done=done, at=at))
+        yield {"type": "done", **done}
+
+    def again(self, asked: Asked, lent: Lent) -> dict[str, Any]:
+        """What the answer would be with other adapters. It is neither shown nor kept.
+
+        Raises as `stream` does.
+        """
+        events = self._written(asked, asked.generator or self._default, lent)
+        while True:
+            try:
+                next(events)
+            except StopIteration as over:
+                done: dict[str, Any] = over.value[0]
+                return done
+
+    def _kinds(self, generator: str) -> list[str]:
+        """Kinds of adapters that have a say in an answer by this generator."""
+        return [kind for kind in self._lending.kinds if kind != GENERATOR or self._live[generator].adaptable]
+
+    def _written(self, asked: Asked, name: str, lent: Lent) -> Stream[dict[str, Any], None, tuple[dict[str, Any], int]]:
+        """The events of an answer but the last; then that one, and the world time it is about."""
+        started, live = time.perf_counter(), self._live[name]
+        writer = live.told(lent.adapters.get(GENERATOR), plain=lent.plain(GENERATOR))
         question = asked.question
-        reading = self._read(asked)
+        reading = self._read(asked, lent)
         found, support = reading.found, reading.support
         searched = time.perf_counter()
         told = asked.by.told(question) | {"scope": asked.scoped.as_json(widened=reading.widened) | asked.where}
@@ -147,7 +219,8 @@ class Answerer:
         judged, cited = list[dict[str, Any]](), list[Sentence]()
         drafting = _Drafting()
         if support >= self._threshold:
-            ask = Ask(question=question, history=asked.history, wishes=asked.wishes)
+            wears = live.asked(lent.adapters.get(GENERATOR), plain=lent.plain(GENERATOR))
+            ask = Ask(question=question, history=asked.history, wishes=asked.wishes, adapter=wears)
             with closing(drafting.of(self._generators[name].stream(ask, found.passages))) as sentences:
                 for sentence in sentences:
                     (checked,) = check([sentence], found.passages, self._verifier)
@@ -174,7 +247,8 @@ class Answerer:
             "turn": fresh("turn"),
             "workspace": asked.workspace,
             **told,
-            "adapters": {"retriever": found.adapter, "generator": getattr(self._generators[name], "adapter", None)},
+            "adapters": {RETRIEVER: found.adapter, GENERATOR: writer},
+            "chosen": lent.as_json(),
             "generator": name,
             "usage": drafting.usage,
             "epoch": found.when.epoch,
@@ -186,21 +260,20 @@ class Answerer:
                 "total": _ms(started, ended),
             },
         }
-        self._turns.keep(asked.workspace, asked.question, done, found.when.at, asked.by)
-        yield {"type": "done", **done}
+        return done, found.when.at
 
-    def _read(self, asked: Asked) -> _Reading:
+    def _read(self, asked: Asked, lent: Lent) -> _Reading:
         """Passages and what they say.
 
         What the question seemed to say of where to look is a guess: where that supports nothing, all is looked at.
         """
-        reading = self._read_in(asked, asked.scoped.scope)
+        reading = self._read_in(asked, asked.scoped.scope, lent)
         if reading.support >= self._threshold or asked.scoped.inferred is None:
             return reading
-        return replace(self._read_in(asked, asked.scoped.wide), widened=True)
+        return replace(self._read_in(asked, asked.scoped.wide, lent), widened=True)
 
-    def _read_in(self, asked: Asked, scope: Scope) -> _Reading:
-        how = How(adapter=asked.adapter)
+    def _read_in(self, asked: Asked, scope: Scope, lent: Lent) -> _Reading:
+        how = How(adapter=lent.pinned(RETRIEVER))
         found = self._search.search(asked.question, asked.k or self._passages, scope, how=how)
         with self._search.one_index():  # the vectors of question and sentences come from one embedder
             evidence = read(asked.question, found.passages, self._embedder)
@@ -232,6 +305,31 @@ class Answerer:
             f"closest passages of {of}; the closest is in “{closest.heading or closest.title}” "
             f"({closest.name})."
         )
+
+
+def taking_part(asks: Asks, lent: Lent, done: Mapping[str, Any]) -> list[Exposure]:
+    """What the record says of the trials that an answer was part of.
+
+    An answer that another adapter than its arm's gave in the end, because that could not be loaded, says nothing of
+    the arm and takes no part.
+    """
+    rows = []
+    for kind, choice in lent.choices.items():
+        if choice.arm is None or choice.rollout is None or asks.unit is None:
+            continue
+        if done["adapters"].get(kind) == (choice.order[0].name if choice.order else None):
+            rows.append(
+                Exposure(
+                    rollout=choice.rollout,
+                    turn=done["turn"],
+                    arm=choice.arm,
+                    unit=digest(f"{choice.rollout}\0{asks.unit}")[:16],
+                    abstained=int(done["abstained"]),
+                    ms=done["ms"]["total"],
+                    created=now_ms(),
+                )
+            )
+    return rows
 
 
 def _judged(text: str, judgement: Judgement, supported: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kernel.database import Database, affected
 from kernel.errors import NotFound, UserError
 from kernel.ids import fresh, iso, now_ms
 from kernel.types import Exchange
-from retrieval.tables import Cited, Conversation, Feedback, Turn
+from retrieval.tables import Cited, Conversation, Difference, Exposure, Feedback, Turn
 from retrieval.turns import REDACTED, votes
 
 TITLE = 80
@@ -217,7 +217,8 @@ def _forget(session: Session, ours: Any) -> dict[str, Any]:
     made = select(Feedback.example).where(Feedback.turn.in_(turns), Feedback.example.is_not(None))
     examples = sorted({example for example in session.scalars(made) if example})
     feedback = affected(session, delete(Feedback).where(Feedback.turn.in_(turns)))
-    session.execute(delete(Cited).where(Cited.turn.in_(turns)))
+    for table in (Cited, Exposure, Difference):
+        session.execute(delete(table).where(table.turn.in_(turns)))
     return {
         "turns": affected(session, delete(Turn).where(ours)),
         "feedback": feedback,

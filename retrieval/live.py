@@ -1,4 +1,4 @@
-"""The live adapter pointer: which retriever adapter turns questions into vectors right now.
+"""The live retriever: which adapter turns questions into vectors, and the encoder that wears it.
 
 The pointer is one row in SQL, read at every question, so a promote or rollback reaches every process at once. Adapters
 stay loaded under their own names (names are never reused): the champion and the previous one are warm, so going back is
@@ -10,8 +10,8 @@ until that serves again, or until a retrain takes its place.
 from __future__ import annotations
 
 import json
-import logging
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -22,40 +22,37 @@ from kernel.database import Database
 from kernel.errors import NotFound, Refused, RepriseError
 from kernel.ids import now_ms
 from kernel.serving import LocalEmbedder
+from retrieval.choosing import Choosing, Pinned
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
+from retrieval.holding import MISFIT, Holding
 from retrieval.tables import Pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
 
-log = logging.getLogger(__name__)
 RETRIEVER = "retriever"
 _BASES = 2
 """Base models kept at a time: what serves, and what served until a moment ago."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned:
-    """An adapter that a question asks for by name, whatever serves; `path` None is the base model."""
-
-    name: str
-    path: str | None
-    """Relative to the home folder."""
-
-
 class LiveRetriever:
-    """Questions to vectors through the adapter that serves. Safe from several threads."""
+    """Questions to vectors, with whichever adapter a request was decided for. Safe from several threads."""
 
     def __init__(self, db: Database, embedder: LocalEmbedder, home: Path) -> None:
         self._db, self._embedder, self._home = db, embedder, home
+        self._choosing = Choosing(db)
         self._encoders: dict[
             str, tuple[QueryEncoder, set[str]]
         ] = {}  # by base: the encoder, the adapters it has loaded
         self._misfits: dict[tuple[str, str], str | None] = {}
+        self._paths: dict[str, str] = {}  # of every name that was ever loaded
         self._lock = RLock()
-        self.trouble: str | None = None
+        self._holding = Holding(self._ready, self._unload, self._loaded)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what should serve does not; None where all is well."""
+        return self._holding.trouble
 
     def champion(self) -> str | None:
         """Name of the adapter that serves; None for the base model."""
@@ -74,48 +71,43 @@ class LiveRetriever:
             return session.get(Pointer, RETRIEVER)
 
     def encode(self, texts: Sequence[str], pinned: Pinned | None = None) -> tuple[np.ndarray, str | None]:
-        """Vectors of shape (len(texts), dimension), and the name of the adapter that made them.
+        """Vectors of shape (len(texts), dimension), and the name of the adapter that made them; None is the base model.
+
+        `pinned` None is the champion of this moment, for whoever has no request that was decided for.
 
         Raises:
-            Refused, NotFound: a pinned adapter does not fit the embedder that serves, or is not there: what somebody
+            Refused, NotFound: a strict adapter does not fit the embedder that serves, or is not there: what somebody
                 asked for by name is not silently replaced by another.
         """
-        if pinned is not None:
-            return self._encode_pinned(pinned, texts), pinned.name if pinned.path else None
-        pointer = self.pointer()
-        if pointer is None or pointer.champion is None:
-            return self._embedder.embed_queries(texts), None
-        misfit = self._misfit(pointer.champion, str(pointer.champion_path))
-        if misfit is not None:
-            self.trouble = misfit
-            return self._embedder.embed_queries(texts), None
-        try:
-            self.load(pointer.champion, str(pointer.champion_path))
-        except Exception as error:
-            self.trouble = f"adapter {pointer.champion!r} cannot be loaded ({error}); the base model serves"
-            log.exception("%s", self.trouble)
-            return self._embedder.embed_queries(texts), None
-        self.trouble = None
-        return self.encode_with(pointer.champion, texts), pointer.champion
+        if pinned is None:
+            pointer = self.pointer()
+            if pointer is None or pointer.champion is None:
+                return self._embedder.embed_queries(texts), None
+            pinned = Pinned(name=pointer.champion, path=str(pointer.champion_path), strict=False)
+        with self._holding.lent([pinned]) as lent:
+            if lent is None:
+                return self._embedder.embed_queries(texts), None
+            return self.encode_with(lent.name, texts), lent.name
 
     def encode_with(self, adapter: str | None, texts: Sequence[str]) -> np.ndarray:
-        """Vectors by a named, loaded adapter; None is the base model."""
+        """Vectors by a named adapter that was loaded before; None is the base model."""
         if adapter is None:
             return self._embedder.embed_queries(texts)
-        return self._encoder()[0].encode(texts, adapter)
+        while True:
+            try:
+                return self._encoder()[0].encode(texts, adapter)
+            except NotFound:  # freed since it was loaded, as nothing that stands names it, or the embedder was switched
+                if adapter not in self._paths:
+                    raise
+                self.load(adapter, self._paths[adapter])
 
-    def _encode_pinned(self, pinned: Pinned, texts: Sequence[str]) -> np.ndarray:
-        if pinned.path is None:
-            return self.encode_with(None, texts)
-        misfit = self._misfit(pinned.name, pinned.path)
-        if misfit is not None:
-            raise Refused(misfit, hint="ask without naming an adapter", code="adapter_misfit")
-        self.load(pinned.name, pinned.path)
-        try:
-            return self.encode_with(pinned.name, texts)
-        except NotFound:  # a promotion freed what does not serve, between the two lines
-            self.load(pinned.name, pinned.path)
-            return self.encode_with(pinned.name, texts)
+    def lent(self, order: Sequence[Pinned]) -> AbstractContextManager[Pinned | None]:
+        """The first of `order` that can serve, ready until the block ends; None is the base model."""
+        return self._holding.lent(order)
+
+    def held(self, name: str, path: str) -> AbstractContextManager[None]:
+        """Have one ready until the block ends."""
+        return self._holding.held(name, path)
 
     def load(self, name: str, path: str) -> None:
         """Have an adapter ready under its name; nothing happens if it is. `path` is relative to the home folder."""
@@ -124,30 +116,45 @@ class LiveRetriever:
             if name not in loaded:
                 encoder.load(name, str(self._home / path))
                 loaded.add(name)
+                self._paths[name] = path
 
     def warm(self) -> None:
-        """Load the champion and the previous one, so that neither a question nor a rollback waits."""
+        """Load what any request may need next, so that neither a question nor a rollback waits; look for trouble."""
+        self._holding.clear()
         pointer = self.pointer()
-        for name, path in (
-            ((pointer.champion, pointer.champion_path), (pointer.previous, pointer.previous_path)) if pointer else ()
-        ):
-            if name is not None and path is not None:
-                misfit = self._misfit(name, path)
-                if misfit is not None:
-                    self.trouble = misfit if pointer is not None and name == pointer.champion else self.trouble
-                    continue
-                try:
-                    self.load(name, path)
-                except Exception as error:
-                    self.trouble = f"adapter {name!r} cannot be loaded: {error}"
-                    log.exception("%s", self.trouble)
+        for name, path in self._choosing.in_use(RETRIEVER).items():
+            if pointer is None or name != pointer.previous or self._misfit(name, path) is None:
+                self._holding.try_load(name, path)
 
-    def unload_all_but(self, names: set[str | None]) -> None:
-        """Free adapters that no longer serve."""
+    def tidy(self) -> None:
+        """Free what nothing that stands names any more."""
+        self.unload_all_but(self._choosing.in_use(RETRIEVER))
+
+    def unload_all_but(self, names: Collection[str | None]) -> None:
+        """Free adapters that no longer serve, each when the last request with it is over."""
+        kept = {name for name in names if name is not None}
+        self._holding.clear(kept)
+        self._holding.keep(kept)
+
+    def _ready(self, name: str, path: str) -> None:
+        """Load it, if it fits.
+
+        Raises:
+            Refused: it was trained on another embedder.
+        """
+        misfit = self._misfit(name, path)
+        if misfit is not None:
+            raise Refused(misfit, hint="ask without naming an adapter", code=MISFIT)
+        self.load(name, path)
+
+    def _loaded(self) -> set[str]:
+        return set(self._encoder()[1])
+
+    def _unload(self, name: str) -> None:
         with self._lock:
             encoder, loaded = self._encoder()
-            for name in loaded - names:
-                encoder.unload(str(name))
+            if name in loaded:
+                encoder.unload(name)
                 loaded.discard(name)
 
     def _encoder(self) -> tuple[QueryEncoder, set[str]]:

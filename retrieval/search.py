@@ -22,9 +22,10 @@ from kernel.index.schema import DENSE, SPARSE, keyword, sparse_query, visible
 from kernel.ports import Reranker, VectorIndex
 from kernel.serving import Held
 from kernel.types import Passage, When
+from retrieval.choosing import Pinned
 from retrieval.diversity import diverse
 from retrieval.fusion import Fused, Ranked, blended, fuse
-from retrieval.live import LiveRetriever, Pinned
+from retrieval.live import LiveRetriever
 from retrieval.trace import Trace, traces
 from retrieval.tuning import DEFAULT, Tuning, Tunings
 
@@ -74,7 +75,7 @@ class How:
     rerank: bool | None = None
     diversity: float | None = None
     adapter: Pinned | None = None
-    """Of the retriever; None is the one that serves."""
+    """Of the retriever, as it was decided for a request; None is the champion of the moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +193,7 @@ class Search:
         answers = self._index.query(requests) if requests else []
         placed = self._library.place(sorted({str(p.id) for answer in answers for p in answer}), when)
         return [
-            [_passage(placed[str(p.id)], p.score, rank) for rank, p in enumerate(answer, 1) if str(p.id) in placed]
+            [as_passage(placed[str(p.id)], p.score, rank) for rank, p in enumerate(answer, 1) if str(p.id) in placed]
             for answer in answers
         ]
 
@@ -221,7 +222,7 @@ class Search:
         fused = {weight: fuse(arms.dense, arms.words, weight)[:k] for weight in weights}
         placed = self._library.place(sorted({c.id for found in fused.values() for c in found}), self.when())
         return {
-            weight: tuple(_passage(placed[c.id], c.score, rank) for rank, c in enumerate(found, 1) if c.id in placed)
+            weight: tuple(as_passage(placed[c.id], c.score, rank) for rank, c in enumerate(found, 1) if c.id in placed)
             for weight, found in fused.items()
         }
 
@@ -270,7 +271,7 @@ class Search:
             order = self._diversified(order, score, k, diversity)
         shown = {one: rank for rank, one in enumerate(order[:k], 1)}
         found = Found(
-            passages=tuple(_passage(placed[one], score[one], rank) for one, rank in shown.items()),
+            passages=tuple(as_passage(placed[one], score[one], rank) for one, rank in shown.items()),
             when=when,
             tuning=tuning,
             reranker=self.reranker.name if self.reranker is not None and looks else None,
@@ -286,7 +287,7 @@ class Search:
         ids = [c.id for c in pool if c.id in placed]
         if not ids:
             return {}
-        said = self.reranker.rerank(query, [_passage(placed[one], score[one], n) for n, one in enumerate(ids, 1)])
+        said = self.reranker.rerank(query, [as_passage(placed[one], score[one], n) for n, one in enumerate(ids, 1)])
         if min(said) < max(said):
             mixed = blended([score[one] for one in ids], said, self.reranker.share)
             above = max((score[one] for one in score.keys() - set(ids)), default=0.0) - min(mixed)
@@ -318,7 +319,8 @@ def _ranked(answer: Sequence[models.ScoredPoint]) -> Ranked:
     return [(str(point.id), float(point.score)) for point in answer]
 
 
-def _passage(placed: Placed, score: float, rank: int) -> Passage:
+def as_passage(placed: Placed, score: float = 0.0, rank: int = 0) -> Passage:
+    """A chunk that was placed, as a reader sees it."""
     return Passage(
         chunk=placed.point,
         document=placed.document,

@@ -1,4 +1,4 @@
-"""Conversations, turns, feedback, preferences, and which adapter serves."""
+"""Conversations, turns, feedback, preferences; which adapter serves whom, and how a challenger is tried."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ class PreferenceRow(Base):
 
 
 class Pointer(Base):
-    """The adapter that serves for a kind, and the one before it. A null serves the base model."""
+    """The adapter that serves for a kind, the one before it, and the one that is tried. A null serves the base model.
+
+    One row, so that a question never sees half of a move.
+    """
 
     __tablename__ = "pointers"
     kind: Mapped[str] = mapped_column(primary_key=True)
@@ -96,4 +99,65 @@ class Pointer(Base):
     champion_path: Mapped[str | None]
     previous: Mapped[str | None]
     previous_path: Mapped[str | None]
+    challenger: Mapped[str | None]
+    challenger_path: Mapped[str | None]
+    stage: Mapped[str | None]
+    """shadow | canary: how the challenger is tried; null where there is none."""
+    share: Mapped[float] = mapped_column(server_default="0")
+    """Of those who ask, how many the challenger answers, 0 to 1."""
+    rollout: Mapped[str | None]
+    """Id of the trial, which also draws who belongs to the share."""
     changed: Mapped[int]
+
+
+class RouteRow(Base):
+    """An adapter that serves a workspace, or one slice of its questions, whatever the champion is."""
+
+    __tablename__ = "routes"
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    slice: Mapped[str] = mapped_column(primary_key=True)
+    """Empty: the whole workspace."""
+    adapter: Mapped[str]
+    path: Mapped[str]
+    reason: Mapped[str]
+    """What the gate's verdict says for it, or why it was overridden."""
+    created: Mapped[int]
+
+
+class Exposure(Base):
+    """Which arm of a trial answered a turn. Ids and figures; the words stay with the turn."""
+
+    __tablename__ = "exposures"
+    rollout: Mapped[str] = mapped_column(primary_key=True)
+    turn: Mapped[str] = mapped_column(primary_key=True, index=True)
+    arm: Mapped[str]
+    """champion | canary"""
+    unit: Mapped[str]
+    """Digest of whom the draw was for: a user, a conversation or a question, told apart within this trial only."""
+    abstained: Mapped[int]
+    ms: Mapped[float]
+    created: Mapped[int]
+
+
+class Difference(Base):
+    """How a challenger in the shadow would have answered a turn, beside what was shown. Ids and figures only."""
+
+    __tablename__ = "differences"
+    rollout: Mapped[str] = mapped_column(primary_key=True)
+    turn: Mapped[str] = mapped_column(primary_key=True, index=True)
+    overlap: Mapped[float | None]
+    """Of the ten best passages, the share that both found; null where the trial does not change the search."""
+    rbo: Mapped[float | None]
+    """Rank-biased overlap of the ten best, 0 to 1; likewise null."""
+    first_changed: Mapped[int]
+    """1: the first citation is another one."""
+    abstained: Mapped[int]
+    shadow_abstained: Mapped[int]
+    ms: Mapped[float]
+    shadow_ms: Mapped[float | None]
+    error: Mapped[str | None]
+    """Code of what went wrong in the shadow; nobody saw it."""
+    dropped: Mapped[int]
+    """Turns that were left out since the row before, because the shadow was behind."""
+    created: Mapped[int]

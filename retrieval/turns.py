@@ -16,7 +16,7 @@ from ingest.tables import Document
 from kernel.database import Database, alone
 from kernel.errors import NotFound, UserError
 from kernel.ids import fresh, iso, now_ms
-from retrieval.tables import Cited, Conversation, Feedback, Turn
+from retrieval.tables import Cited, Conversation, Exposure, Feedback, Turn
 
 LOCAL = "local"
 REDACTED = "[deleted]"
@@ -56,9 +56,17 @@ class Turns:
         self._db = db
 
     def keep(
-        self, workspace: str, question: str, shown: dict[str, Any], asked_at: int, by: Asker | None = None
+        self,
+        workspace: str,
+        question: str,
+        shown: dict[str, Any],
+        asked_at: int,
+        by: Asker | None = None,
+        trials: Sequence[Exposure] = (),
     ) -> None:
-        """Store a turn, at the end of its conversation where it has one. `question` stands alone.
+        """Store a turn, at the end of its conversation where it has one, and what trials it was part of.
+
+        `question` stands alone.
 
         Raises:
             NotFound: the conversation was deleted meanwhile; nothing was kept.
@@ -96,6 +104,7 @@ class Turns:
                     created=now,
                 )
             )
+            session.add_all(trials)
             session.flush()
             session.add_all(Cited(turn=shown["turn"], document=document) for document in standing)
 

@@ -126,3 +126,50 @@ def save_adapter(model: str, folder: Path, seed: int) -> str:
                 weight.mul_(20)  # a random model is stubborn: small steps do not change its greedy path
     adapted.save_pretrained(folder)
     return str(folder)
+
+
+def save_reader(folder: Path, texts: list[str], *, hidden: int = 64, layers: int = 2, context: int = 512) -> str:
+    """A Llama that reads the words of `texts` and of our prompt, with random weights from a fixed seed.
+
+    What it has not seen is one token each, so that any question can be asked of it.
+    """
+    import re
+
+    import torch
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers.utils import logging
+
+    from retrieval.generators import prompt
+
+    logging.disable_progress_bar()
+    pattern = r" ?\w+| ?[^\w\s]|\s"
+    read = (prompt.SYSTEM, "Passages: Question: Answer:", *texts)
+    words = [form for text in read for w in re.findall(pattern, text) for form in (w, f" {w.strip(' ')}", w.strip(" "))]
+    marks = [f" [{n}" for n in range(10)] + [str(n) for n in range(10)] + [f" {n}" for n in range(10)]
+    known = [*words, *marks, " [", "]", "[", ".", " .", " NO_ANSWER", "NO_ANSWER", "\n"]
+    vocabulary = {w: n for n, w in enumerate(dict.fromkeys(["<unk>", "<s>", "</s>", *known]))}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    inner.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="<unk>", bos_token="<s>", eos_token="</s>", model_max_length=context
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            max_position_embeddings=context,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=2,
+            initializer_range=0.1,
+        )
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -10,12 +10,19 @@ import typer
 
 from ui.commands import (
     adapters,
+    advice,
     documents,
     examples,
     index,
+    judging,
+    lineage,
+    merging,
     operations,
     people,
     questions,
+    rehearsal,
+    rollout,
+    schedules,
     tools,
     tuning,
     versions,
@@ -32,7 +39,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (operations, documents, versions, watches, index, tuning, questions, tools, people, examples, adapters):
+for module in (
+    operations,
+    documents,
+    versions,
+    watches,
+    index,
+    tuning,
+    questions,
+    tools,
+    people,
+    examples,
+    rehearsal,
+    adapters,
+    merging,
+    rollout,
+    judging,
+    schedules,
+    lineage,
+    advice,
+):
     module.register(app)
 
 

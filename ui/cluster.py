@@ -36,7 +36,7 @@ def serve_api(settings: Settings, announce: Any) -> None:
 
     def load() -> None:
         wired.embedder.load()
-        wired.live.warm()
+        wired.lending.warm()
         loaded.set()
 
     threading.Thread(target=load, name="load-models", daemon=True).start()

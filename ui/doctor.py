@@ -75,10 +75,10 @@ def _embedder(w: Wired) -> tuple[bool, str, str]:
 
 
 def _adapter(w: Wired) -> tuple[bool, str, str]:
-    w.live.warm()
+    w.lending.warm()
     return (
-        w.live.trouble is None,
-        w.live.trouble or f"serving {w.live.champion() or 'the base model'}",
+        w.lending.trouble is None,
+        w.lending.trouble or f"serving {w.live.champion() or 'the base model'}",
         "reprise rollback",
     )
 

@@ -15,6 +15,7 @@ from finetune.metrics import mrr_at_k, ndcg_at_k, recall_at_k
 from kernel.errors import UserError
 
 if TYPE_CHECKING:
+    from ingest.library import Library
     from ui.platform import Platform
 
 MAX_K = 100
@@ -29,7 +30,7 @@ def evaluate(platform: Platform, suite: str, k: int, workspace: str | None) -> d
     """
     if not 1 <= k <= MAX_K:
         raise UserError(f"k is {k}", hint=f"give 1 to {MAX_K}")
-    rows = _parse(suite, lambda item: _resolve(platform, item, workspace))
+    rows = parse(suite, lambda item: resolve(platform.w.library, item, workspace))
     measured = [(row.get("slice") or "all", _measure(platform, row, k, workspace)) for row in rows]
     slices = sorted({name for name, _ in measured})
     whole = _summary([m for _, m in measured], k)
@@ -37,7 +38,7 @@ def evaluate(platform: Platform, suite: str, k: int, workspace: str | None) -> d
     return whole
 
 
-def _parse(suite: str, resolve: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+def parse(suite: str, resolve: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows, their `relevant` items with the documents' ids."""
     rows, problems = [], []
     for line, text in enumerate(suite.split("\n"), 1):  # not splitlines: a text may hold U+2028
@@ -67,7 +68,7 @@ def _measure(platform: Platform, row: dict[str, Any], k: int, workspace: str | N
     relevant: list[dict[str, Any]] = row["relevant"]
     if relevant and not row.get("unanswerable"):
         spans = any("start" in item for item in relevant)
-        hits = platform.search(row["question"], k if spans else 3 * k, workspace=workspace)["hits"]
+        hits = platform.search(row["question"], k if spans else 3 * k, workspace=workspace, user="")["hits"]
         gains = _gains(hits, relevant)[:k]
         out["ndcg"] = ndcg_at_k(gains, len(relevant), k)
         out["recall"] = recall_at_k(gains, len(relevant), k)
@@ -113,10 +114,15 @@ def _summary(rows: Sequence[dict[str, float | None]], k: int) -> dict[str, Any]:
     }
 
 
-def _resolve(platform: Platform, item: Any, workspace: str | None) -> dict[str, Any]:
+def resolve(library: Library, item: Any, workspace: str | None) -> dict[str, Any]:
+    """An item of `relevant` with the id of its document.
+
+    Raises:
+        ValueError: it names none.
+    """
     if not isinstance(item, dict) or not item.get("document"):
         raise ValueError("a relevant item names no document")
-    document = platform.w.library.find(str(item["document"]), workspace)
+    document = library.find(str(item["document"]), workspace)
     found: dict[str, Any] = {"document": document.id}
     if item.get("start") is not None and item.get("end") is not None:
         found |= {"start": int(item["start"]), "end": int(item["end"])}

@@ -122,7 +122,7 @@ class Node:
     def _load(self) -> None:
         try:
             self.wired.embedder.load()
-            self.wired.live.warm()
+            self.wired.lending.warm()
         except Exception:
             log.exception("the models could not be loaded; questions will say why")
         self._loaded.set()

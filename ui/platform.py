@@ -12,14 +12,21 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.advice import Advice
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.examples import STATUSES, Examples
 from ui.operations.index import Index
 from ui.operations.intake import so_far
-from ui.operations.learning import KINDS, Learning
+from ui.operations.judging import Judging
+from ui.operations.learning import KINDS
+from ui.operations.lineage import Lineage
+from ui.operations.merging import Merging
 from ui.operations.people import People
 from ui.operations.questions import Questions
+from ui.operations.rehearsal import Rehearsal
+from ui.operations.rollout import Rollout
+from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
 from ui.operations.upkeep import Upkeep
 from ui.operations.versions import Versions
@@ -33,7 +40,10 @@ _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
 
-class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, Examples, Learning, Upkeep):
+class Platform(
+    Documents, Versions, Watches, Index, Tuning, Questions, People,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Upkeep,
+):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
     def __init__(self, wired: Wired) -> None:
@@ -53,6 +63,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, E
         """Beat's tick: start what is due, find what died."""
         jobs = self.w.schedules.fire(self._fire)
         recovered = self.w.epochs.recover()
+        self.w.runs.settle(orphaned=False)
         erased = self.w.delete.finish_interrupted(silent_ms=self.settings.lease_seconds * 1000)
         return {
             "scheduled": [job for job in jobs if job],
@@ -65,6 +76,7 @@ class Platform(Documents, Versions, Watches, Index, Tuning, Questions, People, E
             **self._tend(),
             **self._tend_index(),
             **self._tend_tuning(),
+            **self._tend_rollout(),
         }
 
 

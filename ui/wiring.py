@@ -8,14 +8,33 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from finetune.approval import Approvals
+from finetune.card import Cards
+from finetune.erase import RunEraser
 from finetune.evaluate import Evaluator
+from finetune.evidence import Evidence
+from finetune.export import Exporter
+from finetune.facts import Facts
+from finetune.forgetting import Forgetting, RetrieverScorer
+from finetune.generator.context import Contexts
+from finetune.generator.evaluate import GeneratorEvaluator
+from finetune.generator.kind import GeneratorKind
+from finetune.generator.votes import Votes
 from finetune.kinds import Kind
-from finetune.lineage import RunEraser
+from finetune.legs import Legs
+from finetune.lineage import Lineage
+from finetune.observed import Observed
+from finetune.policies import GatePolicies
+from finetune.proposals import Proposals
 from finetune.registry import Registry
+from finetune.replay import Replays
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
+from finetune.rollout import Rollouts
+from finetune.routes import Routes
 from finetune.runs import Runs
 from finetune.schedule import Schedules
+from finetune.suites import Suites
 from finetune.tune import Tuner
 from ingest.add import Ingest
 from ingest.delete import DeleteHandler, Eraser
@@ -47,16 +66,20 @@ from rehearsal.topics import Topics
 from rehearsal.vetting import Vetting
 from retrieval.answer import Answerer
 from retrieval.catalogue import Catalogues
+from retrieval.choosing import Choosing
 from retrieval.conversations import Conversations
 from retrieval.filters import Filtering
 from retrieval.generators import make_generator
-from retrieval.live import LiveRetriever
+from retrieval.lending import Lending, Shelf
+from retrieval.live import RETRIEVER, LiveRetriever
+from retrieval.live_generator import GENERATOR, LiveGenerator
 from retrieval.preferences import Preferences
 from retrieval.readings import Readings
 from retrieval.remembered import RememberingEmbedder
 from retrieval.reranker import make_reranker
 from retrieval.scoping import Scoping
 from retrieval.search import Search
+from retrieval.shadow import Shadows
 from retrieval.tuning import Tunings
 from retrieval.turns import Turns
 from retrieval.verifiers import make_verifier
@@ -115,11 +138,21 @@ class Wired:
         self.vetting = Vetting(self.db, self.index, self.embedder, self.epochs, self.library)
         self.editing = Editing(self.db, self.index, self.epochs, self.library, self.examples)
         self.memory = Memory(self.db, self.index, self.library, self.examples, self.search)
-        self.registry = Registry(self.db, self.live, self.home)
-        # Runs before memory: they find their rows by what memory then takes away.
-        runs = RunEraser(self.db, self.registry, self.home)
+        names = {"extractive", settings.generator}
+        self.generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
+        writers = {name: LiveGenerator(self.db, made, self.home) for name, made in self.generators.items()}
+        shelves: dict[str, Shelf] = {RETRIEVER: self.live, GENERATOR: writers[settings.generator]}
+        self.lending = Lending(Choosing(self.db), shelves)
+        self.registry = Registry(self.db, self.live, self.lending, self.home)
+        self.rollouts = Rollouts(self.db, self.registry, self.lending)
+        self.routes = Routes(self.db, self.registry, self.lending)
+        self.lineage = Lineage(self.db, self.registry)
+        self.cards = Cards(self.db, self.lineage, self.home)
+        # Runs before turns and memory: they find their rows by what those then take away.
+        runs = RunEraser(self.db, self.registry, self.cards, self.home)
         readings = Readings()
-        erasers: list[Eraser] = [self.turns, self.preferences, runs, self.memory, self.remembering]
+        self.suites = Suites(self.db, self.library)
+        erasers: list[Eraser] = [runs, self.turns, self.preferences, self.memory, self.suites, self.remembering]
         erasers += [self.catalogues, readings]  # last: those before them read
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
         self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory, readings])
@@ -141,19 +174,22 @@ class Wired:
         if step is not None:
             self.ingest.step = step
         self.watches = Watches(self.db, self.ingest, self.delete, settings, self.owner)
-        names = {"extractive", settings.generator}
-        self.generators = {name: make_generator(name, self.remembering, settings.generator_key) for name in names}
+        verifier = make_verifier(settings.verifier, self.remembering)
         self.answerer = Answerer(
             self.search,
             self.turns,
             self.generators,
             settings.generator,
             self.remembering,
-            make_verifier(settings.verifier, self.remembering),
+            verifier,
+            self.lending,
+            writers,
             passages=settings.passages,
             threshold=settings.refusal_threshold,
             unsupported=settings.unsupported,
         )
+        self.shadows = Shadows(self.db, self.answerer, self.search, self.lending)
+        self.answerer.after = self.shadows.offer
         self.topics = Topics(self.db, self.index, self.epochs)
         self.generation = Generation(
             self.db,
@@ -176,10 +212,54 @@ class Wired:
             self.registry,
             self.live,
             self.home,
+            Legs(self.answerer),
+            self.suites,
         )
-        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever,)}
-        self.retrainer = Retrainer(self.db, self.epochs, self.mixer, self.registry, self.runs, self.kinds)
-        self.schedules = Schedules(self.db, self.owner)
+        contexts = Contexts(self.db, self.library, self.search, self.live, self.epochs)
+        generator = GeneratorKind(
+            self.db,
+            contexts,
+            Votes(self.db, self.library, contexts),
+            GeneratorEvaluator(self.db, contexts, verifier),
+            verifier,
+            self.registry,
+            writers[settings.generator],
+            self.epochs.committed,
+            self.home,
+        )
+        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever, generator)}
+        self.gate_policies, self.approvals = GatePolicies(self.db), Approvals(self.db)
+        self.retrainer = Retrainer(
+            self.db,
+            self.epochs,
+            self.mixer,
+            self.registry,
+            self.runs,
+            self.kinds,
+            self.gate_policies,
+            Facts(self.db, self.mixer, self.home),
+            self.lineage,
+            self.cards,
+            settings.core_watts,
+        )
+        scorers = {retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path)}
+        self.forgetting = Forgetting(self.db, self.epochs, self.evaluator, self.registry, self.home, scorers)
+        self.exporter = Exporter(
+            self.db,
+            self.index,
+            self.epochs,
+            self.embedder,
+            self.evaluator,
+            self.registry,
+            self.runs,
+            self.home,
+        )
+        self.evidence = Evidence(
+            self.db, self.library, self.evaluator, self.registry, self.live, self._trainable(), settings.rho
+        )
+        self.proposals = Proposals(self.db, self.runs, self.retrainer.drawing, self.mixer)
+        self.replays = Replays(self.db, settings.rho)
+        self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry))
         self.uploads = Uploads(
             self.db,
             self.blobs,
@@ -189,6 +269,12 @@ class Wired:
         )
         self.ledger = Ledger(self.db, self.owner, settings.lease_seconds, settings.job_attempts)
 
+    def _trainable(self) -> list[str]:
+        """Kinds that can be trained with the models that serve here."""
+        return [
+            name for name in self.kinds if name != "generator" or self.settings.generator.startswith("transformers:")
+        ]
+
     def recover(self) -> None:
         """What a start does for what a crash left: flips forward, stages away, deletes on, bytes of nobody away."""
         alone = self.settings.embedded  # a home has one process; in a cluster others are at work meanwhile
@@ -197,8 +283,10 @@ class Wired:
         self.keeper.finish_interrupted()
         self.replacer.tidy()
         self.runs.clean_up()
+        self.runs.settle(orphaned=alone)
 
     def close(self) -> None:
+        self.shadows.close()
         self.reading.close()
         self.index.close()
         self.db.close()

@@ -45,10 +45,13 @@ POLICIES: Mapping[str, Policy] = {
     "mixed": mixed,
 }
 
+BY_LIKENESS = frozenset({"near", "far", "mir", "mixed"})
+"""Policies that look at the candidates' vectors."""
 MEASURED = frozenset({"mir", "mixed"})
 """Policies that choose better where the rise of the candidates' loss was measured."""
 
 __all__ = [
+    "BY_LIKENESS",
     "MEASURED",
     "POLICIES",
     "Candidate",

@@ -29,8 +29,7 @@ def due(candidates: Sequence[Candidate], new: NewExamples, n: int, seed: int) ->
     for language models: arXiv 2608.17530.
     """
     pool = eligible(candidates, new)
-    now = max((c.last_rehearsed for c in pool if c.last_rehearsed is not None), default=0)
-    now = now if new.at is None else new.at
+    now = max([new.at or 0, *(c.last_rehearsed for c in pool if c.last_rehearsed is not None)])
 
     def waited(c: Candidate) -> float:
         return float("inf") if c.last_rehearsed is None else (now - c.last_rehearsed) / interval(c)

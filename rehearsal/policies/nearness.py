@@ -22,6 +22,8 @@ from rehearsal.policies.spread import filled
 
 NEIGHBOURS = 16
 """Nearest old examples of each new question that `near` considers."""
+CENTRE = 32
+"""Examples of a slice, by chance, that say where it lies."""
 DIVERSITY = 0.5
 """MMR's lambda: 1 is likeness to the new questions alone, 0 is unlikeness to what is picked already."""
 
@@ -86,7 +88,8 @@ def farthest(pool: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> 
         return []
     members = slices([c for c in pool if c.vector is not None])
     centre = centroid(new.vectors)
-    distances = {name: max(0.0, 1 - float(centroid(stack(m)) @ centre)) for name, m in members.items()}
+    middles = {name: centroid(stack(draw(some, CENTRE, seed))) for name, some in members.items()}
+    distances = {name: max(0.0, 1 - float(middle @ centre)) for name, middle in middles.items()}
     shares = quotas({name: len(some) for name, some in members.items()}, distances, n)
     return [
         Pick(example=c.example, reason=f"far: slice {name!r} at distance {short(distances[name])}")

@@ -63,7 +63,7 @@ class NewExamples:
     examples: tuple[str, ...]
     vectors: np.ndarray = field(repr=False)
     at: int | None = None
-    """When the mix is drawn, UTC milliseconds; where None, when a candidate was last rehearsed."""
+    """When the mix is drawn, UTC milliseconds; where None, or earlier, when a candidate was last rehearsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

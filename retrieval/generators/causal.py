@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from kernel.errors import NotFound, Refused, UserError
 from retrieval.encoder import attach
+from retrieval.generators import chat
 from retrieval.generators.batch import Row
+from retrieval.generators.likelihood import mean_logprob
 
 if TYPE_CHECKING:
     import torch
@@ -149,11 +151,22 @@ class CausalModel:
                 repetition_penalty=1.0,
                 no_repeat_ngram_size=0,
                 pad_token_id=filler,
-                stopping_criteria=StoppingCriteriaList([_writing(self.tokenizer, rows, self._ends())]),
+                stopping_criteria=StoppingCriteriaList(
+                    [_writing(self.tokenizer, rows, chat.ends(self._model, self.tokenizer))]
+                ),
                 **more,
             )
             for row in rows:
                 row.close()
+
+    def likelihood(self, turns: Sequence[dict[str, str]], tokens: list[int], answer: str, adapter: str | None) -> float:
+        """The mean log-probability of the tokens of `answer` behind the turns, whose tokens are `tokens`."""
+        with self._lock:
+            with self._words:
+                stops = chat.ends(self._model, self.tokenizer)
+                _, wanted = chat.target(self.tokenizer, turns, answer, stops)
+            self._switch(adapter)
+            return mean_logprob(self._laid or self._model, tokens, wanted)
 
     def _writer(self, adapters: list[str | None]) -> tuple[Any, dict[str, Any]]:
         """What generates for these rows, and what it has to be told."""
@@ -177,11 +190,6 @@ class CausalModel:
         self._laid.requires_grad_(False)
         self._laid.eval()
         self._active = name
-
-    def _ends(self) -> set[int]:
-        """Tokens that end an answer."""
-        of = (getattr(self._model.generation_config, "eos_token_id", None), self.tokenizer.eos_token_id)
-        return {n for ids in of if ids is not None for n in (ids if isinstance(ids, list) else [ids])}
 
     def _filler(self) -> int:
         known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from kernel.errors import UserError
 from kernel.types import BASE, Ask, Exchange, Passage, Proposal, Sentences
-from retrieval.generators import prompt, proposals
+from retrieval.generators import chat, prompt, proposals
 from retrieval.generators.adapters import Adapters
 from retrieval.generators.batch import Batches, Row
 from retrieval.generators.causal import CausalModel
@@ -148,6 +148,25 @@ class TransformersGenerator:
             row = self._row(tokens, limit, adapter, lambda _piece: False)
             return proposals.read("".join(row.read()), most)
 
+    def likelihood(self, ask: Ask, passages: Sequence[Passage], answer: str) -> float:
+        """How likely the answer is behind the prompt of these passages: the mean log-probability of its tokens.
+
+        Passages that do not fit are left out from the end, as for an answer.
+
+        Raises:
+            UserError: as of `stream`.
+        """
+        self.load()
+        with self._adapters.chosen(ask.adapter) as adapter:
+            _, tokens, shown = self._fit(ask, passages)
+            turns = prompt.messages(ask, shown, self._reserved())
+            return self._model.likelihood(turns, tokens, answer, adapter)
+
+    @property
+    def source(self) -> str:
+        """Folder or name of the model, as it was given."""
+        return self._source
+
     def _add(self, name: str, path: str) -> None:
         self._adapters.check_fresh(name)
         self._model.add(name, path)
@@ -196,22 +215,15 @@ class TransformersGenerator:
     def _prompt(self, ask: Ask, passages: Sequence[Passage]) -> str:
         return self._text(prompt.messages(ask, passages, self._reserved()))
 
-    def _text(self, turns: list[dict[str, str]], lead: str = "Answer:") -> str:
-        tokenizer = self._model.tokenizer
-        if not getattr(tokenizer, "chat_template", None):
-            return prompt.completion(turns, lead)
-        try:
-            return _templated(tokenizer, turns)
-        except Exception:  # templates of some models refuse a system turn, each with an error of its own
-            both = "\n\n".join(turn["content"] for turn in turns)
-            return _templated(tokenizer, [{"role": "user", "content": both}])
+    def _text(self, turns: list[dict[str, str]], lead: str = chat.LEAD) -> str:
+        return chat.written(self._model.tokenizer, turns, lead)
 
     def _tokens(self, text: str) -> list[int]:
         """A chat template writes the special tokens itself."""
         return self._model.encode(text, special=not getattr(self._model.tokenizer, "chat_template", None))
 
     def _reserved(self) -> list[str]:
-        return list(self._model.tokenizer.all_special_tokens)
+        return chat.reserved(self._model.tokenizer)
 
     def _most(self) -> int:
         """Tokens of a prompt at most, also for rewrites: in a batch all rows run as long as one does."""
@@ -246,14 +258,6 @@ def _until_line() -> Callable[[str], bool]:
         return "\n" in text.lstrip() and "<think" not in text
 
     return ends
-
-
-def _templated(tokenizer: object, turns: list[dict[str, str]]) -> str:
-    # Models that can think aloud are asked not to: nobody would see it, and everybody would wait for it.
-    written = tokenizer.apply_chat_template(  # type: ignore[attr-defined]
-        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
-    )
-    return str(written)
 
 
 def _leave_out(shown: list[Passage], characters: float) -> None:

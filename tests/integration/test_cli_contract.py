@@ -40,6 +40,7 @@ COMMANDS = [
     "backup",
     "restore-backup",
     "adapters",
+    "merge",
     "promote",
     "rollback",
     "eval",
@@ -82,6 +83,10 @@ COMMANDS = [
     "examples generate",
     "examples cluster",
     "rehearsal preview",
+    "rehearsal proposals",
+    "rehearsal approve",
+    "rehearsal reject",
+    "rehearsal rho",
     "retention show",
     "retention set",
     "retention apply",
@@ -91,12 +96,40 @@ COMMANDS = [
     "watch look",
     "watch pause",
     "watch remove",
+    "approve",
+    "approvals",
+    "forgetting",
+    "gate-policy show",
+    "gate-policy set",
+    "suite list",
+    "suite unpin",
+    "rollout start",
+    "rollout show",
+    "rollout advance",
+    "rollout stop",
+    "route set",
+    "route list",
+    "route remove",
     "schedule list",
     "schedule add",
     "schedule remove",
     "schedule pause",
 ]
-GROUPS = ("watch", "examples", "rehearsal", "schedule", "retention", "job", "embedder", "conversation", "me")
+GROUPS = (
+    "watch",
+    "examples",
+    "rehearsal",
+    "schedule",
+    "retention",
+    "job",
+    "embedder",
+    "conversation",
+    "me",
+    "gate-policy",
+    "suite",
+    "rollout",
+    "route",
+)
 ROW = {
     "path",
     "document",
@@ -505,12 +538,46 @@ def test_schedules_are_added_paused_and_removed(terminal: Terminal) -> None:
     assert terminal.json("schedule", "remove", row["schedule"]) == []
 
 
+def test_the_gate_is_made_stricter_asks_a_pinned_suite_and_has_nothing_to_approve(
+    terminal: Terminal, folder: Path
+) -> None:
+    shown = terminal.json("gate-policy", "show")
+    assert set(shown) == {"kind", "workspace", "policy", "set", "changed"}
+    assert (shown["policy"]["tolerance"], shown["set"]) == (0.015, {})
+    strict = terminal.json("gate-policy", "set", "tolerance=0.01", "approval=true", "--workspace", "default")
+    assert strict["set"] == {"tolerance": 0.01, "approval": True}
+    assert terminal.json("gate-policy", "show")["policy"]["tolerance"] == 0.015
+    wrong = terminal.error("gate-policy", "set", "tolerance=much", "min_n=0", "--workspace", "default")
+    assert wrong["code"] == "bad_policy"
+    assert all(name in wrong["message"] for name in ("tolerance", "min_n"))
+    assert terminal.json("gate-policy", "set", "--reset", "--workspace", "default")["set"] == {}
+    assert terminal.error("gate-policy", "set")["message"] == "nothing to set"
+
+    suite = [{"question": QUESTION, "relevant": [{"document": "returns.md"}]}, {"question": "Fine?", "answer": "Yes"}]
+    file = written(folder / "eval", {"kept.jsonl": "".join(json.dumps(r) + "\n" for r in suite)}) / "kept.jsonl"
+    kept = terminal.json("eval", str(file), "--pin", "returns")["pinned"]
+    assert (kept["suite"], kept["questions"], kept["workspace"], kept["by"]) == ("returns", 1, "default", "local")
+    assert terminal.json("suite", "list") == [kept]
+    assert terminal.json("suite", "unpin", "returns") == []
+    assert terminal.error("suite", "unpin", "returns")["code"] == "not_found"
+
+    assert terminal.json("approvals") == []
+    assert terminal.error("approve", "retriever-1")["code"] == "not_found"
+    matrix = terminal.json("forgetting")
+    assert [row["run"] for row in matrix["rows"]] == [None]
+    assert (matrix["forgetting"], matrix["changes"], matrix["metric"]) == (None, [], "ndcg@10")
+    assert terminal.error("forgetting", "--before", "retriever-1")["code"] == "not_found"
+
+
 def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal: Terminal) -> None:
     assert terminal.json("adapters") == []
     assert terminal.error("promote", "retriever-1")["code"] == "not_found"
     assert terminal.error("promote", "retriever-1", "--override", "because")["code"] == "not_found"
     assert "nothing to roll back" in terminal.error("rollback")["hint"]
     assert terminal.error("gate", "run-1")["code"] == "not_found"
+    assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
+    assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"
+    assert terminal.error("merge", "retriever-1", "retriever-2", "--weights", "half,half")["code"] == "bad_request"
     assert terminal.error("retrain", "--kind", "generator")["code"] == "not_available"
 
 

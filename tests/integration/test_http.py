@@ -68,13 +68,29 @@ ROUTES = {
     "/v1/examples/quarantine": {"post"},
     "/v1/examples/retire": {"post"},
     "/v1/rehearsal/preview": {"get"},
+    "/v1/rehearsal/rho": {"get"},
+    "/v1/rehearsal/proposals": {"get"},
+    "/v1/rehearsal/proposals/{proposal}": {"get"},
+    "/v1/rehearsal/proposals/{proposal}/approve": {"post"},
+    "/v1/rehearsal/proposals/{proposal}/reject": {"post"},
     "/v1/retrains": {"get", "post"},
     "/v1/retrains/{run}": {"get"},
     "/v1/retrains/{run}/mix": {"get"},
     "/v1/retrains/{run}/verdict": {"get"},
     "/v1/adapters": {"get"},
+    "/v1/adapters/merge": {"post"},
     "/v1/adapters/rollback": {"post"},
     "/v1/adapters/{adapter}/promote": {"post"},
+    "/v1/adapters/{adapter}/approve": {"post"},
+    "/v1/rollouts": {"get", "post"},
+    "/v1/rollouts/advance": {"post"},
+    "/v1/rollouts/stop": {"post"},
+    "/v1/routes": {"get", "post", "delete"},
+    "/v1/approvals": {"get"},
+    "/v1/gate-policy": {"get", "put"},
+    "/v1/suites": {"get", "post"},
+    "/v1/suites/{name}": {"delete"},
+    "/v1/forgetting": {"get"},
     "/v1/watches": {"get", "post"},
     "/v1/watches/{watch}": {"delete"},
     "/v1/watches/{watch}/pause": {"post"},
@@ -330,6 +346,23 @@ def test_a_job_can_be_cancelled_and_tried_again(http: TestClient, platform: Plat
     platform.w.ledger.run(job)
     assert [d["name"] for d in http.get("/v1/documents", params={"workspace": "later"}).json()] == ["later.md"]
     assert http.get("/v1/jobs", params={"limit": 1}).json()[0]["job"] == job
+
+
+def test_judging_answers_as_the_command_line_does(http: TestClient) -> None:
+    whose = {"X-Reprise-User": "ada"}
+    policy = http.put("/v1/gate-policy", json={"changes": {"min_gain": 0.01}}, headers=whose).json()
+    assert policy == http.get("/v1/gate-policy").json()
+    assert (policy["policy"]["min_gain"], policy["set"]) == (0.01, {"min_gain": 0.01})
+    assert http.put("/v1/gate-policy", json={"changes": {"min_gain": "x"}}).json()["error"]["code"] == "bad_policy"
+    assert http.put("/v1/gate-policy", json={"changes": {}, "reset": True}).json()["set"] == {}
+    row = json.dumps({"question": QUESTION, "relevant": [{"document": "returns.md"}]})
+    suite = http.post("/v1/suites", json={"name": "returns", "suite": row}, headers=whose).json()
+    assert (suite["by"], http.get("/v1/suites").json()) == ("ada", [suite])
+    assert http.post("/v1/suites", json={"name": "returns", "suite": row}).status_code == 409
+    assert http.delete("/v1/suites/returns").json() == []
+    assert http.post("/v1/adapters/none/approve", json={}).status_code == 404
+    assert http.get("/v1/approvals").json() == []
+    assert http.get("/v1/forgetting").json()["rows"][0]["model"].startswith("base@")
 
 
 def test_a_schedule_with_nothing_to_train_on_keeps_no_other_from_its_turn(platform: Platform) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.schedule import Schedules
-from finetune.tables import Schedule
 from ingest import sources
 from ingest.incoming import Incoming
 from kernel.errors import Refused, UserError
@@ -146,23 +144,6 @@ def test_a_delete_names_the_adapters_and_empties_the_runs(platform: Platform, ac
     assert receipt["examples"] == len(on_it)
     assert not on_it & {json.loads(line)["example"] for line in rows.read_text().splitlines()}
     assert not on_it & {row["example"] for row in platform.preview()["rows"]}
-
-
-def test_a_due_time_is_taken_by_one_of_two_beats(platform: Platform) -> None:
-    one, two = (Schedules(platform.w.db, owner) for owner in ("one", "two"))
-    schedule = one.add("* * * * * *")[0]["schedule"]
-    with platform.w.db.write() as session:
-        session.get_one(Schedule, schedule).next = 1
-    fired: list[str] = []
-
-    def start(due: Schedule) -> str:
-        fired.append(due.id)
-        two.fire(start)  # the other beat looks while the first one is at it
-        return "job"
-
-    one.fire(start)
-    assert fired.count(schedule) == 1
-    one.remove(schedule)
 
 
 def test_a_generator_adapter_is_said_to_be_out_of_reach(platform: Platform) -> None:

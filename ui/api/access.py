@@ -19,11 +19,11 @@ def _platform(request: Request) -> Platform:
 
 
 def _user(
-    name: Annotated[
+    said: Annotated[
         str, Header(alias="X-Reprise-User", description="whose this is, percent-encoded: a name, not a login")
     ] = LOCAL,
 ) -> str:
-    told = unquote(name)
+    told = unquote(said)  # not `name`: FastAPI would take it from the path of a route that has one
     return NOBODY if told == NOBODY else user_name(told)
 
 
@@ -67,3 +67,4 @@ class Where(BaseModel):
     workspace: str | None = Field(None, description="default: the node's workspace")
     filters: Narrow | None = Field(None, description="look only in documents that fit all of this")
     scope: Literal["auto", "off"] | None = Field(None, description="off: not what the question itself names")
+    slice: str | None = Field(None, description="what it is about, where an adapter is routed to such questions")

@@ -1,4 +1,4 @@
-"""Routes of rehearsal, retrains, adapters and schedules."""
+"""Routes of retrains and adapters."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class RetrainRequest(BaseModel):
     seed: int = 0
     workspace: str | None = None
     control: Literal["shuffled"] | None = Field(None, description="shuffle the labels: a run the gate must refuse")
+    method: Literal["sft", "dpo", "kto"] | None = Field(None, description="how a generator is trained (default: sft)")
+    recipe: dict[str, Any] = Field({}, description="settings of the recipe that differ from its defaults")
+    start: str | None = Field(None, description="champion (default), base, or the name of an adapter")
+    without: list[str] | None = Field(None, description="documents that the adapter must never have seen")
+    hold: bool = Field(False, description="draw the mix and wait until a person approves it")
 
 
 class Promote(BaseModel):
@@ -28,25 +33,6 @@ class Promote(BaseModel):
 
 class Rollback(BaseModel):
     kind: Kind = "retriever"
-
-
-class NewSchedule(BaseModel):
-    cron: str
-    kind: Kind = "retriever"
-    workspace: str | None = None
-
-
-@router.get("/rehearsal/preview")
-def preview(
-    node: Node,
-    kind: Kind = "retriever",
-    policy: str | None = None,
-    rho: float | None = None,
-    seed: int = 0,
-    workspace: str | None = None,
-) -> dict[str, Any]:
-    """What a retrain would train on, each row with its reason, and what it would cost."""
-    return node.preview(kind, policy, rho, seed, workspace)
 
 
 @router.post("/retrains", status_code=202)
@@ -95,25 +81,3 @@ def rollback(node: Node, body: Rollback) -> dict[str, Any]:
 def promote(node: Node, adapter: str, body: Promote) -> dict[str, Any]:
     """Make an adapter the champion."""
     return node.promote(adapter, body.override)
-
-
-@router.get("/schedules")
-def schedules(node: Node) -> list[dict[str, Any]]:
-    return node.schedules()
-
-
-@router.post("/schedules")
-def add_schedule(node: Node, body: NewSchedule) -> list[dict[str, Any]]:
-    """Add a schedule of retrains; all schedules."""
-    return node.add_schedule(**body.model_dump())
-
-
-@router.delete("/schedules/{schedule}")
-def remove_schedule(node: Node, schedule: str) -> list[dict[str, Any]]:
-    return node.remove_schedule(schedule)
-
-
-@router.post("/schedules/{schedule}/pause")
-def pause_schedule(node: Node, schedule: str) -> list[dict[str, Any]]:
-    """Pause, or go on."""
-    return node.pause_schedule(schedule)

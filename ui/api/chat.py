@@ -20,6 +20,7 @@ class Query(Where):
     explain: bool = Field(False, description="tell of every candidate how it came to its rank")
     diversity: float | None = Field(None, ge=0, le=1, description="how far passages that say the same stand back")
     expand: Literal["section", "neighbours"] | None = Field(None, description="what stands around each hit")
+    adapter: str | None = Field(None, description="a retriever adapter to search with; `base` is none")
 
 
 class Earlier(BaseModel):
@@ -33,7 +34,9 @@ class Question(Where):
     question: str
     k: int | None = Field(None, ge=1, le=50)
     generator: str | None = None
-    adapter: str | None = Field(None, description="a retriever adapter to search with; default: the one that serves")
+    adapter: str | None = Field(
+        None, description="adapters to answer with, one of each kind, with commas; `base` is none; default: what serves"
+    )
     history: list[Earlier] | None = Field(None, description="earlier turns, oldest first")
     conversation: str | None = Field(None, description="a conversation's id, or `new`, which opens one")
 
@@ -45,9 +48,9 @@ class Vote(BaseModel):
 
 
 @router.post("/search")
-def search(node: Node, body: Query) -> dict[str, Any]:
+def search(node: Node, user: User, body: Query) -> dict[str, Any]:
     """The best passages for a query."""
-    return node.search(**body.model_dump())
+    return node.search(**body.model_dump(), user=user)
 
 
 @router.post("/ask")

@@ -1,38 +1,25 @@
-"""Commands of rehearsal, retrains, adapters and schedules."""
+"""Commands of retrains and adapters."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
 
+from kernel.errors import UserError
 from ui.door import Door, command, say, table
 
 Kind = Annotated[str, typer.Option("--kind", help="retriever or generator")]
 Policy = Annotated[str | None, typer.Option("--policy", help="How old examples are chosen (default: mixed).")]
 Rho = Annotated[float | None, typer.Option("--rho", help="Replay ratio: share of old examples in the mix.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and epoch give the same mix.")]
+Method = Annotated[str | None, typer.Option("--method", help="Of a generator: sft, dpo or kto (default: sft).")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace's examples.")]
 ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "run", "created"]
-SCHEDULE_COLUMNS = ["schedule", "cron", "kind", "workspace", "paused", "last", "next"]
 
 
 def register(app: typer.Typer) -> None:
-    _register_schedule(app)
-    rehearsal = typer.Typer(help="What a retrain would practise.", no_args_is_help=True)
-    app.add_typer(rehearsal, name="rehearsal")
-
-    @command(rehearsal)
-    def preview(
-        door: Door,
-        kind: Kind = "retriever",
-        policy: Policy = None,
-        rho: Rho = None,
-        seed: Seed = 0,
-        workspace: Workspace = None,
-    ) -> None:
-        """The mix of a retrain, every row with its reason, and what it would cost."""
-        door.out(door.platform.preview(kind, policy, rho, seed, workspace), _people_preview)
 
     @command(app)
     def retrain(
@@ -44,6 +31,18 @@ def register(app: typer.Typer) -> None:
         workspace: Workspace = None,
         wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
         control: Annotated[str | None, typer.Option(help="`shuffled` labels: a run that the gate must refuse.")] = None,
+        method: Method = None,
+        settings: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="NAME=VALUE", help="A setting of the recipe; may be given several times."),
+        ] = None,
+        start: Annotated[
+            str | None, typer.Option(help="champion (default), base, or the name of an adapter to go on from.")
+        ] = None,
+        without: Annotated[
+            list[str] | None,
+            typer.Option("--without", metavar="DOC", help="A document that the adapter must never have seen."),
+        ] = None,
     ) -> None:
         """Train an adapter on what is new and what must be practised again, and judge it."""
         options = {
@@ -53,12 +52,16 @@ def register(app: typer.Typer) -> None:
             "seed": seed,
             "workspace": workspace,
             "control": control,
+            "method": method,
+            "recipe": _recipe(settings or []),
+            "start": start,
+            "without": without,
         }
         if door.remote and not wait:
             started = door.platform.enqueue_retrain(**options)
-            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, _people_run)
+            door.out(door.platform.run(started["run"]) | {"job": started["job"]}, people_run)
         else:  # without a node nobody else would do it
-            door.out(door.platform.retrain(door.progress(), **options), _people_run)
+            door.out(door.platform.retrain(door.progress(), **options), people_run)
 
     @command(app)
     def gate(door: Door, run: str) -> None:
@@ -90,59 +93,21 @@ def register(app: typer.Typer) -> None:
         door.out(door.platform.rollback(kind), _people_pointer)
 
 
-def _register_schedule(app: typer.Typer) -> None:
-    schedule = typer.Typer(help="When retrains start by themselves.", no_args_is_help=True)
-    app.add_typer(schedule, name="schedule")
-
-    def people(rows: list[dict[str, Any]]) -> None:
-        table(
-            rows,
-            SCHEDULE_COLUMNS,
-            'No schedules. `reprise schedule add "0 3 * * 1"` adds Mondays at 03:00 UTC.',
-        )
-
-    @command(schedule, "list")
-    def list_schedules(door: Door) -> None:
-        """List schedules."""
-        door.out(door.platform.schedules(), people)
-
-    @command(schedule)
-    def add(
-        door: Door,
-        cron: Annotated[str, typer.Argument(help='Five fields in UTC, e.g. "0 3 * * 1".')],
-        kind: Kind = "retriever",
-        workspace: Workspace = None,
-    ) -> None:
-        """Add a schedule; lists all."""
-        door.out(door.platform.add_schedule(cron, kind, workspace), people)
-
-    @command(schedule)
-    def remove(door: Door, schedule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-        """Remove a schedule; lists the rest."""
-        door.out(door.platform.remove_schedule(schedule_id), people)
-
-    @command(schedule)
-    def pause(door: Door, schedule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-        """Pause a schedule, or let a paused one go on; lists all."""
-        door.out(door.platform.pause_schedule(schedule_id), people)
+def _recipe(settings: list[str]) -> dict[str, Any]:
+    """Values are JSON where they can be read as such, otherwise text."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not (name.strip() and equals):
+            raise UserError(f"{setting!r} sets nothing", hint="give it as NAME=VALUE, as in --set epochs=2")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value
+    return found
 
 
-def _people_preview(found: dict[str, Any]) -> None:
-    cost = found["cost"]
-    say(
-        f"{found['new']} new and {found['recalled']} recalled examples (rho {found['rho']:.2f}); "
-        f"about {cost['seconds_estimate']} s."
-    )
-    for reason, count in found["excluded"].items():
-        say(f"  left out, {reason}: {count}")
-    table(
-        found["rows"],
-        ["part", "example", "slice", "reason"],
-        "Nothing to train on: import examples or give feedback first.",
-    )
-
-
-def _people_run(run: dict[str, Any]) -> None:
+def people_run(run: dict[str, Any]) -> None:
     say(f"{run['run']}: {run['state']}" + (f", adapter {run['adapter']}" if run["adapter"] else ""))
     if run.get("error"):
         say(f"  {run['error']['message']} — {run['error']['hint']}")

@@ -39,6 +39,9 @@ OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option(help="auto | off: whether the question itself may say which documents (REPRISE_SCOPE)."),
     ],
+    "slice": Annotated[
+        str | None, typer.Option("--slice", help="What this is about, where an adapter is routed to such questions.")
+    ],
 }
 """By parameter; the names from `tags` to `until` are those of `retrieval.filters.Filters`."""
 NARROWING = ("tags", "any_tags", "languages", "sources", "media_types", "since", "until")
@@ -83,5 +86,5 @@ def _where(given: dict[str, Any]) -> dict[str, Any]:
     narrowed = {name: given[name] for name in NARROWING if given[name]}
     if documents and alone is None:
         narrowed["documents"] = documents
-    kept = {name: given[name] for name in ("as_of", "epoch", "workspace", "scope")}
+    kept = {name: given[name] for name in ("as_of", "epoch", "workspace", "scope", "slice")}
     return kept | {"document": alone, "filters": narrowed or None}

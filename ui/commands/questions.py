@@ -10,6 +10,9 @@ import typer
 from ui.commands.narrow import InWorkspace, looking
 from ui.door import Door, command, read_lines, say, table
 
+With = Annotated[
+    str | None, typer.Option(help="Adapters to use whatever serves, one of each kind, with commas; `base` is none.")
+]
 Which = Annotated[str | None, typer.Option(help="Which generator answers.")]
 ABSTAINED = 3
 
@@ -27,9 +30,11 @@ def register(app: typer.Typer) -> None:
             float | None, typer.Option(help="0 to 1: how far passages that say the same stand back.")
         ] = None,
         expand: Annotated[str | None, typer.Option(help="Show what stands around: section or neighbours.")] = None,
+        adapter: With = None,
     ) -> None:
         """The best passages for a query."""
-        more = {"explain": explain, "diversity": diversity, "expand": expand}
+        more = {"explain": explain, "diversity": diversity, "expand": expand, "adapter": adapter}
+        more |= {"user": door.settings.user}
         door.out(door.platform.search(query, k, **more, **where), _people_hits)
 
     @command(app)
@@ -40,9 +45,7 @@ def register(app: typer.Typer) -> None:
         question: str,
         k: Annotated[int | None, typer.Option("--k", help="Passages to answer from.")] = None,
         generator: Which = None,
-        adapter: Annotated[
-            str | None, typer.Option(help="Search with this retriever adapter, whatever serves; `base` is none.")
-        ] = None,
+        adapter: With = None,
         conversation: Annotated[
             str | None, typer.Option("--conversation", "-c", help="Ask in a conversation: its id, or `new`.")
         ] = None,
@@ -92,10 +95,14 @@ def register(app: typer.Typer) -> None:
         suite: Annotated[Path, typer.Argument(help="JSON lines with question and relevant, answer or unanswerable.")],
         k: Annotated[int, typer.Option("--k", help="Rank to measure at.")] = 10,
         workspace: InWorkspace = None,
+        pin: Annotated[str | None, typer.Option(help="Keep it under this name: every gate asks it.")] = None,
     ) -> None:
         """Measure retrieval, answers, citations and refusals on a suite of questions."""
         content = read_lines(suite)
-        door.out(door.platform.evaluate(content, k, workspace), _people_measures)
+        measured = door.platform.evaluate(content, k, workspace)
+        if pin is not None:
+            measured["pinned"] = door.platform.pin_suite(pin, content, workspace, user=door.settings.user)
+        door.out(measured, _people_measures)
 
 
 def _people_hits(found: dict[str, Any]) -> None:
@@ -184,5 +191,6 @@ def _named(scope: dict[str, Any], between: str = ", ") -> str:
 
 
 def _people_measures(measured: dict[str, Any]) -> None:
-    rows = [{"measure": name, "value": value} for name, value in measured.items() if name != "slices"]
+    hidden = ("slices", "pinned")
+    rows = [{"measure": name, "value": value} for name, value in measured.items() if name not in hidden]
     table(rows, ["measure", "value"], "Nothing measured.")

@@ -40,19 +40,21 @@ class Where(TypedDict, total=False):
     """As `retrieval.filters.Filters.of` reads them."""
     scope: str | None
     """auto | off: whether the question itself may say which documents."""
+    slice: str | None
+    """What the question is about, where whoever asks says so: an adapter may be routed to it."""
+    adapter: str | None
+    """Adapters to answer with whatever serves, by name, one of each kind with commas between; `base` is none."""
+    user: str | None
 
 
 class How(Where, total=False):
     """And by whom, in which conversation, and who answers."""
 
     generator: str | None
-    adapter: str | None
-    """A retriever adapter to search with, by name, or `base`; None is the one that serves."""
     history: Sequence[dict[str, str]] | None
     """Earlier turns, oldest first, where no conversation is named."""
     conversation: str | None
     """The id of one, or `new`, which opens one; None asks outside of any."""
-    user: str | None
 
 
 class Asking(Seat):
@@ -81,7 +83,8 @@ class Asking(Seat):
             where={"from": given_by, "tags": list((where.get("filters") or {}).get("tags") or ())},
             k=k,
             generator=generator,
-            adapter=self.w.registry.pinned(adapter) if adapter else None,
+            named=self.w.registry.named(adapter) if adapter else {},
+            slice=how.get("slice") or None,
             history=before,
             wishes=mine.wishes,
             by=Asker(

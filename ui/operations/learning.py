@@ -1,41 +1,42 @@
-"""Operations of learning: rehearsal, retrains, adapters, schedules."""
+"""Operations of learning: retrains and adapters."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetune.kinds import Options
+from finetune.kinds import CHAMPION, Options
 from kernel.errors import UserError
 from kernel.jobs import Running
 from kernel.types import Progress, silent
 from retrieval.live import RETRIEVER
 from ui.operations.seat import Seat
 
-log = logging.getLogger(__name__)
-
 KINDS = ("retriever", "generator")
 
 
 class Learning(Seat):
-    def preview(
-        self,
-        kind: str = RETRIEVER,
-        policy: str | None = None,
-        rho: float | None = None,
-        seed: int = 0,
-        workspace: str | None = None,
-    ) -> dict[str, Any]:
-        return self.w.retrainer.preview(kind, self._options(policy, rho, seed), workspace)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
         """Run a retrain here and now, to its verdict."""
-        return self.w.retrainer.run(self.request_run(**options), progress)
+        run = self.request_run(**options)
+        sibling = self.w.retrainer.challenge(run)
+        self.w.retrainer.run(run, progress)
+        if sibling is not None:
+            self.w.retrainer.run(sibling, progress)
+        return self.run(run)
 
     def enqueue_retrain(self, by: str = "person", **options: Any) -> dict[str, Any]:
+        """A job of it and its run, and where the cycle owes a fresh challenger, a second job of that: `sibling`."""
         run = self.request_run(**options)
+        sibling = self.w.retrainer.challenge(run)
+        told = self._enqueue_run(run, by) | {"sibling": sibling}
+        if sibling is not None:
+            self._enqueue_run(sibling, by)
+        return told
+
+    def _enqueue_run(self, run: str, by: str) -> dict[str, Any]:
         return self.job(self.w.ledger.enqueue("retrain", {"run": run}, keys=["retrain"], by=by)) | {"run": run}
 
     def request_run(
@@ -46,8 +47,19 @@ class Learning(Seat):
         seed: int = 0,
         workspace: str | None = None,
         control: str | None = None,
+        start: str | None = None,
+        without: Sequence[str] | None = None,
+        hold: bool = False,
+        method: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> str:
-        return self.w.retrainer.request(kind, self._options(policy, rho, seed, control=control), workspace)
+        """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents;
+        `recipe` are settings of the kind's recipe that differ from its defaults."""
+        more = {"control": control, "start": start or CHAMPION, "hold": hold, "method": method, "recipe": recipe or {}}
+        chosen = self._options(kind, workspace, policy, rho, seed, **more)
+        if without:
+            chosen = self.w.lineage.cleaned(kind, chosen, self.w.lineage.ids(without))
+        return self.w.retrainer.request(kind, chosen, workspace)
 
     def run(self, run: str) -> dict[str, Any]:
         return self.w.runs.result(run)
@@ -70,35 +82,21 @@ class Learning(Seat):
     def rollback(self, kind: str = RETRIEVER) -> dict[str, Any]:
         return self.w.registry.rollback(_kind(kind))
 
-    def schedules(self) -> list[dict[str, Any]]:
-        return self.w.schedules.listing()
-
-    def add_schedule(self, cron: str, kind: str = RETRIEVER, workspace: str | None = None) -> list[dict[str, Any]]:
-        return self.w.schedules.add(cron, _kind(kind), workspace)
-
-    def remove_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self.w.schedules.remove(schedule)
-
-    def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self.w.schedules.pause(schedule)
-
     def _retrain_job(self, running: Running) -> dict[str, Any]:
         return self.w.retrainer.run(running.args["run"], running.progress)
 
-    def _fire(self, schedule: Any) -> str:
-        """Start what a schedule asks for; its job, or nothing where there is nothing to train on: others wait too."""
-        try:
-            asked = self.enqueue_retrain("beat", kind=schedule.kind, workspace=schedule.workspace, **schedule.options)
-        except UserError as error:
-            log.warning("schedule %s starts nothing: %s", schedule.id, error.message)
-            return ""
-        return str(asked["job"])
-
-    def _options(self, policy: str | None, rho: float | None, seed: int, **more: Any) -> Options:
+    def _options(
+        self, kind: str, workspace: str | None, policy: str | None, rho: float | None, seed: int, **more: Any
+    ) -> Options:
+        """What is asked of a run. Where no replay ratio is given, the controller's, with its reasons."""
+        if rho is None:
+            replay = self.w.replays.control(kind, workspace).replay
+            more |= {"slices": replay.slices, "because": replay.reasons}
+            rho = replay.rho
         return Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, **more)
 
-    def _rho(self, rho: float | None) -> float:
-        rho = self.settings.rho if rho is None else rho
+    @staticmethod
+    def _rho(rho: float) -> float:
         if not 0 <= rho <= 0.9:
             raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .2 is usual")
         return rho

@@ -9,8 +9,12 @@ from typing import Any, Unpack, cast, get_args
 from ingest.section import Expand, around
 from kernel.errors import UserError
 from retrieval.answer import Asked
+from retrieval.choosing import Asks, unit_of
+from retrieval.live import RETRIEVER
+from retrieval.preferences import user_name
 from retrieval.search import Found
 from retrieval.search import How as Manner
+from retrieval.turns import LOCAL
 from ui.operations.asking import NEW, Asking, How, Where, readable
 
 
@@ -30,11 +34,15 @@ class Questions(Asking):
         query = readable(query)
         given, workspace = self._given(where)
         scoped = self._scoped(query, given, where)
-        how = Manner(diversity=diversity)
-        found = self.w.search.search(query, k, scoped.scope, how=how, explain=explain)
-        widened = not found.passages and scoped.inferred is not None
-        if widened:
-            found = self.w.search.search(query, k, scoped.wide, how=how, explain=explain)
+        adapter, user = where.get("adapter"), where.get("user")
+        unit = unit_of(user_name(user) if user else LOCAL if user is None else user, None, query)
+        asks = Asks(workspace=workspace, slice=where.get("slice") or None, unit=unit)
+        with self.w.lending.lend(asks, self.w.registry.named(adapter) if adapter else None, [RETRIEVER]) as lent:
+            how = Manner(diversity=diversity, adapter=lent.pinned(RETRIEVER))
+            found = self.w.search.search(query, k, scoped.scope, how=how, explain=explain)
+            widened = not found.passages and scoped.inferred is not None
+            if widened:
+                found = self.w.search.search(query, k, scoped.wide, how=how, explain=explain)
         more = around(self.w.db, self.w.library, found.passages, cast(Expand, expand)) if expand else {}
         hits = [
             {
@@ -60,6 +68,7 @@ class Questions(Asking):
             "workspace": workspace,
             "scope": scoped.as_json(widened=widened),
             "adapter": found.adapter,
+            "chosen": lent.as_json()[RETRIEVER],
             "ms": found.ms,
             **({"explain": self._explained(query, found)} if explain else {}),
         }

@@ -54,5 +54,5 @@ class Upkeep(Seat):
             "embedder": self.w.embedder.name,
             "generator": self.settings.generator,
             "profile": "embedded" if self.settings.embedded else "cluster",
-            "trouble": self.w.live.trouble,
+            "trouble": self.w.lending.trouble,
         }

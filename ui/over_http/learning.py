@@ -1,4 +1,4 @@
-"""Learning, over HTTP: rehearsal, retrains, adapters, schedules."""
+"""Learning, over HTTP: retrains and adapters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from ui.over_http.connection import Connection, as_error
 
 
 class Learning(Connection):
-    def preview(self, kind: str = "retriever", policy: str | None = None, rho: float | None = None, seed: int = 0,
-                workspace: str | None = None) -> dict[str, Any]:  # fmt: skip
-        return self._get("/v1/rehearsal/preview", kind=kind, policy=policy, rho=rho, seed=seed, workspace=workspace)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def enqueue_retrain(self, **options: Any) -> dict[str, Any]:
@@ -47,15 +43,3 @@ class Learning(Connection):
 
     def rollback(self, kind: str = "retriever") -> dict[str, Any]:
         return self._call("POST", "/v1/adapters/rollback", json={"kind": kind})
-
-    def schedules(self) -> list[dict[str, Any]]:
-        return self._get("/v1/schedules")
-
-    def add_schedule(self, cron: str, kind: str = "retriever", workspace: str | None = None) -> list[dict[str, Any]]:
-        return self._call("POST", "/v1/schedules", json={"cron": cron, "kind": kind, "workspace": workspace})
-
-    def remove_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self._call("DELETE", f"/v1/schedules/{quote(schedule)}")
-
-    def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
-        return self._call("POST", f"/v1/schedules/{quote(schedule)}/pause")

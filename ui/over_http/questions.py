@@ -11,8 +11,9 @@ from ui.over_http.connection import Connection, as_error, as_user
 
 
 class Questions(Connection):
-    def search(self, query: str, k: int = 10, **where: Any) -> dict[str, Any]:
-        return self._call("POST", "/v1/search", json={"query": query, "k": k, **where})
+    def search(self, query: str, k: int = 10, *, user: str | None = None, **where: Any) -> dict[str, Any]:
+        sent = {"query": query, "k": k, **where}
+        return self._call("POST", "/v1/search", json=sent, headers=as_user(user))
 
     def ask(self, question: str, k: int | None = None, *, user: str | None = None, **where: Any) -> dict[str, Any]:
         sent = {"question": question, "k": k, **where}

@@ -116,7 +116,8 @@ def test_too_few_questions_are_refused_however_good_they_look() -> None:
     verdict = judge(scores, examples)
     assert not verdict.accepted
     assert verdict.reasons[0] == (
-        "refused: only 9 questions are held out, and 10 are needed to tell a gain from chance"
+        "refused: only 9 questions are held out, and 10 are needed to tell a gain from chance; "
+        "one example in five is held out, so add examples"
     )
 
 

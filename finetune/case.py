@@ -1,0 +1,292 @@
+"""One case before the gate: held-out questions with their figures, and a method per rule that they decide.
+
+What each rule refuses stands in the table of `gate`. A rule returns findings, each a sentence with its numbers; it
+decides nothing alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from finetune.metrics import paired_bootstrap
+from finetune.noise import chance_loss, poisson_tail, sign_test, spread
+from finetune.policy import GatePolicy
+from finetune.verdict import Finding, HeldOut, Led, Leg, ModelScores, Part, SliceResult
+
+FEW, TOGETHER, UNSEEN = "(small slices)", "(all old)", "(unseen)"
+"""Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, and those about
+passages that nobody practised."""
+_ATTACK = 0.001
+"""Chance below which questions did not meet at one wrong document by accident."""
+_NAMED = 5
+"""Examples that a sentence names at most."""
+
+
+class Case:
+    """The questions of one verdict, in order of id, and the rows of its table as the rules fill them."""
+
+    def __init__(
+        self,
+        scores: ModelScores,
+        examples: Sequence[HeldOut],
+        policy: GatePolicy,
+        seed: int,
+        metric: str,
+        repeats: Sequence[ModelScores] = (),
+    ) -> None:
+        self.policy, self.seed, self.metric = policy, seed, metric
+        self.scores, self.repeats = scores, repeats
+        self.rival = "champion" if "champion" in scores else "base"
+        self.given = sorted(examples, key=lambda e: e.example)
+        self.known = [e for e in self.given if not self._missing(e)]
+        self.open = [e for e in self.known if e.suite is None]
+        self.rows: list[SliceResult] = []
+        self._tail = (1 - policy.confidence) / 2
+
+    def figures(self) -> Iterable[Finding]:
+        lost = [e for e in self.given if self._missing(e)]
+        if lost:
+            named = ", ".join(f"{e.example!r} ({', '.join(self._missing(e))})" for e in lost[:3])
+            yield _refused("figures", f"{len(lost)} of {len(self.given)} questions have no {self.metric}: {named}")
+
+    def enough(self) -> Iterable[Finding]:
+        few, wanted = sum(e.suite is None for e in self.given), self.policy.min_n
+        if few < wanted:
+            said = f"only {few} questions are held out, and {wanted} are needed to tell a gain from chance"
+            yield _refused("enough", f"{said}; one example in five is held out, so add examples")
+
+    def slices(self, missing: Mapping[str, int]) -> Iterable[Finding]:
+        for name, n in sorted(missing.items()):
+            yield _refused(
+                "slices",
+                f"slice {name!r} is missing: the champion was judged on {n} questions of it that still stand, and none "
+                "is asked now, so nobody can tell whether it was forgotten",
+            )
+
+    def gain(self) -> Finding:
+        new = [e for e in self.open if e.part == "new"]
+        for name in sorted({e.slice for e in new}):
+            self._row(name, "new", [e for e in new if e.slice == name])
+        if self.open:
+            self._row("(all)", "all", self.open)
+        if not self.policy.gain:
+            return _passed("gain", "none is asked of a run that only has to lose nothing")
+        judged, what = (new, "new questions") if self.rival == "champion" else (self.open, "questions")
+        if len(judged) < self.policy.min_new:
+            said = f"only {len(judged)} {what} could show a gain, and {self.policy.min_new} are needed"
+            return _refused("gain", f"{said}: add examples of what is new, of which one in five is held out, or wait")
+        diff = self._diff(judged)
+        mean, low, high = self._bounds(diff)
+        then, now = self._mean(self.rival, judged), self._mean("challenger", judged)
+        sentence = (
+            f"{mean:+.3f} {self.metric} against the {self.rival} on {len(judged)} {what} ({then:.3f} to {now:.3f}; "
+            f"{self.policy.confidence:.0%} between {low:+.3f} and {high:+.3f})"
+        )
+        if not low > self.policy.min_gain:
+            return _refused("gain", f"{sentence}, and the lower bound has to be above {self.policy.min_gain:+.3f}")
+        if len(judged) < self.policy.sure_new:
+            chance = sign_test(diff - self.policy.min_gain, self.seed, self.policy.resamples)
+            if chance > self._tail:
+                return _refused(
+                    "gain",
+                    f"{sentence}, but with so few questions that comes about by chance in {chance:.1%} of cases, and "
+                    f"{self._tail:.1%} are allowed: with {self.policy.sure_new} questions the bounds alone decide",
+                )
+        return _passed("gain", sentence)
+
+    def old(self) -> Iterable[Finding]:
+        old = [e for e in self.open if e.part == "old"]
+        slices = {name: [e for e in old if e.slice == name] for name in sorted({e.slice for e in old})}
+        small = [e for e in old if len(slices[e.slice]) < self.policy.min_slice]
+        groups = {name: some for name, some in slices.items() if len(some) >= self.policy.min_slice}
+        if small:
+            groups[FEW] = small
+        # Many slices are many chances to lose by accident: together they get the chance that one would.
+        tail = self._tail / max(1, len(groups))
+        for name, some in groups.items():
+            allowed, kind = self._allowed(self._diff(some), tail, [self._diff(some, r) for r in self.repeats])
+            self._row(name, "old", some, allowed)
+            yield self._loss("old", f"old slice {name!r}", self._diff(some), allowed, kind)
+        if len(groups) > 1:  # many small losses, each within its noise, are a large one together
+            allowed, kind = self._allowed(self._diff(old), self._tail, [self._diff(old, r) for r in self.repeats])
+            self._row(TOGETHER, "old", old, allowed)
+            yield self._loss("old", "all old slices together", self._diff(old), allowed, kind)
+
+    def unseen(self) -> Iterable[Finding]:
+        """Questions whose passages nobody practised: most of a library is like that, whatever slice it is in."""
+        unseen = [e for e in self.open if e.seen is False]
+        if len(unseen) < self.policy.min_slice or len(unseen) == len(self.open):
+            return
+        allowed, kind = self._allowed(self._diff(unseen), self._tail, [self._diff(unseen, r) for r in self.repeats])
+        self._row(UNSEEN, "all", unseen, allowed)
+        yield self._loss("unseen", "questions about passages that nobody practised", self._diff(unseen), allowed, kind)
+
+    def pinned(self) -> Iterable[Finding]:
+        pinned = [e for e in self.open if e.pinned]
+        if pinned:
+            self._row("(pinned)", "pinned", pinned)
+            yield self._new_failures("pinned", pinned, "pinned question", "pinned questions")
+        for suite in sorted({e.suite for e in self.known if e.suite is not None}):
+            some = [e for e in self.known if e.suite == suite]
+            self._row(suite, "suite", some)
+            what = f"of the pinned suite {suite!r}"
+            yield self._new_failures("suite", some, f"question {what}", f"questions {what}")
+
+    def served(self, served: ModelScores) -> Finding:
+        rival = "champion" if "champion" in served else "base"
+        now, then = served.get("challenger", {}), served.get(rival, {})
+        lost = [
+            e.example for e in self.given if not (_is_number(now.get(e.example)) and _is_number(then.get(e.example)))
+        ]
+        if lost:
+            said = f"{len(lost)} of {len(self.given)} questions have no figure as served, first {lost[0]!r}"
+            return _refused("served", said)
+        diff = np.array([now[e.example] - then[e.example] for e in self.given if e.suite is None])
+        if not len(diff):
+            return _refused("served", "no question could be measured as served")
+        return self._loss("served", "as served", diff, *self._allowed(diff, self._tail))
+
+    def led(self, led: Led) -> Finding:
+        """Whether questions are newly led, many of them, to one and the same wrong document.
+
+        What left a wrong document since is the measured noise: an honest run moves as many one way as the other. Beside
+        the questions that had the right document first, those that never had it count too, if they are so many that
+        chance does not bring them together: an attack on what is new hits questions that nobody answered before.
+        """
+        before, now = led.get(self.rival, {}), led.get("challenger", {})
+        moved = [e.example for e in self.known if before.get(e.example) != now.get(e.example)]
+        caught = Counter(now[e] for e in moved if e in now)
+        right = Counter(now[e] for e in moved if e in now and e not in before)
+        freed = max(Counter(before[e] for e in moved if e in before).values(), default=0)
+        allowed = max(self.policy.led, freed)
+        worst = max(caught, key=lambda name: (right[name] > allowed, caught[name], name), default="")
+        chance = poisson_tail(caught[worst], max(1, freed))
+        if right[worst] > allowed or chance < _ATTACK:
+            named = ", ".join([repr(e) for e in moved if now.get(e) == worst][:_NAMED])
+            return _refused(
+                "led",
+                f"{caught[worst]} questions are newly led to {worst!r}, which is wrong for them, {right[worst]} of "
+                f"which had the right document first; {allowed} of those are allowed, and so many meet by chance in "
+                f"{chance:.1g} of cases ({named}, …): look for poisoned examples that name it",
+            )
+        said = "no wrong document draws questions to itself"
+        return _passed("led", f"{said}: {right[worst]} newly led away from the right one, and {allowed} are allowed")
+
+    def legs(self, legs: Mapping[str, Leg]) -> Iterable[Finding]:
+        for name in sorted(set(self.policy.legs) - set(legs)):
+            yield _refused("leg", f"the policy asks for {name!r}, and it was not measured")
+        found = {name: self._leg(name, leg) for name, leg in sorted(legs.items())}
+        for name, finding in found.items():
+            cover = legs[name].covered_by
+            if finding.refused and cover in found and not found[cover].refused:
+                yield _passed("leg", f"{finding.said}; the index covers it, since {cover!r} holds")
+            else:
+                yield finding
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _leg(self, name: str, leg: Leg) -> Finding:
+        rival = "champion" if "champion" in leg.scores else "base"
+        now, then = leg.scores.get("challenger", {}), leg.scores.get(rival, {})
+        asked = sorted(set(now) | set(then))
+        lost = [e for e in asked if not (_is_number(now.get(e)) and _is_number(then.get(e)))]
+        if lost or not asked:
+            missing = f"{len(lost)} of {len(asked)} questions have no figure" if asked else "no question has a figure"
+            return _refused("leg", f"{name}: {missing}" + (f", first {lost[0]!r}" if lost else ""))
+        diff = np.array([now[e] - then[e] for e in asked])
+        allowed, kind = self._allowed(diff, self._tail, tolerance=self.policy.tolerance_of(name, leg.tolerance))
+        base = leg.scores.get("base", {})
+        mean, low, high = self._bounds(diff)
+        after = math.fsum(now[e] for e in asked) / len(asked)
+        self.rows.append(
+            SliceResult(
+                slice=name,
+                n=len(asked),
+                metric=name,
+                base=math.fsum(base[e] for e in asked) / len(asked)
+                if all(_is_number(base.get(e)) for e in asked)
+                else None,
+                champion=after - mean if rival == "champion" else None,
+                challenger=after,
+                low=low,
+                high=high,
+                part="leg",
+                allowed=allowed,
+            )
+        )
+        return self._loss("leg", name, diff, allowed, kind, metric="")
+
+    def _new_failures(self, rule: str, some: Sequence[HeldOut], one: str, many: str) -> Finding:
+        before, now = self.scores[self.rival], self.scores["challenger"]
+        failed = [e.example for e in some if before[e.example] > 0 >= now[e.example]]
+        if not failed:
+            return _passed(rule, f"no {one} of {len(some)} that worked fails now")
+        named = ", ".join(map(repr, failed[:_NAMED]))
+        return _refused(rule, f"{len(failed)} of {len(some)} {many} worked and now fail: {named}")
+
+    def _allowed(
+        self, diff: np.ndarray, tail: float, repeats: Sequence[np.ndarray] = (), *, tolerance: float | None = None
+    ) -> tuple[float, str]:
+        """The loss that is let pass, and whether that is the tolerance or the noise."""
+        tolerance = self.policy.tolerance if tolerance is None else tolerance
+        means = [float(d.mean()) for d in (diff, *repeats)] if len(repeats) else []
+        noise = max(chance_loss(diff, tail, self.seed, self.policy.resamples), spread(means))
+        return max(tolerance, noise), "the measured noise" if noise > tolerance else "the tolerance"
+
+    def _loss(
+        self, rule: str, where: str, diff: np.ndarray, allowed: float, kind: str, *, metric: str | None = None
+    ) -> Finding:
+        change = float(diff.mean())
+        unit = f" {self.metric}" if metric is None else metric
+        sentence = f"{where}: {change:+.3f}{unit} on {len(diff)} questions, allowed down to {-allowed:+.3f} ({kind})"
+        # Rounding must not decide between two sums of the same figures.
+        return Finding(rule=rule, refused=-change > allowed + 1e-9, said=sentence)
+
+    def _row(self, name: str, part: Part, some: Sequence[HeldOut], allowed: float | None = None) -> None:
+        _, low, high = self._bounds(self._diff(some))
+        self.rows.append(
+            SliceResult(
+                slice=name,
+                n=len(some),
+                metric=self.metric,
+                base=self._mean("base", some),
+                champion=self._mean("champion", some) if self.rival == "champion" else None,
+                challenger=self._mean("challenger", some),
+                low=low,
+                high=high,
+                part=part,
+                allowed=allowed,
+            )
+        )
+
+    def _bounds(self, diff: np.ndarray) -> tuple[float, float, float]:
+        return paired_bootstrap(diff, self.seed, self.policy.resamples, self.policy.confidence)
+
+    def _diff(self, some: Sequence[HeldOut], scores: ModelScores | None = None) -> np.ndarray:
+        scores = scores or self.scores
+        now, then = scores["challenger"], scores[self.rival]
+        return np.array([now[e.example] - then[e.example] for e in some])
+
+    def _mean(self, model: str, some: Sequence[HeldOut]) -> float:
+        return math.fsum(self.scores[model][e.example] for e in some) / len(some)
+
+    def _missing(self, e: HeldOut) -> list[str]:
+        """Models without a figure of it, in the evaluation or in a repeat of it."""
+        runs = (self.scores, *self.repeats)
+        return [model for model in sorted(self.scores) if not all(_is_number(s[model].get(e.example)) for s in runs)]
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _refused(rule: str, said: str) -> Finding:
+    return Finding(rule=rule, refused=True, said=said)
+
+
+def _passed(rule: str, said: str) -> Finding:
+    return Finding(rule=rule, refused=False, said=said)

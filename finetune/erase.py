@@ -1,0 +1,77 @@
+"""What a delete or an expiry takes out of the folders of runs: training rows, and names on the cards of adapters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from finetune.card import Cards
+from finetune.lineage import ANSWER
+from finetune.registry import Registry
+from finetune.runs import RUNS
+from finetune.tables import Adapter, RunDocument
+from kernel.database import Database
+from rehearsal.ground import standing_only_on
+from rehearsal.tables import Ground, MixRow
+from retrieval.tables import Cited
+
+
+class RunEraser:
+    """`ingest.delete.Eraser` and `ingest.retention.Expirer`: takes a document's words out of run folders, and names the
+    adapters that saw them."""
+
+    def __init__(self, db: Database, registry: Registry, cards: Cards, home: Path) -> None:
+        self._db, self._registry, self._cards, self._home = db, registry, cards, home
+
+    def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        with self._db.read() as session:
+            examples = set(session.scalars(select(Ground.example).where(Ground.document == document)))
+            examples |= set(session.scalars(select(Cited.turn).where(Cited.document == document)))  # votes are rows too
+            saw = select(RunDocument.run, RunDocument.role).where(RunDocument.document == document)
+            noted = session.execute(saw).all()
+            carded = select(Adapter.name).where(Adapter.run.in_([run for run, _ in noted]))
+            cards = list(session.scalars(carded))
+        self._take_out_passages(lambda passage: passage["document"] == document)
+        runs, redacted = self._take_out(examples)
+        trained = self._registry.trained_on(sorted({*runs, *(run for run, role in noted if role == ANSWER)}))
+        for adapter in self._registry.trained_on([run for run, _ in noted]) if cards else ():
+            self._cards.write(adapter)
+        told: dict[str, Any] = {"adapters_trained_on_it": trained, "training_rows_redacted": redacted}
+        return told | ({"retrain": [f"reprise retrain --without {document}"]} if trained else {})
+
+    def expire(self, document: str, points: Sequence[str]) -> dict[str, Any]:
+        with self._db.read() as session:
+            examples = set(standing_only_on(session, document, points))
+        gone = set(points)
+        self._take_out_passages(lambda passage: passage["chunk"] in gone)
+        return {"training_rows_redacted": self._take_out(examples)[1]}
+
+    def _take_out_passages(self, gone: Callable[[dict[str, Any]], bool]) -> None:
+        """Passages of a run may be of documents that none of its examples stands on: all runs are looked at."""
+        for file in (self._home / RUNS).glob("*/passages.jsonl"):
+            _redact(file, gone)
+
+    def _take_out(self, examples: set[str]) -> tuple[list[str], int]:
+        """The runs whose mix held one of them, and how many of their training rows went."""
+        with self._db.read() as session:
+            runs = sorted(set(session.scalars(select(MixRow.run).where(MixRow.example.in_(examples)))))
+        return runs, sum(
+            _redact(self._home / RUNS / run / "train.jsonl", lambda row: row["example"] in examples) for run in runs
+        )
+
+
+def _redact(file: Path, gone: Callable[[dict[str, Any]], bool]) -> int:
+    """Drop rows from a file of a run, so that nobody trains on them again. How many."""
+    if not file.exists():
+        return 0
+    lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line]  # a text may hold U+2028
+    kept = [line for line in lines if not gone(json.loads(line))]
+    if len(kept) < len(lines):
+        aside = file.with_suffix(".tmp")
+        aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        aside.replace(file)
+    return len(lines) - len(kept)

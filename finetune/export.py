@@ -1,0 +1,321 @@
+"""A run as a folder that leaves the platform and reproduces its figures by itself, without a home and without an index.
+
+    export.json      what this is: run, base model by name and hash, figures, what is no longer there, the hash of each
+                     file; written last, so that its existence means complete
+    config.json      recipe, and where the run started from; paths are relative to the folder
+    train.jsonl, vectors.npy      what was trained on: questions, and the frozen vectors of chunks
+    champion/        the adapter that training went on from, if it did
+    adapter/         the adapter that came out, with its card
+    manifest.json, report.json    the mix with its reasons, the verdict with its figures
+    evaluation/      questions.jsonl, candidates.json and candidates.npy: the held-out questions, and what is ranked
+    base/            the base model, where it was asked for
+    reproduce.py     trains again and compares
+
+Texts of documents are not in it, but for the words of the questions. What was deleted or superseded since is not
+brought back for it: rows and questions that no longer stand are left out and counted, and the figures are those of what
+stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+from sqlalchemy import select
+
+from finetune.evaluate import Evaluator, Question
+from finetune.facts import FIGURES
+from finetune.kinds import Options
+from finetune.lineage import POINTS
+from finetune.materialise import materialise
+from finetune.recipe import RetrieverRecipe
+from finetune.registry import Registry
+from finetune.reproduce import FORMAT, TOLERANCE, figures
+from finetune.runs import Runs, read_json, write_json
+from finetune.tables import Run
+from kernel.database import Database
+from kernel.epochs import Epochs
+from kernel.errors import Conflict, Refused, UserError
+from kernel.ids import now_ms
+from kernel.index.schema import DENSE, keyword, visible
+from kernel.ports import VectorIndex
+from kernel.serving import LocalEmbedder
+from kernel.types import OPEN, When
+from rehearsal.ground import grounded_on
+from rehearsal.mix import Mix
+from rehearsal.tables import Example
+from retrieval.encoder import read_model, weights_sha256
+from retrieval.live import RETRIEVER
+
+MOST = 50_000
+"""Chunks that are all exported as candidates; of more, those nearest to a question by one of the models."""
+_POOL = 200
+_SCRIPT = '''"""Trains this run again from this folder alone, and compares. It needs Reprise installed, and no home."""
+
+import json
+import sys
+from pathlib import Path
+
+from finetune.reproduce import reproduce
+
+found = reproduce(Path(__file__).parent, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+print(json.dumps(found, indent=1))
+sys.exit(0 if found["reproduced"] else 1)
+'''
+
+
+class Exporter:
+    """Exports runs of retriever adapters: their metric can be told from vectors alone."""
+
+    def __init__(
+        self,
+        db: Database,
+        index: VectorIndex,
+        epochs: Epochs,
+        embedder: LocalEmbedder,
+        evaluator: Evaluator,
+        registry: Registry,
+        runs: Runs,
+        home: Path,
+    ) -> None:
+        self._db, self._index, self._epochs, self._embedder = db, index, epochs, embedder
+        self._evaluator, self._registry, self._runs, self._home = evaluator, registry, runs, home
+
+    def export(self, run: str, folder: str, *, with_base: bool = False) -> dict[str, Any]:
+        """Write the folder; what went into it, and what is `missing`.
+
+        Raises:
+            NotFound: no such run.
+            Conflict: the folder exists and is not empty.
+            Refused: the run has no verdict, is of another kind, or was trained on another embedder than serves.
+        """
+        row = self._runs.get(run)
+        target = Path(folder)
+        self._check(row, target)
+        aside = target.with_name(f".{target.name}.part")
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            aside.mkdir(parents=True)
+            told = self._write(row, aside, with_base)
+            target.rmdir() if target.is_dir() else None
+            aside.rename(target)
+        except OSError as error:
+            raise UserError(
+                f"{folder!r} cannot be written: {error.strerror or error}",
+                hint="name a new folder where you may write",
+                code="unwritable_file",
+            ) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+        return {"run": run, "folder": str(target), "bytes": size, **told}
+
+    def _check(self, row: Run, target: Path) -> None:
+        if row.kind != RETRIEVER:
+            raise Refused(f"{row.id!r} trained a {row.kind} adapter", hint="runs of retriever adapters can be exported")
+        if row.state not in ("accepted", "rejected"):
+            raise Refused(f"{row.id!r} is {row.state}", hint="a run with a verdict can be exported", code="no_verdict")
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise Conflict(f"{str(target)!r} is not empty", hint="name a new folder; nothing is overwritten")
+
+    def _write(self, row: Run, aside: Path, with_base: bool) -> dict[str, Any]:
+        source = self._runs.folder(row.id)
+        trained = read_json(source / "adapter" / "manifest.json")
+        base = read_model(self._embedder.path).folder
+        if weights_sha256(base) != trained["base"]["sha256"]:
+            raise Refused(
+                f"{row.id!r} was trained on another embedder than serves now",
+                hint="its vectors are not in this index any more",
+                code="adapter_misfit",
+            )
+        with self._epochs.one_index():
+            missing = self._training(row, source, aside)
+            questions = self._questions(row)
+            candidates = self._candidates(questions)
+        self._adapters(row, source, aside, with_base, base, trained)
+        expected = self._evaluation(row, questions, candidates, aside)
+        then = _at_the_verdict(source, {q.example for q in questions})
+        if then["gone"]:
+            missing["held-out questions"] = then["gone"]
+        (aside / "reproduce.py").write_text(_SCRIPT)
+        rows = (aside / "train.jsonl").read_text(encoding="utf-8").count("\n")
+        write_json(
+            aside / "export.json",
+            {
+                "format": FORMAT,
+                "run": row.id,
+                "adapter": row.adapter,
+                "kind": row.kind,
+                "base": {"name": self._embedder.name, "sha256": trained["base"]["sha256"]},
+                "adapter_sha256": trained["adapter"]["sha256"],
+                "versions": trained.get("versions"),
+                "options": row.options,
+                "metric": "ndcg@10",
+                "expected": expected,
+                "at_the_verdict": then["means"],
+                "tolerance": TOLERANCE,
+                "complete": not missing,
+                "missing": missing,
+                "files": {str(f.relative_to(aside)): _sha256(f) for f in sorted(aside.rglob("*")) if f.is_file()},
+            },
+        )
+        return {"rows": rows, "held_out": len(questions), "metrics": expected, "missing": missing}
+
+    # --- what was trained on ---------------------------------------------------------------------
+
+    def _training(self, row: Run, source: Path, aside: Path) -> dict[str, int]:
+        """Training rows with their vectors, of the examples that still stand; how much of the run is gone."""
+        mix = Mix.from_json(read_json(source / "manifest.json"))
+        with self._db.read() as session:
+            ours = Example.id.in_([r.example for r in mix.rows])
+            standing = set(session.scalars(select(Example.id).where(ours, Example.status == "approved")))
+        kept = replace(mix, rows=tuple(r for r in mix.rows if r.example in standing))
+        write_json(aside / "manifest.json", kept.to_json())
+        missing = {"training rows": len(mix.rows) - len(kept.rows)}
+        if (source / POINTS).is_file():
+            missing |= self._as_it_was(source, aside, standing)
+        else:  # a run of before that was written: drawn anew at its epoch
+            options = Options.from_json(row.options)
+            materialise(
+                self._db, self._index, kept, aside,
+                recipe=RetrieverRecipe.from_json(read_json(source / "config.json")["recipe"]),
+                base="", parent=None, parent_path=None, without=options.without,
+                shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
+            )  # fmt: skip
+        (aside / POINTS).unlink(missing_ok=True)
+        return {what: count for what, count in missing.items() if count}
+
+    def _as_it_was(self, source: Path, aside: Path, standing: set[str]) -> dict[str, int]:
+        """The very rows, with the vectors that the index still has; what they lack."""
+        points: list[str] = read_json(source / POINTS)
+        found = {
+            str(p.id): p.vector[DENSE]  # type: ignore[index, call-overload]
+            for start in range(0, len(points), 512)
+            for p in self._index.retrieve(points[start : start + 512], with_vectors=True)
+        }
+        numbers = {old: new for new, old in enumerate(n for n, point in enumerate(points) if point in found)}
+        lines, lost = [], 0
+        for text in (source / "train.jsonl").read_text(encoding="utf-8").split("\n")[:-1]:
+            line = json.loads(text)
+            for name in ("positives", "negatives"):
+                line[name] = [numbers[n] for n in line[name] if n in numbers]
+            if line["example"] in standing and line["positives"]:
+                lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+            elif line["example"] in standing:
+                lost += 1
+        (aside / "train.jsonl").write_text("".join(lines), encoding="utf-8")
+        np.save(aside / "vectors.npy", np.array([found[p] for p in points if p in found], dtype=np.float32))
+        return {"training rows without their passage": lost, "passages": len(points) - len(numbers)}
+
+    def _adapters(
+        self, row: Run, source: Path, aside: Path, with_base: bool, base: Path, trained: dict[str, Any]
+    ) -> None:
+        shutil.copytree(source / "adapter", aside / "adapter")
+        origin = Options.from_json(row.options).origin(row.parent)
+        if origin is not None:
+            shutil.copytree(self._home / self._registry.path(origin), aside / "champion")
+        if with_base:
+            shutil.copytree(base, aside / "base", symlinks=False)
+        if (source / "report.json").is_file():
+            shutil.copy(source / "report.json", aside / "report.json")
+        config = {
+            "recipe": trained["recipe"],
+            "base": "base" if with_base else self._embedder.name,
+            "base_name": trained["base"]["name"],
+            "champion": "champion" if origin is not None else None,
+            "parent": trained.get("parent"),
+            "licences": trained.get("licences", []),
+        }
+        write_json(aside / "config.json", config)
+
+    # --- what it is judged by --------------------------------------------------------------------
+
+    def _questions(self, row: Run) -> list[Question]:
+        """Held-out questions of the run's verdict that still stand; what came after it played no part in that."""
+        asked = self._evaluator.questions(None)  # an adapter serves every workspace
+        epoch = OPEN if row.epoch is None else row.epoch
+        with self._db.read() as session:
+            known = set(session.scalars(select(Example.id).where(Example.born <= epoch, Example.status == "approved")))
+            known -= grounded_on(session, Options.from_json(row.options).without)
+        return [q for q in asked if q.example in known]
+
+    def _candidates(self, questions: Sequence[Question]) -> list[tuple[str, str, str, np.ndarray]]:
+        """(workspace, document, chunk, vector) of the visible chunks that the questions are ranked over."""
+        rule = visible(When(epoch=self._epochs.committed(), at=now_ms()))
+        found = []
+        for workspace in sorted({q.workspace for q in questions}):
+            must: list[Any] = [keyword("kind", "chunk"), keyword("ws", workspace), *(rule.must or [])]  # type: ignore[misc]
+            seen = models.Filter(must=must, must_not=rule.must_not)
+            for p in self._index.scroll(seen, with_vectors=True):
+                vector = np.asarray(p.vector[DENSE], dtype=np.float32)  # type: ignore[index, call-overload]
+                found.append((workspace, str((p.payload or {})["doc"]), str(p.id), vector))
+        return found
+
+    def _evaluation(
+        self,
+        row: Run,
+        questions: Sequence[Question],
+        candidates: Sequence[tuple[str, str, str, np.ndarray]],
+        aside: Path,
+    ) -> dict[str, Any]:
+        """Write questions and candidates; the figures of each model as the folder's reader will compute them."""
+        folder = aside / "evaluation"
+        folder.mkdir()
+        with (folder / "questions.jsonl").open("w", encoding="utf-8") as out:
+            for q in questions:
+                told = {
+                    "example": q.example,
+                    "question": q.question,
+                    "slice": q.slice,
+                    "pinned": q.pinned,
+                    "workspace": q.workspace,
+                    **{name: sorted(getattr(q, name)) for name in ("points", "documents", "sources")},
+                }
+                out.write(json.dumps(told, ensure_ascii=False) + "\n")
+        if len(candidates) > MOST:
+            candidates = self._nearest(questions, candidates, aside)
+        write_json(folder / "candidates.json", [list(c[:3]) for c in candidates])
+        np.save(folder / "candidates.npy", np.array([c[3] for c in candidates], dtype=np.float32))
+        return figures(aside, aside / "adapter", self._embedder.path)
+
+    def _nearest(
+        self,
+        questions: Sequence[Question],
+        candidates: Sequence[tuple[str, str, str, np.ndarray]],
+        aside: Path,
+    ) -> list[tuple[str, str, str, np.ndarray]]:
+        """Those among the first of any question by the base or the adapter: nobody else is ranked near them."""
+        from retrieval.encoder import QueryEncoder
+
+        encoder = QueryEncoder(self._embedder.path)
+        encoder.load("challenger", aside / "adapter")
+        vectors = np.stack([c[3] for c in candidates])
+        near: set[int] = set()
+        for adapter in (None, "challenger"):
+            for vector in encoder.encode([q.question for q in questions], adapter):
+                near.update(np.argpartition(-(vectors @ vector), _POOL)[:_POOL].tolist())
+        return [candidates[n] for n in sorted(near)]
+
+
+def _at_the_verdict(source: Path, standing: set[str]) -> dict[str, Any]:
+    """What the models scored then on the questions that still stand, and how many do not."""
+    file = source / FIGURES
+    scored: dict[str, dict[str, float]] = read_json(file)["models"] if file.is_file() else {}
+    means = {
+        model: round(sum(some) / len(some), 6)
+        for model, found in scored.items()
+        if (some := [value for example, value in found.items() if example in standing])
+    }
+    return {"means": means, "gone": len(set(scored.get("challenger", ())) - standing)}
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,119 @@
+"""Examples with their passages: those that answer, and those that search would put beside them, at one moment.
+
+The same reading serves training and evaluation. Everything comes through the visibility filter of that moment, so no
+row shows a passage that was superseded or deleted by then. It decides nothing about order, numbers or targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import select
+
+from finetune.generator.target import holds
+from ingest.library import Library
+from kernel.database import Database
+from kernel.epochs import Epochs
+from kernel.types import Passage, When
+from rehearsal.tables import Example, Ground
+from retrieval.generators.prompt import NO_ANSWER
+from retrieval.live import LiveRetriever
+from retrieval.search import Scope, Search, as_passage
+
+MOST_GOLD = 3
+"""Passages that answer one question, at most: a whole document is represented by its first ones."""
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """An example and what is to be read with it."""
+
+    example: Example
+    quotes: tuple[str, ...]
+    """Words that ground it; empty where a whole document does."""
+    gold: tuple[Passage, ...]
+    near: tuple[Passage, ...]
+    """What search finds for the question, best first; passages that answer are among them if it finds them."""
+
+    @property
+    def answer(self) -> str | None:
+        """The answer that was given, or the words that ground it; None where nothing can be written."""
+        if self.example.answer and self.example.answer.strip():
+            return self.example.answer
+        return next((quote for quote in self.quotes if quote.strip()), None)
+
+    @property
+    def unanswerable(self) -> bool:
+        """Whether the right answer is a refusal: a question on its own, which no document answers."""
+        answer = (self.example.answer or "").strip()
+        return not self.gold and not self.quotes and answer in ("", NO_ANSWER)
+
+    def beside(self, *, alone: bool = False) -> list[Passage]:
+        """Passages that do not answer, best first. `alone` leaves out whatever might: where nothing else is shown, the
+        right answer is a refusal, and must be right."""
+        gold = {p.chunk for p in self.gold}
+        said = [q for q in self.quotes if q.strip()]
+        if alone and self.example.answer:
+            said.append(self.example.answer)
+        return [p for p in self.near if p.chunk not in gold and not any(holds(p.text, text) for text in said)]
+
+
+class Contexts:
+    """Reads contexts. Needs the index, and the embedder for the questions."""
+
+    def __init__(self, db: Database, library: Library, search: Search, live: LiveRetriever, epochs: Epochs) -> None:
+        self._db, self._library, self._search, self._live, self._epochs = db, library, search, live, epochs
+
+    def of(self, examples: Sequence[str], when: When, near: int, without: Collection[str] = ()) -> list[Context]:
+        """The contexts of examples in the order given, each with its `near` best passages; unknown ones have none.
+
+        Nothing of the documents `without` is shown.
+        """
+        with self._db.read() as session:
+            found = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(examples)))}
+            grounds: dict[str, list[Ground]] = {}
+            for ground in session.scalars(select(Ground).where(Ground.example.in_(examples)).order_by(Ground.id)):
+                grounds.setdefault(ground.example, []).append(ground)
+        ordered = [found[e] for e in dict.fromkeys(examples) if e in found]
+        beside = self._beside(ordered, when, near, without)
+        points = sorted({g.point for some in grounds.values() for g in some if g.document not in without})
+        placed = self._library.place(points, when)
+        return [
+            Context(
+                example=e,
+                quotes=tuple(g.quote for g in grounds.get(e.id, ()) if g.quote and g.point in placed),
+                gold=tuple(
+                    as_passage(placed[point])
+                    for point in list(dict.fromkeys(g.point for g in grounds.get(e.id, ())))[:MOST_GOLD]
+                    if point in placed
+                ),
+                near=tuple(p for p in beside[e.id] if p.document not in without),
+            )
+            for e in ordered
+        ]
+
+    def served(
+        self, questions: Sequence[tuple[str, str]], when: When, k: int, without: Collection[str] = ()
+    ) -> list[tuple[Passage, ...]]:
+        """The `k` best passages for each (workspace, question), as search serves them."""
+        found: dict[int, tuple[Passage, ...]] = {}
+        for workspace in sorted({w for w, _ in questions}):
+            ours = [n for n, (w, _) in enumerate(questions) if w == workspace]
+            for start in range(0, len(ours), _BATCH):
+                some = ours[start : start + _BATCH]
+                texts = [questions[n][1] for n in some]
+                with self._epochs.one_index():
+                    vectors = np.asarray(self._live.encode(texts)[0])
+                    ranked = self._search.rank(texts, vectors, k, Scope(workspace=workspace, when=when), fused=True)
+                for n, passages in zip(some, ranked, strict=True):
+                    found[n] = tuple(p for p in passages if p.document not in without)
+        return [found[n] for n in range(len(questions))]
+
+    def _beside(
+        self, examples: Sequence[Example], when: When, k: int, without: Collection[str]
+    ) -> dict[str, tuple[Passage, ...]]:
+        ranked = self.served([(e.workspace, e.question) for e in examples], when, k, without)
+        return {e.id: passages for e, passages in zip(examples, ranked, strict=True)}

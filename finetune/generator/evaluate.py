@@ -1,0 +1,214 @@
+"""Held-out questions, with one adapter or another: how likely the right answer is, and what the model writes.
+
+    figure                      RAG  of                      measured by
+    probability of the answer   on   every question          likelihood behind drawn passages; no sampling, no noise
+    answers (RAG on)            on   some, with an answer    words shared with the right answer, as it would be shown
+    citations (RAG on)          on   the same                sentences whose marks resolve to what supports and answers
+    faithfulness (RAG on)       on   the same                support of each written sentence by what it cites
+    refusals (RAG on)           on   unanswerable ones, and  1 where nothing is shown
+                                     some without their gold
+    answers (RAG off)           off  the same some           likelihood of the answer without any passage
+
+The first is what the gate judges slice by slice; the others are its legs. What is read with a question is drawn by the
+question alone, so that every model, of every run, is asked the same. Answers are written by the model that serves, with
+the adapter that is named, and checked by the verifier that serves.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from finetune.gate import Leg
+from finetune.generator.context import Context, Contexts
+from finetune.generator.figures import citations, faithfulness, probability, refused, shown, token_f1
+from finetune.generator.materialise import NEAR, with_gold, without_gold
+from finetune.generator.recipe import GeneratorRecipe
+from finetune.generator.rows import Said, sentences
+from finetune.generator.target import target
+from kernel.database import Database
+from kernel.ids import digest
+from kernel.ports import Verifier
+from kernel.types import OPEN, Ask, Passage, When
+from rehearsal.ground import grounded_on
+from rehearsal.tables import Example
+from retrieval.generators import collect, prompt
+from retrieval.generators.batch import ROWS
+from retrieval.generators.transformers import TransformersGenerator
+from retrieval.verify import Checked, check
+
+METRIC = "answer probability"
+MOST, MOST_WRITTEN = 400, 60
+"""Questions of an evaluation, and those whose answers are written out, which takes most of its time."""
+
+ANSWERS, CITATIONS, FAITHFULNESS = "answers (RAG on)", "citations (RAG on)", "faithfulness (RAG on)"
+REFUSALS, CLOSED = "refusals (RAG on)", "answers (RAG off)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A held-out example with everything it is asked with."""
+
+    example: str
+    question: str
+    slice: str
+    workspace: str
+    pinned: bool
+    answer: str
+    """Its words, without marks; empty where it must be refused."""
+    wanted: tuple[Said, ...]
+    gold: frozenset[str]
+    read: tuple[Passage, ...]
+    """What answers and what does not, in a drawn order."""
+    withheld: tuple[Passage, ...]
+    """Only what does not answer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Scores:
+    """Figures of one model by example; `legs` by leg and example."""
+
+    probability: dict[str, float] = field(default_factory=dict)
+    legs: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class GeneratorEvaluator:
+    """Asks held-out questions of adapters that are loaded."""
+
+    def __init__(
+        self,
+        db: Database,
+        contexts: Contexts,
+        verifier: Verifier,
+        *,
+        most: int = MOST,
+        written: int = MOST_WRITTEN,
+    ) -> None:
+        self._db, self._contexts, self._verifier = db, contexts, verifier
+        self._most, self._written = most, written
+
+    def questions(self, when: When, recipe: GeneratorRecipe, without: Collection[str] = ()) -> list[Question]:
+        """Approved held-out examples that can be answered or must be refused, in order of id.
+
+        Where there are more than are asked, all pinned ones and slices in turn. An adapter writes in every workspace,
+        so all of them count; what the documents `without` ground is not asked.
+        """
+        with self._db.read() as session:
+            wanted = select(Example).where(
+                Example.status == "approved", Example.split == "held-out", Example.died == OPEN
+            )
+            left_out = grounded_on(session, without)
+            rows = [
+                (e.id, f"{e.workspace}\0{e.slice}", bool(e.pinned))
+                for e in session.scalars(wanted)
+                if e.id not in left_out
+            ]
+        some = [example for example, _, _ in spread(rows, self._most)]
+        contexts = self._contexts.of(sorted(some), when, NEAR * max(1, recipe.distractors), without)
+        return [q for q in (_question(context, recipe) for context in contexts) if q is not None]
+
+    def score(
+        self, generator: TransformersGenerator, questions: Sequence[Question], alias: str, *, write: bool = True
+    ) -> Scores:
+        """The figures of one loaded adapter, or of the base model. Without `write` nothing is written out: no legs."""
+        scores = Scores()
+        for q in questions:
+            passages = q.read if q.wanted else q.withheld
+            said = prompt.answer(sentences(q.wanted, passages))
+            ask = Ask(question=q.question, adapter=alias)
+            scores.probability[q.example] = probability(generator.likelihood(ask, passages, said))
+        if write:
+            self._write(generator, questions, alias, scores)
+        return scores
+
+    # --- what it writes -----------------------------------------------------------------------------------------------
+
+    def _write(
+        self, generator: TransformersGenerator, questions: Sequence[Question], alias: str, scores: Scores
+    ) -> None:
+        chosen = {e for e, _, _ in spread([(q.example, q.slice, q.pinned) for q in questions], self._written)}
+        some = [q for q in questions if q.example in chosen]
+        answered = [q for q in some if q.wanted]
+        unanswered = [(q.example, q.question, q.withheld) for q in some if not q.wanted]
+        unanswered += [(f"{q.example} without its passage", q.question, q.withheld) for q in answered if q.withheld]
+        asked = [(q.question, q.read) for q in answered] + [(question, read) for _, question, read in unanswered]
+        with ThreadPoolExecutor(ROWS) as threads:  # they meet at the model and are written in batches
+            made = list(threads.map(lambda one: self._answer(generator, alias, *one), asked))
+        legs: dict[str, dict[str, float]] = {}
+        for q, checked in zip(answered, made[: len(answered)], strict=True):
+            legs.setdefault(ANSWERS, {})[q.example] = token_f1(shown(checked), q.answer)
+            legs.setdefault(CITATIONS, {})[q.example] = citations(checked, q.gold, q.read)
+            legs.setdefault(FAITHFULNESS, {})[q.example] = faithfulness(checked)
+            plain = " ".join(s.text for s in q.wanted)
+            ask = Ask(question=q.question, adapter=alias)
+            legs.setdefault(CLOSED, {})[q.example] = probability(generator.likelihood(ask, (), plain))
+        for (name, _, _), checked in zip(unanswered, made[len(answered) :], strict=True):
+            legs.setdefault(REFUSALS, {})[name] = float(refused(checked))
+        scores.legs = legs
+
+    def _answer(
+        self, generator: TransformersGenerator, alias: str, question: str, passages: Sequence[Passage]
+    ) -> list[Checked]:
+        written, _ = collect(generator.stream(Ask(question=question, adapter=alias), passages))
+        return check(written, passages, self._verifier)
+
+
+def legs_of(scores: dict[str, Scores]) -> dict[str, Leg]:
+    """What else must not get worse, by name, from the models that wrote answers. What an adapter no longer knows by
+    heart does no harm while it still answers from the passages."""
+    named = sorted({name for s in scores.values() for name in s.legs})
+    return {
+        name: Leg(
+            scores={model: s.legs[name] for model, s in scores.items() if name in s.legs},
+            covered_by=ANSWERS if name == CLOSED else None,
+        )
+        for name in named
+    }
+
+
+def spread(rows: Sequence[tuple[str, str, bool]], most: int) -> list[tuple[str, str, bool]]:
+    """At most so many of (example, slice, pinned): all pinned ones, then slices in turn, by a hash of the id.
+
+    The same examples give the same choice whatever else there is, as far as possible: figures of two runs compare.
+    """
+    if len(rows) <= most:
+        return list(rows)
+    hashed = sorted(rows, key=lambda row: (not row[2], digest(row[0])))
+    place: dict[str, int] = {}
+    ranked = []
+    for row in hashed:
+        place[row[1]] = place.get(row[1], -1) + 1
+        ranked.append((not row[2], place[row[1]], row[1], row))
+    return [row for *_, row in sorted(ranked)[:most]]
+
+
+def _question(context: Context, recipe: GeneratorRecipe) -> Question | None:
+    e, chance = context.example, random.Random(context.example.id)
+    read = with_gold(context, recipe.distractors, chance)
+    withheld = without_gold(context, recipe.distractors + 1, chance)
+    wanted: tuple[Said, ...] = ()
+    if context.unanswerable:
+        if not withheld:
+            return None
+    elif context.answer is None or not context.gold:
+        return None
+    else:
+        wanted = target(context.answer, context.gold, quoted=recipe.quote == "first")
+        if not wanted:
+            return None
+    return Question(
+        example=e.id,
+        question=e.question,
+        slice=e.slice,
+        workspace=e.workspace,
+        pinned=bool(e.pinned),
+        answer=context.answer or "" if wanted else "",
+        wanted=wanted,
+        gold=frozenset(p.chunk for p in context.gold),
+        read=read,
+        withheld=withheld,
+    )

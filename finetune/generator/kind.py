@@ -1,0 +1,232 @@
+"""Generator adapters behind the seam: what a retrain needs of them, from what may be asked to what the gate judges."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from finetune.child import train
+from finetune.gate import HeldOut, Standing
+from finetune.generator.context import Contexts
+from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Scores, legs_of
+from finetune.generator.materialise import Answers, materialise
+from finetune.generator.recipe import METHODS, GeneratorRecipe
+from finetune.generator.rows import PASSAGES, RunConfig
+from finetune.generator.triple import require
+from finetune.generator.votes import Votes
+from finetune.kinds import BASE as FROM_BASE
+from finetune.kinds import Evaluation, Options
+from finetune.registry import Registry
+from finetune.runs import read_json
+from finetune.tables import Run
+from kernel.database import Database
+from kernel.errors import UserError
+from kernel.ids import now_ms
+from kernel.ports import Verifier
+from kernel.types import BASE, Ask, Passage, Progress, When
+from rehearsal.mix import Mix
+from rehearsal.tables import Example
+from retrieval.choosing import Pinned
+from retrieval.generators import collect, prompt
+from retrieval.generators.identity import identity_of
+from retrieval.generators.transformers import TransformersGenerator
+from retrieval.live_generator import GENERATOR, LiveGenerator
+from retrieval.verify import check
+
+TRAINER = ("-m", "finetune.generator.trainer")
+LAUNCHER = ("-m", "accelerate.commands.launch", "--num_processes")
+_CHARS_PER_TOKEN = 4
+_PASSAGE_CHARS = 800
+"""Of a passage as chunks are cut, for the estimate of a cost."""
+
+
+class GeneratorKind:
+    """`finetune.kinds.Kind` of the language model that serves."""
+
+    name = GENERATOR
+
+    def __init__(
+        self,
+        db: Database,
+        contexts: Contexts,
+        votes: Votes,
+        evaluator: GeneratorEvaluator,
+        verifier: Verifier,
+        registry: Registry,
+        writing: LiveGenerator,
+        epoch: Callable[[], int],
+        home: Path,
+    ) -> None:
+        """`epoch` is the committed one."""
+        self._db, self._contexts, self._votes, self._evaluator = db, contexts, votes, evaluator
+        self._verifier, self._registry, self._writing = verifier, registry, writing
+        self._epoch, self._home = epoch, home
+
+    def check(self, options: Options) -> None:
+        self._generator()
+        if options.merged:
+            raise UserError("adapters of a generator are not merged", hint="retrain, or route each to where it is good")
+        recipe = _recipe(options)
+        require()
+        if recipe.method != "sft" and options.start == FROM_BASE and self.parent() is not None:
+            raise UserError(
+                f"{recipe.method} goes on from the champion, which is also its reference",
+                hint="leave the start out, or train from the base with --method sft",
+            )
+        if recipe.method == "dpo" and (pairs := self._pairs()) < recipe.min_pairs:
+            raise UserError(
+                f"there are {pairs} pairs of a preferred and a rejected answer, and {recipe.min_pairs} are needed",
+                hint="corrections make them; --method sft trains on corrections without pairs",
+                code="too_few_pairs",
+            )
+
+    def parent(self) -> str | None:
+        return self._writing.fitting()
+
+    def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
+        options, generator = Options.from_json(run.options), self._generator()
+        recipe = _recipe(options)
+        start = options.origin(run.parent)
+        votes = []
+        if recipe.method == "kto":
+            when = When(epoch=mix.epoch, at=now_ms())
+            votes = self._votes.down(run.workspace, when, recipe.distractors, options.without)
+            self._votes.note(run.id, votes)
+        materialise(
+            self._contexts,
+            mix,
+            folder,
+            RunConfig(
+                recipe=recipe,
+                base=generator.source,
+                base_name=Path(generator.source).name,
+                champion=self._home / self._registry.path(start) if start else None,
+                parent=start,
+            ),
+            votes=votes,
+            champion=self._champion(generator, run.parent),
+            without=options.without,
+            shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
+        )
+
+    def train(self, folder: Path, progress: Progress) -> None:
+        recipe = GeneratorRecipe.from_json(read_json(folder / "config.json")["recipe"])
+        many = (*LAUNCHER, str(recipe.processes)) if recipe.processes > 1 else ()
+        train(folder, progress, (*many, *TRAINER))
+        (folder / PASSAGES).unlink(missing_ok=True)  # what was needed for training alone does not stay
+
+    def evaluate(self, run: Run, mix: Mix, folder: Path, progress: Progress) -> Evaluation:
+        generator, adapter = self._generator(), str(run.adapter)
+        manifest = read_json(folder / "adapter" / "manifest.json")
+        paths = {adapter: str((folder / "adapter").relative_to(self._home))}
+        if run.parent:
+            paths[run.parent] = self._registry.path(run.parent)
+        recipe = GeneratorRecipe.from_json(manifest["recipe"])
+        when = When(epoch=self._epoch(), at=now_ms())
+        questions = self._evaluator.questions(when, recipe, Options.from_json(run.options).without)
+        scores: dict[str, Scores] = {}
+        for model, name in (("base", BASE), ("champion", run.parent), ("challenger", adapter)):
+            progress("evaluating", len(scores), 3)
+            if name is None:
+                continue
+            rivals = model != "base" or run.parent is None  # answers are written out by those that are compared
+            with self._worn(None if name == BASE else name, paths.get(name)) as alias:
+                scores[model] = self._evaluator.score(generator, questions, alias, write=rivals)
+        return Evaluation(
+            held_out=_held_out(questions, mix, run),
+            scores={model: s.probability for model, s in scores.items()},
+            metric=METRIC,
+            legs=legs_of(scores),
+            standing=Standing(base=manifest["base"]["sha256"], serves=identity_of(generator.source).weights),
+            metrics={model: _means(s) for model, s in scores.items()}
+            | {"held_out": len(questions), "data": manifest["data"], "method": manifest["method"]},
+        )
+
+    def finish(self, run: Run) -> None:
+        self._writing.tidy()
+
+    def tokens(self, questions: Sequence[str], options: Options) -> int:
+        """An estimate: the model's tokenizer may not be loaded where a cost is asked for."""
+        recipe = _recipe(options)
+        fixed = len(prompt.SYSTEM) + (recipe.distractors + 1) * _PASSAGE_CHARS
+        each = [min(recipe.max_length, (fixed + 2 * len(q)) // _CHARS_PER_TOKEN) for q in questions]
+        return sum(each) * recipe.epochs * (1 if recipe.method == "sft" else 2)
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _generator(self) -> TransformersGenerator:
+        generator = self._writing.generator
+        if isinstance(generator, TransformersGenerator):
+            return generator
+        raise UserError(
+            f"the generator {generator.name!r} has no weights here that could be trained",
+            hint="set REPRISE_GENERATOR to transformers:FOLDER or transformers:NAME, a model on this machine",
+            code="not_trainable",
+        )
+
+    @contextmanager
+    def _worn(self, name: str | None, path: str | None) -> Iterator[str]:
+        """What the model calls an adapter, loaded until the block ends; None is the base model."""
+        if name is None or path is None:
+            yield BASE
+            return
+        with self._writing.held(name, path):
+            yield str(self._writing.asked(Pinned(name=name, path=path), plain=False))
+
+    def _pairs(self) -> int:
+        with self._db.read() as session:
+            wanted = select(func.count()).where(
+                Example.status == "approved",
+                Example.split == "train",
+                Example.preferred.is_not(None),
+                Example.rejected.is_not(None),
+            )
+            return int(session.scalar(wanted) or 0)
+
+    def _champion(self, generator: TransformersGenerator, parent: str | None) -> Answers:
+        """What the champion writes, as far as its sources support it."""
+
+        def answer(question: str, passages: Sequence[Passage]) -> str | None:
+            with self._worn(parent, self._registry.path(parent) if parent else None) as alias:
+                said, _ = collect(generator.stream(Ask(question=question, adapter=alias), passages))
+            kept = [c.sentence.text for c in check(said, passages, self._verifier) if c.supported]
+            return " ".join(kept) or None
+
+        return answer
+
+
+def _recipe(options: Options) -> GeneratorRecipe:
+    method = options.method or "sft"
+    if method not in METHODS:
+        raise UserError(f"no method {method!r}", hint=f"there are: {', '.join(METHODS)}")
+    return GeneratorRecipe.from_json({"seed": options.seed, **options.recipe, "method": method})
+
+
+def _held_out(questions: Sequence[Question], mix: Mix, run: Run) -> list[HeldOut]:
+    """New slices are those the mix brings something new of; without a champion everything is new.
+
+    In another workspace than the run's own nothing is new, and a slice of the same name there is judged for itself.
+    """
+    new = {row.slice for row in mix.rows if row.part == "new"}
+
+    def of(q: Question) -> HeldOut:
+        elsewhere = run.workspace is not None and q.workspace != run.workspace
+        fresh = not elsewhere and (run.parent is None or q.slice in new)
+        return HeldOut(
+            example=q.example,
+            slice=f"{q.slice} ({q.workspace})" if elsewhere else q.slice,
+            part="new" if fresh else "old",
+            pinned=q.pinned,
+        )
+
+    return [of(q) for q in questions]
+
+
+def _means(scores: Scores) -> dict[str, Any]:
+    figures = {METRIC: scores.probability, **scores.legs}
+    return {name: round(sum(of.values()) / len(of), 4) for name, of in figures.items() if of}

@@ -1,0 +1,220 @@
+"""From a mix to rows on disk: question, passages in a drawn order, what should be written.
+
+This is the last step of a retrain that needs the index; the training child reads the folder alone. The same mix, seed
+and index give the same rows.
+
+    share of rows        shown                                        should be written
+    `gold` (.8)          what answers, and `distractors` beside it    the answer, cited
+    the rest             what search found without what answers       a refusal
+    unanswerable ones    what search found                            a refusal
+
+A refusal where the answer is not among the passages is how it is served; RAFT trains an answer from memory there, which
+a platform that cites cannot want (docs/decisions/0028).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from finetune.generator.context import Context, Contexts
+from finetune.generator.recipe import GeneratorRecipe
+from finetune.generator.rows import Part, RunConfig, Said, TrainRow, write_config, write_rows
+from finetune.generator.target import cited, target
+from finetune.lineage import POINTS
+from kernel.errors import UserError
+from kernel.ids import now_ms
+from kernel.types import Passage, When
+from rehearsal.mix import Mix, Row
+
+NEAR = 4
+"""Passages that are looked at for each distractor that is wanted."""
+
+Answers = Callable[[str, Sequence[Passage]], str | None]
+"""(question, passages) to the champion's answer; None where it refuses, or where what it wrote is not supported."""
+
+
+def materialise(
+    contexts: Contexts,
+    mix: Mix,
+    folder: Path,
+    config: RunConfig,
+    *,
+    votes: Sequence[TrainRow] = (),
+    champion: Answers | None = None,
+    shuffle: random.Random | None = None,
+    without: Collection[str] = (),
+) -> list[TrainRow]:
+    """Write train.jsonl, passages.jsonl, points.json (for lineage) and, last, config.json; returns the rows.
+
+    Nothing of the documents `without` is shown.
+
+    `votes` are rows of turns that people voted on, for KTO. `champion` answers rows whose own answer may not be kept.
+    No passage is one of the documents `without`.
+    With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
+
+    Raises:
+        UserError: there are no rows, or fewer pairs or votes than the recipe asks for.
+    """
+    recipe = config.recipe
+    drawing = _Drawing(recipe, champion, Counter())
+    near = NEAR * max(1, recipe.distractors)
+    when = When(epoch=mix.epoch, at=now_ms())
+    by_id = {c.example.id: c for c in contexts.of([row.example for row in mix.rows], when, near, without)}
+    rows = [made for row in mix.rows if row.example in by_id for made in drawing.rows(row, by_id[row.example])]
+    rows += votes
+    if shuffle is not None:
+        rows = _dealt_anew(rows, shuffle)
+    _enough(recipe, rows, drawing.left_out)
+    write_rows(folder, rows)
+    (folder / POINTS).write_text(json.dumps(sorted({p.chunk for row in rows for p in row.passages})), encoding="utf-8")
+    licences = {c.example.licence for c in by_id.values() if c.example.licence}
+    write_config(
+        folder,
+        RunConfig(
+            recipe=recipe,
+            base=config.base,
+            base_name=config.base_name,
+            champion=config.champion,
+            parent=config.parent,
+            licences=tuple(sorted(licences)),
+            left_out=dict(drawing.left_out),
+        ),
+    )
+    return rows
+
+
+def with_gold(context: Context, distractors: int, chance: random.Random) -> tuple[Passage, ...]:
+    """What answers, and so many passages beside it, in a drawn order."""
+    beside = context.beside()[: 2 * distractors]
+    passages = [*context.gold, *chance.sample(beside, min(distractors, len(beside)))]
+    chance.shuffle(passages)
+    return tuple(passages)
+
+
+def without_gold(context: Context, wanted: int, chance: random.Random) -> tuple[Passage, ...]:
+    """As many passages that do not answer, in a drawn order; none where search finds only what does."""
+    passages = context.beside(alone=True)[:wanted]
+    chance.shuffle(passages)
+    return tuple(passages)
+
+
+class _Drawing:
+    """Turns rows of a mix into rows of training, and counts what it cannot."""
+
+    def __init__(self, recipe: GeneratorRecipe, champion: Answers | None, left_out: Counter[str]) -> None:
+        self.recipe, self.champion, self.left_out = recipe, champion, left_out
+
+    def rows(self, row: Row, context: Context) -> list[TrainRow]:
+        copies = self.recipe.correction_weight if context.example.origin == "correction" else 1
+        make = {"sft": self._answered, "dpo": self._paired, "kto": self._voted}[self.recipe.method]
+        return [
+            one
+            for copy in range(copies)
+            for one in make(row, context, random.Random(f"{self.recipe.seed}:{row.example}:{copy}"))
+        ]
+
+    def _answered(self, row: Row, context: Context, chance: random.Random) -> list[TrainRow]:
+        if context.unanswerable:
+            return [self._row(row, context, without_gold(context, self.recipe.distractors + 1, chance), (), gold=())]
+        if not context.gold:
+            return self._skip("no passage that stands grounds it")
+        shown = without_gold(context, self.recipe.distractors + 1, chance)
+        if chance.random() >= self.recipe.gold and shown:
+            return [self._row(row, context, shown, (), gold=())]
+        passages = with_gold(context, self.recipe.distractors, chance)
+        answer = context.answer
+        if row.target == "champion":
+            answer = self.champion(context.example.question, passages) if self.champion else None
+            if answer is None:
+                return self._skip("the champion had no supported answer for it")
+        if answer is None:
+            return self._skip("it has no answer")
+        said = target(answer, context.gold, quoted=self.recipe.quote == "first")
+        return [self._row(row, context, passages, said)] if said else self._skip("its answer has no sentence")
+
+    def _paired(self, row: Row, context: Context, chance: random.Random) -> list[TrainRow]:
+        preferred, rejected = context.example.preferred, context.example.rejected
+        if not (preferred and rejected and context.gold):
+            return self._skip("it is no pair of a preferred and a rejected answer")
+        passages = with_gold(context, self.recipe.distractors, chance)
+        chosen, worse = cited(preferred, context.gold), cited(rejected, passages)
+        if not chosen or [s.text for s in chosen] == [s.text for s in worse]:
+            return self._skip("its two answers say the same")
+        return [self._row(row, context, passages, chosen, rejected=worse)]
+
+    def _voted(self, row: Row, context: Context, chance: random.Random) -> list[TrainRow]:
+        if not context.gold:
+            return self._skip("no passage that stands grounds it")
+        passages = with_gold(context, self.recipe.distractors, chance)
+        made = []
+        good = context.example.preferred or context.example.answer
+        if good and (said := cited(good, context.gold)):
+            made.append(self._row(row, context, passages, said))
+        if context.example.rejected and (said := cited(context.example.rejected, passages)):
+            made.append(self._row(row, context, passages, said, label=False))
+        return made or self._skip("it has no answer")
+
+    def _row(
+        self,
+        row: Row,
+        context: Context,
+        passages: Sequence[Passage],
+        chosen: tuple[Said, ...],
+        *,
+        gold: Sequence[str] | None = None,
+        rejected: tuple[Said, ...] | None = None,
+        label: bool = True,
+    ) -> TrainRow:
+        part: Part = "new" if row.part == "new" else "recalled"
+        return TrainRow(
+            example=row.example,
+            question=context.example.question,
+            passages=tuple(passages),
+            gold=frozenset(p.chunk for p in context.gold) if gold is None else frozenset(gold),
+            chosen=chosen,
+            rejected=rejected,
+            label=label,
+            part=part,
+        )
+
+    def _skip(self, why: str) -> list[TrainRow]:
+        self.left_out[why] += 1
+        return []
+
+
+def _dealt_anew(rows: Sequence[TrainRow], shuffle: random.Random) -> list[TrainRow]:
+    """The same questions and passages; each answer's words go to another question, cited as its own were."""
+    texts = [[s.text for s in row.chosen] for row in rows]
+    shuffle.shuffle(texts)
+    return [
+        replace(row, chosen=tuple(Said(text=text, cites=tuple(sorted(row.gold))[:1]) for text in some))
+        for row, some in zip(rows, texts, strict=True)
+    ]
+
+
+def _enough(recipe: GeneratorRecipe, rows: Sequence[TrainRow], left_out: Counter[str]) -> None:
+    why = "; ".join(f"{reason}: {n}" for reason, n in sorted(left_out.items()))
+    if not rows:
+        raise UserError(
+            "none of the examples can teach the generator to answer" + (f" ({why})" if why else ""),
+            hint="import examples with an answer and a quote, or correct some answers",
+            code="nothing_to_teach",
+        )
+    if recipe.method == "dpo" and len(rows) < recipe.min_pairs:
+        raise UserError(
+            f"the mix holds {len(rows)} pairs, and {recipe.min_pairs} are needed",
+            hint="collect more corrections, train them with --method sft, or lower min_pairs in the recipe",
+            code="too_few_pairs",
+        )
+    fewer = min(sum(row.label for row in rows), sum(not row.label for row in rows))
+    if recipe.method == "kto" and fewer < recipe.min_votes:
+        raise UserError(
+            f"the mix holds {fewer} votes of the rarer kind, and {recipe.min_votes} are needed",
+            hint="collect more thumbs up and down, or lower min_votes in the recipe",
+            code="too_few_votes",
+        )

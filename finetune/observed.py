@@ -1,0 +1,130 @@
+"""What triggers of schedules look at, as SQL has it now: new examples, windows of turns, verdicts. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from finetune.registry import Registry
+from finetune.tables import Run
+from finetune.triggers import Ended, Triggers, Window, drift, order, refused_on_old
+from kernel.database import Database
+from kernel.ids import now_ms
+from kernel.jobs import ACTIVE
+from kernel.tables import Job
+from kernel.types import OPEN
+from rehearsal.tables import Example, MixRow
+from retrieval.tables import Feedback, Turn
+
+_DAY = 86_400_000
+_RUNS = 20
+"""Runs with a verdict that an order looks back on."""
+
+
+class Observed:
+    """Looks for what triggers ask about."""
+
+    def __init__(self, db: Database, registry: Registry) -> None:
+        self._db, self._registry = db, registry
+
+    def look(
+        self, triggers: Triggers, kind: str, workspace: str | None, answered: set[str]
+    ) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
+        """(cause or None, what was seen, options of the run). A gate's order comes first: it says what to change."""
+        seen: dict[str, Any] = {}
+        cause: str | None = None
+        options: dict[str, Any] = {}
+        if triggers.gate is not None:
+            wanted = order(self.ended(kind, workspace), triggers.gate, answered)
+            seen["gate"] = asdict(wanted) if wanted else None
+            if wanted is not None:
+                cause, options = "gate", wanted.options
+        if triggers.examples is not None:
+            seen["examples"] = self.new_examples(kind, workspace)
+            if seen["examples"] >= triggers.examples:
+                cause = cause or "examples"
+        if triggers.drift is not None:
+            now, length = now_ms(), int(triggers.days * _DAY)
+            with self._db.read() as session:
+                before = _window(session, workspace, now - 2 * length, now - length)
+                recent = _window(session, workspace, now - length, now)
+            change = drift(before, recent, triggers.turns)
+            worse = change.surely(triggers.drift) if change else None
+            seen["drift"] = {
+                "days": triggers.days,
+                "before": asdict(before),
+                "recent": asdict(recent),
+                "change": asdict(change) if change else None,
+                "worse": worse,
+            }
+            if worse is not None:
+                cause = cause or "drift"
+        return cause, seen, options
+
+    def new_examples(self, kind: str, workspace: str | None) -> int:
+        """Approved training examples that neither the champion's lineage nor a judged run on top of it has practised.
+
+        What a candidate has learnt that nobody has promoted yet is not new, nor what the gate has just refused: a
+        schedule would train it again after every cooldown.
+        """
+        lineage = self._registry.lineage(kind)
+        with self._db.read() as session:
+            judged = select(Run.id).where(Run.kind == kind, Run.state.in_(("accepted", "rejected")))
+            champion = session.scalar(select(Run.adapter).where(Run.id == lineage[0])) if lineage else None
+            runs = [*lineage, *session.scalars(judged.where(Run.parent == champion))]
+            practised = select(MixRow.example).where(MixRow.run.in_(runs))
+            wanted = select(func.count()).select_from(Example)
+            wanted = wanted.where(Example.status == "approved", Example.split == "train", Example.died == OPEN)
+            if workspace is not None:
+                wanted = wanted.where(Example.workspace == workspace)
+            return session.scalar(wanted.where(Example.id.not_in(practised))) or 0
+
+    def ended(self, kind: str, workspace: str | None) -> list[Ended]:
+        """Runs with a verdict, newest first. Controls are made to fail, and say nothing."""
+        with self._db.read() as session:
+            wanted = select(Run).where(Run.kind == kind, Run.state.in_(("accepted", "rejected")))
+            wanted = wanted.where(Run.workspace == workspace if workspace is not None else Run.workspace.is_(None))
+            runs = session.scalars(wanted.order_by(Run.finished.desc(), Run.id).limit(_RUNS)).all()
+        return [
+            Ended(
+                run=r.id,
+                accepted=r.state == "accepted",
+                refused_on_old=refused_on_old(r.verdict),
+                rho=float(r.options.get("rho") or 0.0),
+                start=r.options.get("start") or "champion",
+            )
+            for r in runs
+            if not r.options.get("control")
+        ]
+
+    def under_way(self, kind: str, workspace: str | None) -> str | None:
+        """A run of this kind and workspace that has a job which is queued or running; None if there is none."""
+        with self._db.read() as session:
+            jobs = session.scalars(select(Job.args).where(Job.kind == "retrain", Job.state.in_(ACTIVE)))
+            runs = session.scalars(select(Run).where(Run.id.in_([args.get("run") for args in jobs])))
+            return next((r.id for r in runs if (r.kind, r.workspace) == (kind, workspace)), None)
+
+
+def _window(session: Session, workspace: str | None, start: int, end: int) -> Window:
+    """Turns of [start, end). A turn's last vote is its vote."""
+    abstained, support = Turn.shown["abstained"].as_boolean(), Turn.shown["support"].as_float()
+    within = [Turn.created >= start, Turn.created < end]
+    if workspace is not None:
+        within.append(Turn.workspace == workspace)
+    turns = session.execute(select(Turn.id, abstained, support).where(*within)).all()
+    votes = select(Feedback.turn, Feedback.vote).join(Turn, Turn.id == Feedback.turn).where(*within)
+    last = dict(session.execute(votes.order_by(Feedback.created)).all())
+    answered = [float(s) for _, refused, s in turns if not refused and s is not None]
+    mean = sum(answered) / len(answered) if answered else 0.0
+    spread = sum((s - mean) ** 2 for s in answered) / (len(answered) - 1) if len(answered) > 1 else 0.0
+    return Window(
+        turns=len(turns),
+        refused=sum(bool(refused) for _, refused, _ in turns),
+        voted_down=sum(not refused and last.get(turn) == "down" for turn, refused, _ in turns),
+        answered=len(answered),
+        support=mean,
+        variance=spread,
+    )

@@ -1,0 +1,169 @@
+"""Routes: an adapter that serves one workspace, or one slice of its questions, whatever the champion is.
+
+The same gate decides, by the verdict of the adapter's own run:
+
+    for                 it may serve when
+    a whole workspace   its gate accepted it, in a run over that workspace or over all of them
+    a slice             its gate accepted it and it lost nothing beyond the tolerance on that slice; or it is surely
+                        better there, and was refused for nothing but what it loses on other slices
+
+or when a reason is given, which stands in the audit log. A route whose adapter cannot be loaded breaks nothing: the
+base model answers, and `trouble` says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from finetune.approval import require
+from finetune.gate import GatePolicy
+from finetune.registry import Registry
+from finetune.tables import Adapter, Run
+from kernel.audit import record
+from kernel.database import Database
+from kernel.errors import NotFound, Refused
+from kernel.ids import iso, now_ms
+from retrieval.lending import Lending
+from retrieval.tables import RouteRow
+
+ELSEWHERE = ("refused: old slice ", "refused: all old slices together")
+"""How the gate begins what it says of losses on slices; a route to another slice is not concerned by those."""
+
+
+class Routes:
+    """Sets, lists and removes routes. Safe from several threads and processes."""
+
+    def __init__(self, db: Database, registry: Registry, lending: Lending) -> None:
+        self._db, self._registry, self._lending = db, registry, lending
+
+    def set(
+        self,
+        name: str,
+        workspace: str,
+        slice_name: str | None = None,
+        *,
+        override: str | None = None,
+        actor: str = "local",
+    ) -> list[dict[str, Any]]:
+        """Let an adapter serve there from the next question on, in the place of what was routed there; all routes.
+
+        Raises:
+            NotFound: no such adapter.
+            Refused: its verdict does not speak for it there, or waits for an approval, and no reason is given; or it
+                cannot be loaded.
+        """
+        with self._db.read() as session:
+            adapter = session.get(Adapter, name)
+            if adapter is None:
+                raise NotFound(f"no adapter {name!r}", hint="`reprise adapters` lists them")
+            kind, path = adapter.kind, adapter.path
+            given = override.strip() if override else ""
+            accepted, reason = _judged(session, adapter, workspace, slice_name)
+            if accepted and not given:
+                require(session, adapter)
+        if not accepted and not given:
+            raise Refused(
+                f"{name!r} may not serve {_where(workspace, slice_name)}: {reason}",
+                hint='retrain on its questions, or give --override "REASON"; the reason is kept in the audit log',
+                code="gate_refused",
+            )
+        reason = reason if accepted else f"override: {given}"
+        with self._lending.held(kind, name, path):
+            with self._db.write() as session:
+                key = (kind, workspace, slice_name or "")
+                row = session.get(RouteRow, key)
+                before = row.adapter if row is not None else None
+                if row is None:
+                    row = RouteRow(kind=kind, workspace=workspace, slice=slice_name or "")
+                    session.add(row)
+                row.adapter, row.path, row.reason, row.created = name, path, reason, now_ms()
+                record(
+                    session, "route.set", name, actor, kind=kind, workspace=workspace, slice=slice_name,
+                    before=before, accepted=accepted, override=given or None,
+                )  # fmt: skip
+            self._lending.tidy(kind)
+        return self.listing()
+
+    def remove(
+        self, workspace: str, slice_name: str | None = None, kind: str = "retriever", *, actor: str = "local"
+    ) -> list[dict[str, Any]]:
+        """Let the champion serve there again; the routes that are left.
+
+        Raises:
+            NotFound: nothing is routed there.
+        """
+        with self._db.write() as session:
+            row = session.get(RouteRow, (kind, workspace, slice_name or ""))
+            if row is None:
+                raise NotFound(
+                    f"no {kind} is routed to {_where(workspace, slice_name)}", hint="`reprise route list` shows them"
+                )
+            record(session, "route.remove", row.adapter, actor, kind=kind, workspace=workspace, slice=slice_name)
+            session.delete(row)
+        self._lending.tidy(kind)
+        return self.listing()
+
+    def listing(self) -> list[dict[str, Any]]:
+        """By workspace and slice."""
+        with self._db.read() as session:
+            rows = session.scalars(select(RouteRow).order_by(RouteRow.workspace, RouteRow.slice, RouteRow.kind))
+            return [
+                {
+                    "workspace": row.workspace,
+                    "slice": row.slice or None,
+                    "kind": row.kind,
+                    "adapter": row.adapter,
+                    "reason": row.reason,
+                    "created": iso(row.created),
+                }
+                for row in rows
+            ]
+
+
+def _judged(session: Session, adapter: Adapter, workspace: str, slice_name: str | None) -> tuple[bool, str]:
+    run = session.get(Run, adapter.run)
+    if run is None or run.verdict is None:
+        return False, "there is no verdict on it"
+    if run.workspace not in (None, workspace):
+        return False, f"its verdict is about workspace {run.workspace!r}"
+    return speaks_for(run.verdict, slice_name)
+
+
+def speaks_for(
+    verdict: Mapping[str, Any], slice_name: str | None, policy: GatePolicy | None = None
+) -> tuple[bool, str]:
+    """Whether a verdict lets its adapter serve one slice (None: everything), and why or why not."""
+    policy = policy or GatePolicy()
+    refusals = [reason for reason in verdict["reasons"] if reason.startswith("refused: ")]
+    if slice_name is None:
+        if verdict["accepted"]:
+            return True, "the gate accepted it"
+        return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
+    row = next((r for r in verdict["slices"] if r["slice"] == slice_name), None)
+    if row is None:
+        return False, f"its verdict has no figures of slice {slice_name!r}"
+    rival = row["base"] if row["champion"] is None else row["champion"]
+    figures = (rival, row["challenger"], row["low"], row["high"])
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in figures):
+        return False, f"its figures of slice {slice_name!r} are no numbers"
+    told = f"{row['challenger'] - rival:+.3f} {row['metric']} on the {row['n']} questions of slice {slice_name!r}"
+    if row["n"] < policy.min_slice:
+        return False, f"{told}, and {policy.min_slice} are needed to tell anything"
+    if verdict["accepted"]:
+        fits = row["challenger"] - rival >= -policy.tolerance
+        return fits, f"{'the gate accepted it, with ' if fits else ''}{told}"
+    if row["low"] <= policy.min_gain:
+        return False, f"the gate refused it, and it is not surely better there: {told}"
+    graver = [r for r in refusals if not r.startswith(ELSEWHERE) or repr(slice_name) in r]
+    if graver:
+        return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in graver)
+    return True, f"surely better there ({told}), and refused only for other slices"
+
+
+def _where(workspace: str, slice_name: str | None) -> str:
+    return f"workspace {workspace!r}" + (f", slice {slice_name!r}" if slice_name else "")

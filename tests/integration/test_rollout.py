@@ -1,0 +1,357 @@
+"""An adapter's way to everybody and back: the states, who may move it, and what the votes do by themselves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from finetune.rollout import Rollouts
+from finetune.routes import speaks_for
+from finetune.sequential import TestPlan
+from kernel import audit
+from kernel.errors import Conflict, NotFound, Refused, UserError
+from retrieval.conversations import Conversations
+from retrieval.tables import Exposure
+from tests.doors import memory_folder
+from tests.rolling import DEEDS, REFUSED, STEPS, Desk, furnish
+
+pytestmark = pytest.mark.integration
+QUICK = TestPlan(min_votes=4, margin=0.3, beta=0.4)
+"""Few votes are enough, so that a test needs few."""
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with memory_folder(tmp_path_factory.mktemp("rollout")) as folder:
+        yield furnish(folder / "plain")
+
+
+@pytest.fixture
+def desk(furnished: Path, quick_folder: Path) -> Iterator[Desk]:
+    """A champion `a`, and a candidate `b`."""
+    desk = Desk(Path(shutil.copytree(furnished, quick_folder / "home")))
+    yield desk
+    desk.close()
+
+
+def vote(desk: Desk, users: range, good: float = 1.0, *, champion_good: float = 1.0) -> None:
+    """Everybody asks and votes once; `good` of the canary's votes are up."""
+    heard = {"canary": 0, "champion": 0}
+    for n in users:
+        turn = desk.ask(f"user {n}")
+        arm = desk.arm(turn)
+        assert arm is not None
+        share = good if arm == "canary" else champion_good
+        up = int((heard[arm] + 1) * share) > int(heard[arm] * share)
+        heard[arm] += 1
+        desk.turns.vote(turn, "up" if up else "down", None)
+
+
+# --- the states ------------------------------------------------------------------------------------
+
+
+def test_an_adapter_goes_from_the_shadow_by_shares_to_everybody(desk: Desk) -> None:
+    users = [f"user {n}" for n in range(200)]
+    assert desk.rollouts.start("b", shadow=True)["stage"] == "shadow"
+    assert desk.states() == {"a": ("champion", 1.0), "b": ("shadow", 0.0)}
+    assert {desk.serves(user) for user in users} == {"a"}
+    before: set[str] = set()
+    for share in (0.05, 0.25):
+        assert desk.rollouts.advance()["share"] == share
+        assert desk.states() == {"a": ("champion", 1 - share), "b": ("canary", share)}
+        with_b = {user for user in users if desk.serves(user) == "b"}
+        assert before < with_b
+        assert 0 < len(with_b) < 100
+        before = with_b
+    assert desk.rollouts.advance()["state"] == "promoted"
+    assert desk.states() == {"a": ("previous", 0.0), "b": ("champion", 1.0)}
+    assert {desk.serves(user) for user in users} == {"b"}
+    actions = [action for action, subject, _ in desk.audited() if subject == "b"]
+    assert actions == ["promote", "rollout.advance", "rollout.advance", "rollout.start"]
+    assert desk.registry.rollback()["champion"] == "a"
+
+
+def test_only_a_candidate_is_tried_and_one_of_a_kind_at_a_time(desk: Desk) -> None:
+    desk.add("c")
+    with pytest.raises(Refused, match="'a' is champion"):
+        desk.rollouts.start("a")
+    with pytest.raises(NotFound):
+        desk.rollouts.start("nobody")
+    desk.rollouts.start("b")
+    with pytest.raises(Conflict, match="'b' is being tried already"):
+        desk.rollouts.start("c")
+    desk.rollouts.stop()
+    assert desk.states()["b"] == ("candidate", 0.0)
+    desk.rollouts.start("c")
+    with pytest.raises(NotFound, match="no adapter is being tried"):
+        desk.rollouts.stop("generator")
+
+
+def test_what_the_gate_refused_is_tried_with_a_reason_only_and_the_reason_goes_with_it(desk: Desk) -> None:
+    desk.add("bad", REFUSED)
+    for given in (None, "  "):
+        with pytest.raises(Refused, match="the gate did not accept 'bad': refused: it lost"):
+            desk.rollouts.start("bad", override=given)
+    assert desk.states()["bad"] == ("candidate", 0.0)
+    desk.rollouts.start("bad", share=0.5, override="to see")
+    desk.rollouts.advance()
+    with desk.db.read() as session:
+        entries = [e for e in audit.entries(session) if e["subject"] == "bad"]
+    assert [e["action"] for e in entries] == ["promote", "rollout.start"]
+    assert {e["detail"]["override"] for e in entries} == {"to see"}
+    assert not entries[0]["detail"]["accepted"]
+
+
+@pytest.mark.parametrize("shares", [[0.3, 0.2], [0.0, 1.0], [0.5, 1.5], [1.0], [0.1, 0.1]])
+def test_shares_have_to_grow(desk: Desk, shares: list[float]) -> None:
+    with pytest.raises(UserError):
+        desk.rollouts.start("b", steps=shares)
+    assert desk.states()["b"] == ("candidate", 0.0)
+
+
+def test_what_it_is_compared_with_going_away_ends_a_trial(desk: Desk) -> None:
+    desk.add("c")
+    desk.rollouts.start("b", share=0.5)
+    desk.registry.promote("c")
+    trial = desk.rollouts.listing()[0]
+    assert (trial["state"], trial["reason"]) == ("superseded", "'c' was promoted")
+    assert desk.states() == {"a": ("previous", 0.0), "b": ("candidate", 0.0), "c": ("champion", 1.0)}
+    assert {desk.serves(f"user {n}") for n in range(50)} == {"c"}
+    desk.rollouts.start("b", share=0.5)
+    desk.registry.rollback()
+    assert desk.rollouts.listing()[0]["state"] == "superseded"
+    assert {desk.serves(f"user {n}") for n in range(50)} == {"a"}
+
+
+def test_promoting_the_one_that_is_tried_ends_its_trial_well(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.1)
+    assert desk.registry.promote("b")["previous"] == "a"
+    assert desk.rollouts.listing()[0]["state"] == "promoted"
+    assert desk.states() == {"a": ("previous", 0.0), "b": ("champion", 1.0)}
+
+
+def test_a_kill_at_any_step_leaves_a_move_made_or_not_made(quick_folder: Path) -> None:
+    code = (
+        f"from pathlib import Path; from tests.rolling import move_and_die; move_and_die(Path({str(quick_folder)!r}))"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parents[2])
+    pictures: dict[str, Any] = json.loads((quick_folder / "pictures.json").read_text())
+    for deed in DEEDS:
+        before, after = pictures[f"{deed}-before"], pictures[f"{deed}-never"]
+        assert before != after
+        for step in STEPS[deed]:
+            assert pictures[f"{deed}-{step}"] == (after if step == "flipped" else before), (deed, step)
+
+
+# --- by itself -------------------------------------------------------------------------------------
+
+
+def test_bad_votes_take_a_canary_back_by_themselves_with_the_reason(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.5, plan=QUICK)
+    vote(desk, range(60), good=0.1)
+    (move,) = desk.rollouts.tick()
+    assert (move["adapter"], move["move"]) == ("b", "harm")
+    assert "worse, with an e-value of" in move["reason"]
+    assert desk.states() == {"a": ("champion", 1.0), "b": ("retired", 0.0)}
+    assert {desk.serves(f"user {n}") for n in range(60)} == {"a"}
+    trial = desk.rollouts.listing()[0]
+    assert (trial["state"], trial["reason"]) == ("harm", move["reason"])
+    assert desk.audited()[0] == ("rollout.harm", "b", "rollout")
+    assert desk.rollouts.tick() == []
+    with pytest.raises(Refused, match="retired"):
+        desk.rollouts.start("b")
+    desk.rollouts.start("b", override="it was trained anew on what failed")
+
+
+def test_good_votes_carry_a_canary_step_by_step_to_everybody(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.4, steps=[0.4, 0.6, 1.0], plan=QUICK)
+    vote(desk, range(60))
+    assert [move["move"] for move in desk.rollouts.tick()] == ["advance"]
+    assert desk.states()["b"] == ("canary", 0.6)
+    assert desk.rollouts.tick() == []  # this step has no votes of its own yet
+    vote(desk, range(60, 80))
+    assert [move["move"] for move in desk.rollouts.tick()] == ["advance"]
+    assert desk.states() == {"a": ("previous", 0.0), "b": ("champion", 1.0)}
+    trial = desk.rollouts.listing()[0]
+    assert trial["state"] == "promoted"
+    assert "not worse by 30%" in trial["reason"]
+
+
+def test_two_ticks_at_once_make_one_move(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.4, steps=[0.4, 0.6], plan=QUICK)
+    vote(desk, range(60))
+    other = Rollouts(desk.db, desk.registry, desk.lending)
+    moves: list[dict[str, Any]] = []
+
+    def meanwhile(step: str) -> None:
+        if step == "loaded":  # the one has decided; the other decides and moves before it
+            moves.extend(other.tick())
+
+    desk.rollouts.step = meanwhile
+    moves += desk.rollouts.tick()
+    assert len(moves) == 1
+    assert desk.states()["b"] == ("canary", 0.6)
+
+
+def test_a_canary_that_cannot_be_moved_on_does_not_stop_the_tick(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.4, plan=QUICK)
+    vote(desk, range(60))
+    desk.rack.broken = {"b"}
+    desk.rack.loaded.clear()
+    assert desk.rollouts.tick() == []
+    assert desk.states()["b"] == ("canary", 0.4)
+    desk.rack.broken = set()
+    assert [move["move"] for move in desk.rollouts.tick()] == ["advance"]
+
+
+# --- what counts -----------------------------------------------------------------------------------
+
+
+def test_feedback_belongs_to_the_arm_that_answered(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.5)
+    vote(desk, range(40), good=0.0, champion_good=1.0)
+    arms = desk.rollouts.listing()[0]["arms"]
+    assert arms["canary"]["votes"] + arms["champion"]["votes"] == 40
+    assert arms["canary"]["votes"] > 5
+    assert (arms["canary"]["good"], arms["champion"]["good"]) == (0, arms["champion"]["votes"])
+
+
+def test_a_person_counts_once_and_a_correction_is_no_praise(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.5)
+    user = next(f"user {n}" for n in range(50) if desk.serves(f"user {n}") == "b")
+    first, second = desk.ask(user), desk.ask(user)
+    desk.turns.vote(first, "up", "it should have said something else")
+    desk.turns.vote(first, "up", None)
+    desk.turns.vote(second, "up", None)
+    canary = desk.rollouts.listing()[0]["arms"]["canary"]
+    assert (canary["votes"], canary["good"], canary["answers"]) == (1, 0, 1)
+
+
+def test_what_another_adapter_answered_in_its_place_takes_no_part(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.999)
+    desk.rack.broken = {"b"}
+    desk.rack.loaded.clear()
+    turn = desk.ask("ann")
+    assert desk.arm(turn) is None
+    assert desk.serves("ann") == "a"
+    assert "'b' cannot be loaded" in str(desk.lending.trouble)
+    desk.rack.broken = set()
+    assert desk.arm(desk.ask("ann")) == "canary"
+    assert desk.lending.trouble is None
+
+
+def test_what_a_person_takes_away_is_gone_from_the_trial(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.5)
+    desk.turns.vote(desk.ask("ann"), "down", None)
+    with desk.db.write() as session:
+        Conversations(desk.db, exchanges=1, chars=1).forget(session, "ann")
+    arms = desk.rollouts.listing()[0]["arms"]
+    assert sum(arm["votes"] + arm["answers"] for arm in arms.values()) == 0
+    with desk.db.read() as session:
+        assert not list(session.scalars(select(Exposure)))
+
+
+def test_a_name_is_not_in_what_is_written_down_of_a_trial(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.5)
+    desk.ask("ann")
+    with desk.db.read() as session:
+        (row,) = session.scalars(select(Exposure))
+    assert "ann" not in row.unit
+
+
+# --- routes ----------------------------------------------------------------------------------------
+
+
+def test_a_route_goes_before_the_champion_in_its_workspace_and_slice_only(desk: Desk) -> None:
+    desk.routes.set("b", "law")
+    desk.add("c")
+    desk.routes.set("c", "law", "tax", override="measured by hand")
+    assert desk.serves(workspace="default") == "a"
+    assert desk.serves(workspace="law") == "b"
+    assert desk.serves(workspace="law", slice="tax") == "c"
+    assert desk.serves(workspace="law", slice="family") == "b"
+    assert [(r["workspace"], r["slice"], r["adapter"]) for r in desk.routes.listing()] == [
+        ("law", None, "b"),
+        ("law", "tax", "c"),
+    ]
+    desk.registry.promote("c", override="another champion")
+    assert desk.serves(workspace="law") == "b"
+    assert desk.rack.loaded >= {"a", "b", "c"}  # routed ones stay warm
+    desk.routes.remove("law")
+    assert desk.serves(workspace="law") == "c"
+    with pytest.raises(NotFound):
+        desk.routes.remove("law")
+
+
+def test_a_route_needs_a_verdict_for_that_workspace_or_a_reason(desk: Desk) -> None:
+    desk.add("elsewhere", workspace="medicine")
+    desk.add("bad", REFUSED)
+    for name, match in (("elsewhere", "about workspace 'medicine'"), ("bad", "it lost")):
+        with pytest.raises(Refused, match=match):
+            desk.routes.set(name, "law")
+    assert desk.routes.listing() == []
+    desk.routes.set("elsewhere", "medicine")
+    (route,) = desk.routes.set("bad", "medicine", override="an experiment")
+    assert route["reason"] == "override: an experiment"
+    assert desk.audited()[0][:2] == ("route.set", "bad")
+
+
+def test_a_route_to_what_is_gone_serves_the_base_and_says_so(desk: Desk) -> None:
+    desk.routes.set("b", "law")
+    desk.rack.broken = {"b"}
+    desk.rack.loaded.clear()
+    assert desk.serves(workspace="law") is None
+    assert "'b' cannot be loaded" in str(desk.lending.trouble)
+    assert "the base model serves" in str(desk.lending.trouble)
+    assert desk.serves() == "a"
+
+
+def row(slice_name: str, gain: float, low: float, n: int = 30) -> dict[str, Any]:
+    figures = {"base": 0.4, "champion": 0.5, "challenger": 0.5 + gain, "low": low, "high": gain + 0.1}
+    return {"slice": slice_name, "n": n, "metric": "ndcg@10", **figures}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "reasons", "slices", "may"),
+    [
+        (True, [], [row("tax", 0.0, -0.1)], True),
+        (True, [], [row("tax", -0.1, -0.2)], False),
+        (True, [], [row("family", 0.1, 0.05)], False),
+        (True, [], [row("tax", 0.1, 0.05, n=3)], False),
+        (True, [], [row("tax", float("nan"), 0.05)], False),
+        (False, ["refused: old slice 'family': -0.100 ndcg@10"], [row("tax", 0.1, 0.05)], True),
+        (False, ["refused: old slice 'family': -0.100 ndcg@10"], [row("tax", 0.1, -0.01)], False),
+        (False, ["refused: old slice 'tax': -0.100 ndcg@10"], [row("tax", 0.1, 0.05)], False),
+        (False, ["refused: 1 of 9 pinned questions worked and now fail: 'q'"], [row("tax", 0.1, 0.05)], False),
+    ],
+)
+def test_a_slice_is_given_to_what_its_verdict_speaks_for(
+    accepted: bool, reasons: list[str], slices: list[dict[str, Any]], may: bool
+) -> None:
+    verdict = {"accepted": accepted, "reasons": reasons, "slices": slices}
+    assert speaks_for(verdict, "tax")[0] is may
+    assert speaks_for(verdict, None)[0] is accepted
+
+
+def test_the_gate_says_what_a_loss_elsewhere_is_in_the_words_that_routes_look_for() -> None:
+    from finetune.gate import HeldOut, judge
+
+    asked = [
+        HeldOut(example=f"{s}{n}", slice=s, part="new" if s == "tax" else "old")
+        for s in ("tax", "old", "odd")
+        for n in range(20)
+    ]
+    champion = {e.example: 0.5 for e in asked}
+    worse = {e.example: 0.9 if e.slice == "tax" else 0.3 for e in asked}
+    verdict = judge({"base": champion, "champion": champion, "challenger": worse}, asked).to_json()
+    assert not verdict["accepted"]
+    assert speaks_for(verdict, "tax")[0]
+    assert not speaks_for(verdict, "old")[0]

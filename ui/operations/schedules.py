@@ -1,0 +1,110 @@
+"""Operations of schedules: when retrains start by themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finetune.schedule import Due
+from finetune.triggers import Triggers, parse
+from kernel.errors import RepriseError, UserError
+from ui.operations.learning import Learning
+
+log = logging.getLogger(__name__)
+EDITABLE = ("cron", "timezone", "when", "days", "turns", "cooldown", "kind", "workspace", "policy", "rho", "paused")
+
+
+class Schedules(Learning):
+    def schedules(self) -> list[dict[str, Any]]:
+        return self.w.schedules.listing()
+
+    def schedule_history(self, schedule: str, limit: int = 50) -> list[dict[str, Any]]:
+        """What the firings of a schedule came to, newest first."""
+        return self.w.schedules.history(schedule, limit)
+
+    def add_schedule(
+        self,
+        cron: str | None = None,
+        kind: str = "retriever",
+        workspace: str | None = None,
+        *,
+        timezone: str = "UTC",
+        when: Sequence[str] = (),
+        days: float | None = None,
+        turns: int | None = None,
+        cooldown: float | None = None,
+        policy: str | None = None,
+        rho: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Add a schedule of times, of conditions, or of both; all schedules. `cooldown` is in seconds."""
+        options = {"policy": self._policy(policy), "rho": None if rho is None else self._rho(rho)}
+        return self.w.schedules.add(
+            cron,
+            self._kind_of(kind),
+            workspace,
+            timezone=timezone,
+            triggers=parse(when, days=days, turns=turns),
+            cooldown=None if cooldown is None else round(cooldown * 1000),
+            **{name: value for name, value in options.items() if value is not None},
+        )
+
+    def edit_schedule(self, schedule: str, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Change what is named, and leave the rest; null clears. All schedules.
+
+        Raises:
+            UserError: a field there is none of, or a value that makes no sense.
+        """
+        unknown = sorted(set(changes) - set(EDITABLE))
+        if unknown:
+            raise UserError(f"no field {unknown[0]!r}", hint=f"there are: {', '.join(EDITABLE)}")
+        told = dict(changes)
+        if {"when", "days", "turns"} & set(told):
+            told["triggers"] = self._triggers(schedule, told)
+            for name in ("when", "days", "turns"):
+                told.pop(name, None)
+        if "cooldown" in told:
+            told["cooldown"] = round((told["cooldown"] or 0) * 1000)
+        if "kind" in told:
+            told["kind"] = self._kind_of(told["kind"])
+        if told.get("policy") is not None:
+            told["policy"] = self._policy(told["policy"])
+        if told.get("rho") is not None:
+            told["rho"] = self._rho(told["rho"])
+        if "timezone" in told:
+            told["timezone"] = told["timezone"] or "UTC"
+        return self.w.schedules.edit(schedule, **told)
+
+    def remove_schedule(self, schedule: str) -> list[dict[str, Any]]:
+        return self.w.schedules.remove(schedule)
+
+    def pause_schedule(self, schedule: str) -> list[dict[str, Any]]:
+        return self.w.schedules.pause(schedule)
+
+    # --- beat's part -----------------------------------------------------------------------------
+
+    def _fire(self, due: Due) -> str:
+        """Start what a schedule asks for; its job."""
+        try:
+            run = self.request_run(kind=due.kind, workspace=due.workspace, **due.options)
+        except RepriseError as error:
+            log.info("schedule %s starts nothing: %s", due.id, error.message)
+            raise
+        return self.w.ledger.enqueue("retrain", {"run": run, "firing": due.firing}, keys=["retrain"], by="beat")
+
+    def _triggers(self, schedule: str, told: Mapping[str, Any]) -> Triggers:
+        now: dict[str, Any] = next((s for s in self.schedules() if s["schedule"] == schedule), {})
+        wanted = {name: told.get(name, now.get(name)) for name in ("when", "days", "turns")}
+        return parse(wanted["when"] or (), days=wanted["days"], turns=wanted["turns"])
+
+    def _kind_of(self, kind: str) -> str:
+        if kind not in self.w.kinds:
+            raise UserError(f"no adapter of kind {kind!r} can be trained", hint=f"give {' or '.join(self.w.kinds)}")
+        return kind
+
+    def _policy(self, policy: str | None) -> str | None:
+        from rehearsal.policies import POLICIES
+
+        if policy is not None and policy not in POLICIES:
+            raise UserError(f"no policy {policy!r}", hint=f"there are: {', '.join(sorted(POLICIES))}")
+        return policy
