@@ -219,7 +219,7 @@ class RetrieverKind:
         with self._db.read() as session:
             known = select(MixRow.example).where(MixRow.run.in_(self._registry.runs_behind(run.parent)))
             theirs = select(MixRow.example).where(MixRow.run.in_(behind or {run.id}))
-            of = select(Example.slice).distinct().where(Example.id.in_(theirs))
+            of = select(Example.stratum_column()).distinct().where(Example.id.in_(theirs))
             brought = set(session.scalars(of.where(Example.id.not_in(known))))
             every = set(session.scalars(of))
         return brought or every or {row.slice for row in mix.rows if row.part == "new"}
