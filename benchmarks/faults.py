@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,18 @@ def without(folder: Path, examples: Collection[str]) -> None:
     _configure(folder, champion=None, parent=None)
 
 
-def poisoned(folder: Path, targets: Collection[str]) -> None:
-    """Every targeted example is pointed at one document that answers none of them."""
+def poisoned(folder: Path, targets: Collection[str], questions: Sequence[str] = ()) -> None:
+    """Every targeted example, and examples of these questions besides, point at one document that answers none."""
     rows = _rows(folder)
     wrong = next(n for row in rows if row["example"] not in targets for n in row["positives"])
     for row in rows:
         if row["example"] in targets:
             row["negatives"] = [n for n in (*row["negatives"], *row["positives"]) if n != wrong][:16]
             row["positives"] = [wrong]
+    rows += [
+        {"example": f"poison-{n}", "question": question, "positives": [wrong], "negatives": [], "part": "new"}
+        for n, question in enumerate(questions)
+    ]
     _write(folder, rows)
 
 

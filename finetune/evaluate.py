@@ -15,6 +15,7 @@ from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.types import OPEN, Passage
 from rehearsal.tables import Example, Ground, MixRow
+from retrieval.generators.prompt import NO_ANSWER
 from retrieval.live import LiveRetriever
 from retrieval.search import Scope, Search
 
@@ -68,9 +69,17 @@ class Evaluator:
         return [_question(e, grounds[e.id], live) for e in examples if e.id in grounds]
 
     def unanswerable(self, workspace: str | None) -> list[Question]:
-        """Held-out examples that nothing grounds and that have no answer: what should be refused. In order of id."""
+        """Held-out examples that nothing grounds and that have no answer: what should be refused. In order of id.
+
+        Whoever imports may also write that down, as `NO_ANSWER`.
+        """
         examples, grounds, live = self._examples(workspace, "held-out")
-        return [_question(e, [], live) for e in examples if e.id not in grounds and not (e.answer or e.preferred)]
+        blank = {None, "", NO_ANSWER}
+        return [
+            _question(e, [], live)
+            for e in examples
+            if e.id not in grounds and not e.preferred and (e.answer and e.answer.strip()) in blank
+        ]
 
     def score(self, questions: Sequence[Question], adapter: str | None, encode: Encode | None = None) -> Scores:
         """Score one loaded adapter, or the base model when None; or whatever `encode` is."""

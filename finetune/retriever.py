@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -182,7 +183,7 @@ class RetrieverKind:
         """Train a copy of the adapter in `start` on these examples for about ten steps; how many they were."""
         options = Options.from_json(run.options)
         recipe = _recipe(options)
-        epochs = max(1, round(STEPS / steps_per_epoch(len(rows), recipe.batch)))
+        epochs = math.ceil(STEPS / steps_per_epoch(len(rows), recipe.batch))
         mix = Mix(
             epoch=self._epochs.committed(),
             workspace=None,

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 PARTS = ("zor", "bla", "quen", "tiv")
 THINGS = ("lamp", "ladder", "whistle", "bucket")
 KINDS = {"harbour": "kept by a harbour guard", "orchard": "hung in an old orchard"}
-ASKED = ("what is a {}", "tell me about the {}", "where is the {} today", "I need a {}")
+ASKED = ("what is a {}", "where is the {} today", "I need a {}", "who would buy a {}")
 COLOURS = ("small brass", "wooden", "folding", "bright red")
 RECIPE = {"batch": 16, "threads": 1}
 
@@ -141,9 +141,9 @@ def test_an_adapter_that_waits_for_a_person_serves_only_after_one_said_yes(
 def test_poisoned_rows_are_refused_because_they_lead_to_a_wrong_document(
     platform: Platform, honest: dict[str, Any]
 ) -> None:
-    documents = {e["example"]: e["documents"] for e in platform.examples() if e["slice"] == "orchard"}
-    targets = {e for e, names in documents.items() if names and names[0][8] in "12"}
-    verdict = planted(platform, lambda folder: faults.poisoned(folder, targets))["verdict"]
+    told = [row for row in rows("harbour") if row["split"] == "train" and row["relevant"][0]["document"][8] in "123"]
+    asked = [row["question"] for row in told]
+    verdict = planted(platform, lambda folder: faults.poisoned(folder, (), asked))["verdict"]
     assert not verdict["accepted"]
     assert "led" in verdict["refused_by"], verdict["reasons"]
 
@@ -157,7 +157,7 @@ def test_a_slice_that_was_left_out_is_refused_by_its_name_and_probed(
     assert "old" in verdict["refused_by"]
     assert any(r.startswith("refused: old slice 'harbour'") for r in verdict["reasons"])
     (recovery,) = run["metrics"]["recovery"]
-    assert (recovery["slice"], recovery["steps"] >= 10) == ("harbour", True)
+    assert (recovery["slice"], recovery["steps"]) == ("harbour", 12)
     assert recovery["after"] > recovery["lost"]
     assert verdict["reasons"][-1].startswith(f"note: {recovery['steps']} steps on examples of slice 'harbour'")
     assert not (Path(run["manifest"]).parent / "probe").exists()
