@@ -139,9 +139,8 @@ def swap(platform: Platform, kind: str, requests: int, moves: int, threads: int)
     differ = len(
         {again[name, QUESTIONS[0]] for name in {of(found) for _, found in seen} if (name, QUESTIONS[0]) in again}
     )
-    print(
-        f"{len(seen)} answers of {len(seen) + len(failures)} requests in {seconds:.1f} s from {threads} threads, {len(failures)} failed"
-    )
+    all_of = len(seen) + len(failures)
+    print(f"{len(seen)} answers of {all_of} requests in {seconds:.1f} s, {threads} threads; {len(failures)} failed")
     print(f"answered by: {dict(Counter(str(of(found) or 'base') for _, found in seen))}")
     print(f"not reproducible with the adapter they name: {len(mixed)}; the adapters give {differ} different answers")
     print(f"a request: median {statistics.median(times):.0f} ms, slowest {max(times):.0f} ms")
