@@ -574,6 +574,12 @@ def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal:
     assert terminal.error("promote", "retriever-1")["code"] == "not_found"
     assert terminal.error("promote", "retriever-1", "--override", "because")["code"] == "not_found"
     assert "nothing to roll back" in terminal.error("rollback")["hint"]
+    assert terminal.json("rollout", "show") == terminal.json("route", "list") == []
+    assert terminal.error("rollout", "start", "retriever-1", "--share", ".1")["code"] == "not_found"
+    assert terminal.error("rollout", "stop")["code"] == "no_rollout"
+    assert terminal.error("route", "remove", "--workspace", "law")["code"] == "not_found"
+    assert "which is no number" in terminal.error("rollout", "start", "x", "--steps", ".1,many")["message"]
+    assert "margin=.05" in terminal.error("rollout", "start", "x", "--test", "margin")["hint"]
     assert terminal.error("gate", "run-1")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"
