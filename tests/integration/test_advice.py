@@ -57,7 +57,7 @@ def wild(house: House) -> dict[str, Any]:
         NewExample(workspace="default", question=question, slice=part, origin="import",
                    quotes=(Quote(document=row["document"], point=points[n], text=f"The {animal} sleeps"),))
         for n, animal in enumerate(ANIMALS)
-        for question, part in ((f"Where has the {animal} its den?", "plain"), (f"Habitat {animal[::-1]} zvv{animal[::-2]}", "odd"))
+        for question, part in ((f"Where has the {animal} its den?", "plain"), (f"Habitat {animal[::-1]}?", "odd"))
     ]  # fmt: skip
     house.examples.add(new)
     return row
