@@ -283,6 +283,7 @@ class Wired:
         self.keeper.finish_interrupted()
         self.replacer.tidy()
         self.runs.clean_up()
+        self.runs.settle(orphaned=alone)
 
     def close(self) -> None:
         self.shadows.close()
