@@ -84,7 +84,10 @@ class Schedules(Learning):
     # --- beat's part -----------------------------------------------------------------------------
 
     def _fire(self, due: Due) -> str:
-        """Start what a schedule asks for; its job. Where mixes are approved, it ends when the mix is drawn."""
+        """Start what a schedule asks for, with the fresh challenger that its cycle may owe; the job of the former.
+
+        Where mixes are approved, it ends when the mix is drawn.
+        """
         options = {"hold": self.settings.approve_mix, **due.options}
         try:
             if options["hold"] and (proposal := self.w.proposals.waiting(due.kind, due.workspace)):
@@ -93,7 +96,11 @@ class Schedules(Learning):
         except RepriseError as error:
             log.info("schedule %s starts nothing: %s", due.id, error.message)
             raise
-        return self.w.ledger.enqueue("retrain", {"run": run, "firing": due.firing}, keys=["retrain"], by="beat")
+        sibling = self.w.retrainer.challenge(run)
+        job = self.w.ledger.enqueue("retrain", {"run": run, "firing": due.firing}, keys=["retrain"], by="beat")
+        if sibling is not None:
+            self._enqueue_run(sibling, "beat")
+        return job
 
     def _triggers(self, schedule: str, told: Mapping[str, Any]) -> Triggers:
         now: dict[str, Any] = next((s for s in self.schedules() if s["schedule"] == schedule), {})
