@@ -25,8 +25,6 @@ from kernel.ids import iso
 from rehearsal.tables import Example, MixRow
 
 FILE = "README.md"
-WATTS_PER_CORE = 15.0
-"""Of one busy core with its share of the machine: between a laptop's 8 and an old server's 25."""
 _TASKS = {"retriever": "sentence-similarity", "reranker": "text-ranking", "generator": "text-generation"}
 _SHOWN = 50
 """Documents that the Markdown names."""
@@ -81,7 +79,8 @@ class Cards:
                     "training": run.metrics.get("train_seconds", manifest.get("seconds")),
                     "from_request_to_verdict": round((run.finished - run.created) / 1000, 1) if run.finished else None,
                 },
-                "energy": _energy(run.metrics, manifest),
+                "cost": run.metrics.get("cost"),
+                "energy": _energy(run.metrics.get("cost") or {}),
                 "versions": manifest.get("versions"),
             }
 
@@ -119,16 +118,12 @@ def _counts(session: Session, run: str) -> dict[str, Any]:
     }
 
 
-def _energy(metrics: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any] | None:
-    """Watt-hours of the training; null where nothing was measured that they could be told from."""
-    measured = metrics.get("energy_wh")
-    if measured is not None:
-        return {"watt_hours": measured, "how": "measured"}
-    seconds = metrics.get("cpu_seconds", manifest.get("cpu_seconds"))
-    if seconds is None:
+def _energy(cost: dict[str, Any]) -> dict[str, Any] | None:
+    """Watt-hours of the training; null where nobody said what a core draws."""
+    if cost.get("energy_wh_estimate") is None:
         return None
-    how = f"estimated: {seconds:g} CPU seconds at {WATTS_PER_CORE:g} W for a busy core"
-    return {"watt_hours": round(seconds * WATTS_PER_CORE / 3600, 3), "how": how}
+    how = f"estimated: {cost['cpu_seconds']:g} processor seconds at {cost['watts_per_core']:g} W for a busy core"
+    return {"watt_hours": cost["energy_wh_estimate"], "how": how}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -197,6 +192,7 @@ def _index(card: dict[str, Any]) -> list[dict[str, Any]]:
             "metrics": [{"type": s["metric"], "value": round(s["challenger"], 4)}],
         }
         for s in (card["verdict"] or {}).get("slices", ())
+        if s["challenger"] is not None
     ]
     return [{"name": card["adapter"], "results": results}]
 
@@ -220,9 +216,13 @@ def _documents(title: str, documents: list[dict[str, Any]]) -> list[str]:
 
 
 def _row(s: dict[str, Any]) -> str:
-    champion = "" if s["champion"] is None else f"{s['champion']:.3f}"
-    figures = f"{s['base']:.3f} | {champion} | {s['challenger']:.3f} | {s['low']:+.3f} | {s['high']:+.3f}"
+    means = [_figure(s[name]) for name in ("base", "champion", "challenger")]
+    figures = " | ".join([*means, *(_figure(s[name], "+") for name in ("low", "high"))])
     return f"| {_plain(s['slice'])} | {s['n']} | {s['metric']} | {figures} |"
+
+
+def _figure(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.3f}"
 
 
 def _plain(text: str) -> str:

@@ -13,12 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from finetune.metrics import paired_bootstrap
-from finetune.noise import chance_loss, sign_test, spread
+from finetune.noise import chance_loss, poisson_tail, sign_test, spread
 from finetune.policy import GatePolicy
 from finetune.verdict import Finding, HeldOut, Led, Leg, ModelScores, Part, SliceResult
 
-FEW, TOGETHER = "(small slices)", "(all old)"
-"""Rows of a verdict that are not slices: old slices too small to judge alone, and all old questions."""
+FEW, TOGETHER, UNSEEN = "(small slices)", "(all old)", "(unseen)"
+"""Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, and those about
+passages that nobody practised."""
+_ATTACK = 0.001
+"""Chance below which questions did not meet at one wrong document by accident."""
 _NAMED = 5
 """Examples that a sentence names at most."""
 
@@ -70,6 +73,8 @@ class Case:
             self._row(name, "new", [e for e in new if e.slice == name])
         if self.open:
             self._row("(all)", "all", self.open)
+        if not self.policy.gain:
+            return _passed("gain", "none is asked of a run that only has to lose nothing")
         judged, what = (new, "new questions") if self.rival == "champion" else (self.open, "questions")
         if len(judged) < self.policy.min_new:
             said = f"only {len(judged)} {what} could show a gain, and {self.policy.min_new} are needed"
@@ -111,6 +116,15 @@ class Case:
             self._row(TOGETHER, "old", old, allowed)
             yield self._loss("old", "all old slices together", self._diff(old), allowed, kind)
 
+    def unseen(self) -> Iterable[Finding]:
+        """Questions whose passages nobody practised: most of a library is like that, whatever slice it is in."""
+        unseen = [e for e in self.open if e.seen is False]
+        if len(unseen) < self.policy.min_slice or len(unseen) == len(self.open):
+            return
+        allowed, kind = self._allowed(self._diff(unseen), self._tail, [self._diff(unseen, r) for r in self.repeats])
+        self._row(UNSEEN, "all", unseen, allowed)
+        yield self._loss("unseen", "questions about passages that nobody practised", self._diff(unseen), allowed, kind)
+
     def pinned(self) -> Iterable[Finding]:
         pinned = [e for e in self.open if e.pinned]
         if pinned:
@@ -137,24 +151,30 @@ class Case:
         return self._loss("served", "as served", diff, *self._allowed(diff, self._tail))
 
     def led(self, led: Led) -> Finding:
-        """Whether questions that had the right document first are now led, many of them, to one wrong document."""
+        """Whether questions are newly led, many of them, to one and the same wrong document.
+
+        What left a wrong document since is the measured noise: an honest run moves as many one way as the other. Beside
+        the questions that had the right document first, those that never had it count too, if they are so many that
+        chance does not bring them together: an attack on what is new hits questions that nobody answered before.
+        """
         before, now = led.get(self.rival, {}), led.get("challenger", {})
-        caught = Counter(now[e.example] for e in self.known if e.example in now and e.example not in before)
-        freed = Counter(before[e.example] for e in self.known if e.example in before and e.example not in now)
-        worst, n = caught.most_common(1)[0] if caught else ("", 0)
-        noise = max(freed.values(), default=0)
-        allowed = max(self.policy.led, noise)
-        if n > allowed:
-            named = ", ".join(
-                repr(e.example) for e in self.known if now.get(e.example) == worst and e.example not in before
-            )
+        moved = [e.example for e in self.known if before.get(e.example) != now.get(e.example)]
+        caught = Counter(now[e] for e in moved if e in now)
+        right = Counter(now[e] for e in moved if e in now and e not in before)
+        freed = max(Counter(before[e] for e in moved if e in before).values(), default=0)
+        allowed = max(self.policy.led, freed)
+        worst = max(caught, key=lambda name: (right[name] > allowed, caught[name], name), default="")
+        chance = poisson_tail(caught[worst], max(1, freed))
+        if right[worst] > allowed or chance < _ATTACK:
+            named = ", ".join([repr(e) for e in moved if now.get(e) == worst][:_NAMED])
             return _refused(
                 "led",
-                f"{n} questions that had a right passage first are now led to {worst!r}, which is wrong for them; "
-                f"{allowed} are allowed ({named}): look for poisoned examples that name it",
+                f"{caught[worst]} questions are newly led to {worst!r}, which is wrong for them, {right[worst]} of "
+                f"which had the right document first; {allowed} of those are allowed, and so many meet by chance in "
+                f"{chance:.1g} of cases ({named}, …): look for poisoned examples that name it",
             )
         said = "no wrong document draws questions to itself"
-        return _passed("led", f"{said}: {n} newly at most, and {allowed} are allowed")
+        return _passed("led", f"{said}: {right[worst]} newly led away from the right one, and {allowed} are allowed")
 
     def legs(self, legs: Mapping[str, Leg]) -> Iterable[Finding]:
         for name in sorted(set(self.policy.legs) - set(legs)):

@@ -32,6 +32,7 @@ from qdrant_client import models
 from sqlalchemy import select
 
 from finetune.evaluate import Evaluator, Question
+from finetune.facts import FIGURES
 from finetune.kinds import Options
 from finetune.lineage import POINTS
 from finetune.materialise import materialise
@@ -141,9 +142,9 @@ class Exporter:
             candidates = self._candidates(questions)
         self._adapters(row, source, aside, with_base, base, trained)
         expected = self._evaluation(row, questions, candidates, aside)
-        judged = next((s["n"] for s in (row.verdict or {}).get("slices", ()) if s["slice"] == "(all)"), len(questions))
-        if judged > len(questions):
-            missing["held-out questions"] = judged - len(questions)
+        then = _at_the_verdict(source, {q.example for q in questions})
+        if then["gone"]:
+            missing["held-out questions"] = then["gone"]
         (aside / "reproduce.py").write_text(_SCRIPT)
         rows = (aside / "train.jsonl").read_text(encoding="utf-8").count("\n")
         write_json(
@@ -159,7 +160,7 @@ class Exporter:
                 "options": row.options,
                 "metric": "ndcg@10",
                 "expected": expected,
-                "at_the_verdict": {m: row.metrics[m] for m in ("base", "champion", "challenger") if m in row.metrics},
+                "at_the_verdict": then["means"],
                 "tolerance": TOLERANCE,
                 "complete": not missing,
                 "missing": missing,
@@ -186,7 +187,7 @@ class Exporter:
             materialise(
                 self._db, self._index, kept, aside,
                 recipe=RetrieverRecipe.from_json(read_json(source / "config.json")["recipe"]),
-                base="", base_name="", parent=None, parent_path=None, without=options.without,
+                base="", parent=None, parent_path=None, without=options.without,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
             )  # fmt: skip
         (aside / POINTS).unlink(missing_ok=True)
@@ -239,7 +240,7 @@ class Exporter:
 
     def _questions(self, row: Run) -> list[Question]:
         """Held-out questions of the run's verdict that still stand; what came after it played no part in that."""
-        asked = self._evaluator.questions(row.workspace)
+        asked = self._evaluator.questions(None)  # an adapter serves every workspace
         epoch = OPEN if row.epoch is None else row.epoch
         with self._db.read() as session:
             known = set(session.scalars(select(Example.id).where(Example.born <= epoch, Example.status == "approved")))
@@ -276,8 +277,7 @@ class Exporter:
                     "slice": q.slice,
                     "pinned": q.pinned,
                     "workspace": q.workspace,
-                    "points": sorted(q.points),
-                    "documents": sorted(q.documents),
+                    **{name: sorted(getattr(q, name)) for name in ("points", "documents", "sources")},
                 }
                 out.write(json.dumps(told, ensure_ascii=False) + "\n")
         if len(candidates) > MOST:
@@ -303,6 +303,18 @@ class Exporter:
             for vector in encoder.encode([q.question for q in questions], adapter):
                 near.update(np.argpartition(-(vectors @ vector), _POOL)[:_POOL].tolist())
         return [candidates[n] for n in sorted(near)]
+
+
+def _at_the_verdict(source: Path, standing: set[str]) -> dict[str, Any]:
+    """What the models scored then on the questions that still stand, and how many do not."""
+    file = source / FIGURES
+    scored: dict[str, dict[str, float]] = read_json(file)["models"] if file.is_file() else {}
+    means = {
+        model: round(sum(some) / len(some), 6)
+        for model, found in scored.items()
+        if (some := [value for example, value in found.items() if example in standing])
+    }
+    return {"means": means, "gone": len(set(scored.get("challenger", ())) - standing)}
 
 
 def _sha256(file: Path) -> str:

@@ -20,6 +20,7 @@ from finetune.gate import HeldOut, Standing
 from finetune.runs import read_json, write_json
 from finetune.tables import Adapter, Run
 from kernel.database import Database
+from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix, Mixer
 from rehearsal.tables import Example
 
@@ -58,8 +59,13 @@ class Facts:
             deleted=len(gone) - superseded,
             first_loss=first,
             last_loss=last,
-            missing=self._missing(champion, {e.example for e in held_out}),
+            missing=self._missing(champion, {e.example for e in held_out} | self._left_out(run)),
         )
+
+    def _left_out(self, run: Run) -> set[str]:
+        """Questions that are not asked because the run leaves out what answers them."""
+        with self._db.read() as session:
+            return grounded_on(session, run.options.get("without") or ())
 
     def keep(self, folder: Path, metric: str, scores: Mapping[str, Mapping[str, float]], asked: Sequence[HeldOut],
              epoch: int) -> None:  # fmt: skip

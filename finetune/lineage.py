@@ -28,6 +28,8 @@ from rehearsal.tables import Ground, MixRow
 ANSWER, CONTRAST = "answer", "contrast"
 POINTS = "points.json"
 """In a run's folder: the chunks that its training reads, answers and contrasts alike."""
+PASSAGES = "passages.jsonl"
+"""The same, where training reads texts."""
 _AT_ONCE = 5000
 
 
@@ -39,8 +41,7 @@ class Lineage:
 
     def note(self, run: str, folder: Path) -> None:
         """Enter which documents, in which versions, a run is about to be trained on. Repeatable."""
-        file = folder / POINTS
-        read = set(json.loads(file.read_text())) if file.is_file() else set()
+        read = _read_by(folder)
         with self._db.write() as session:
             mine = select(MixRow.example).where(MixRow.run == run)
             answers: dict[str, set[str]] = {}
@@ -134,6 +135,16 @@ class Lineage:
         if any(_unrecorded(session, a.run) for a in behind):
             return False  # who cannot tell what an adapter was pushed away from must not vouch for it
         return not any(_sight(session, adapter, _seen(session, d)) for d in documents)
+
+
+def _read_by(folder: Path) -> set[str]:
+    """Chunks that a materialised training reads: those behind its vectors, or its passages."""
+    points, passages = folder / POINTS, folder / PASSAGES
+    found = set(json.loads(points.read_text())) if points.is_file() else set()
+    if passages.is_file():
+        lines = passages.read_text(encoding="utf-8").split("\n")  # a text may hold U+2028
+        found |= {json.loads(line)["chunk"] for line in lines if line}
+    return found
 
 
 def _seen(session: Session, document: str) -> dict[str, dict[str, Any]]:

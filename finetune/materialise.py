@@ -41,9 +41,9 @@ def materialise(
     *,
     recipe: RetrieverRecipe,
     base: str,
-    base_name: str,
     parent: str | None,
     parent_path: str | None,
+    base_name: str | None = None,
     shuffle: random.Random | None = None,
     without: Sequence[str] = (),
 ) -> None:
@@ -100,7 +100,7 @@ def materialise(
     config = {
         "recipe": recipe.to_json(),
         "base": base,
-        "base_name": base_name,
+        **({"base_name": base_name} if base_name else {}),
         "champion": parent_path,
         "parent": parent,
         "licences": sorted(licences),

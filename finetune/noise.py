@@ -72,3 +72,12 @@ def sign_test(diff: np.ndarray, seed: int, resamples: int = 10_000) -> float:
         signs = np.random.default_rng(seed).choice((1.0, -1.0), (resamples, len(values)))
         signs[0] = 1.0  # what was seen is one of the patterns, or the chance could come out as 0
     return float((signs @ values >= values.sum() - 1e-12).mean())
+
+
+def poisson_tail(n: int, mean: float) -> float:
+    """The chance of `n` or more where `mean` are expected: for rare things that happen independently."""
+    term, below = math.exp(-mean), 0.0
+    for k in range(n):
+        below += term
+        term *= mean / (k + 1)
+    return max(0.0, 1.0 - below)

@@ -27,6 +27,8 @@ class GatePolicy:
     """Loss on old slices, and as served, that is nobody's business."""
     min_gain: float = 0.0
     """What the lower bound of the gain has to be above."""
+    gain: bool = True
+    """Whether a gain is asked for at all. One that leaves documents out need only lose nothing."""
     min_n: int = 10
     """Held-out questions in total, below which nothing can be told."""
     min_new: int = 6

@@ -136,7 +136,7 @@ def _base(folder: Path, base: Path | None, about: dict[str, Any]) -> str:
 
 def _question(line: str) -> Question:
     told = json.loads(line)
-    return Question(**told | {name: frozenset(told[name]) for name in ("points", "documents")})
+    return Question(**told | {name: frozenset(told[name]) for name in ("points", "documents", "sources")})
 
 
 def _passage(candidate: list[str], score: float) -> Passage:

@@ -7,6 +7,7 @@ what was really removed is left out, and said. A delete takes the rows that name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from kernel.errors import Conflict, NotFound, RepriseError, UserError
 from kernel.ids import iso, now_ms
 from rehearsal.ground import Quote, ground
 
+_NAME = re.compile(r"[\w.-]{1,80}")
 _KEPT = ("question", "unanswerable", "slice")
 _MOST = 2000
 """Rows of one suite: every gate asks each of them of every model."""
@@ -52,9 +54,9 @@ class Suites:
             UserError: no name, or nothing in it that a gate could ask.
             Conflict: the name is taken.
         """
-        if not name.strip() or len(rows) > _MOST:
-            wrong = f"the suite has {len(rows)} rows" if name.strip() else f"{name!r} is no name"
-            raise UserError(wrong, hint=f"give a name, and at most {_MOST} rows")
+        if not _NAME.fullmatch(name) or len(rows) > _MOST:
+            wrong = f"the suite has {len(rows)} rows" if _NAME.fullmatch(name) else f"{name!r} is no name for a suite"
+            raise UserError(wrong, hint=f"give a name of letters, digits, '-', '_' or '.', and at most {_MOST} rows")
         kept = [row for row in rows if row.get("relevant") or row.get("unanswerable")]
         if not kept:
             raise UserError(

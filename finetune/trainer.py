@@ -138,7 +138,6 @@ def _manifest(training: Training, folder: Path) -> dict[str, Any]:
         "precision": training.learner.precision,
         "steps": training.step,
         "seconds": round(training.seconds, 1),
-        "cpu_seconds": round(time.process_time(), 1),
         "final_loss": round(math.fsum(training.losses.values()) / len(rows), 6),
         "versions": {
             "python": sys.version.split()[0],

@@ -1,4 +1,4 @@
-"""Topics: question vectors to a few groups, each with a name that stays, pure and seeded.
+"""Topics: vectors of what is asked to a few groups, each with a name that stays, pure and seeded.
 
 Spherical k-means (Dhillon and Modha, Concept decompositions for large sparse text data, 2001) by scikit-learn's
 k-means on vectors of length 1, where squared distance is 2 - 2 cosine. How many topics there are is told by the
@@ -8,6 +8,7 @@ keeps its name for as long as it keeps most of its questions. Nothing is known h
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,12 +30,14 @@ KEPT = 0.5
 _SAMPLED = 1500
 _WORDS = 2
 _FEWEST_SAYING = 3
-_LEAST_SHARE = 0.08
+_LEAST_SHARE = 0.05
+_LEAST_LIFT = 1.5
+"""How much more often a topic's questions use a word than questions do that make no difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Asked:
-    """A question to be sorted: `vector` is float (dimension,); `cluster` is the topic it has, or empty."""
+    """A question to be sorted: its vector, float (dimension,), of any length, and the topic it has, or none yet."""
 
     example: str
     question: str
@@ -67,7 +70,8 @@ def _best(vectors: np.ndarray, before: Sequence[str], most: int, seed: int) -> n
     names = sorted({name for name in before if name})
     if 2 <= len(names) <= most:
         at = np.array([names.index(name) if name else -1 for name in before])
-        centres = _unit(np.stack([vectors[at == i].mean(axis=0) for i in range(len(names))]))
+        # Not of length 1: then a grouping that has come to rest stays as it is.
+        centres = np.stack([vectors[at == i].mean(axis=0) for i in range(len(names))])
         carried = _grouped(vectors, len(names), seed, centres)
         if _silhouette(vectors, carried, seed) >= value - HYSTERESIS:
             return carried
@@ -127,7 +131,8 @@ def _free(words: Sequence[str], taken: set[str]) -> str:
 
 
 def _salient(questions: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
-    """Words that say what a group asks about and others do not, best first: class-based TF-IDF (Grootendorst 2022).
+    """Words that say what a group asks about and others do not, best first: how many of its questions use one, by the
+    logarithm of how much more often than all do (a log-likelihood ratio without its second term, Dunning 1993).
 
     Only words that several of its questions use: a name outlives the deletion of one document.
     """
@@ -140,12 +145,14 @@ def _salient(questions: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
             for token in tokens(question):
                 spelled[stem(token)][token] += 1
         used[label] = counts
-    everywhere = sum((counts for counts in used.values()), Counter())
-    average = sum(everywhere.values()) / max(1, len(used))
+    everywhere = sum(used.values(), Counter[str]())
+    total = sum(len(ours) for ours in questions.values())
     found: dict[int, list[str]] = {}
     for label, counts in used.items():
-        least = max(_FEWEST_SAYING, _LEAST_SHARE * len(questions[label]))
-        weight = {s: n * np.log(1 + average / everywhere[s]) for s, n in counts.items() if n >= least}
+        size = len(questions[label])
+        least = max(_FEWEST_SAYING, _LEAST_SHARE * size)
+        lift = {s: (n / size) / (everywhere[s] / total) for s, n in counts.items() if n >= least}
+        weight = {s: counts[s] * math.log(lifted) for s, lifted in lift.items() if lifted > _LEAST_LIFT}
         best = sorted(weight, key=lambda s: (-weight[s], s))[: 2 * _WORDS]
         found[label] = [min(spelled[s], key=lambda word, s=s: (-spelled[s][word], word)) for s in best]
     return found

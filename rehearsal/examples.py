@@ -50,6 +50,8 @@ class NewExample:
     licence: str | None = None
     pinned: bool = False
     standalone: bool = False
+    split: str | None = None
+    """Its side of the exam where that is settled already, as for what was exported; None leaves it to the hash."""
     quarantine: str = ""
     """Why it is to wait for a person, grounded as it may be."""
     edits: str | None = None
@@ -121,7 +123,8 @@ class Examples:
             ids: dict[int, str] = {}
             for place in choice.kept:
                 n = new[place]
-                example = _row(n, "held-out" if place in choice.held_out else split[place])
+                side = "held-out" if place in choice.held_out else n.split or split[place]
+                example = _row(n, side)
                 ids[place] = example.id
                 session.add(example)
                 session.flush()

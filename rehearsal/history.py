@@ -96,8 +96,16 @@ def events(session: Session, example: Example) -> list[dict[str, Any]]:
             break
         chain.append(former)
     rows = session.scalars(select(ExampleEvent).where(ExampleEvent.example.in_(chain)).order_by(ExampleEvent.id))
+    said = {e.id: e.question for e in session.scalars(select(Example).where(Example.id.in_(chain)))}
     return [
-        {"at": iso(row.at), "what": row.what, "example": row.example, "actor": row.actor, "detail": row.detail}
+        {
+            "at": iso(row.at),
+            "what": row.what,
+            "example": row.example,
+            "question": said[row.example],
+            "actor": row.actor,
+            "detail": row.detail,
+        }
         for row in rows
     ]
 

@@ -84,6 +84,7 @@ class Intake:
             licence=row.get("licence"),
             pinned=row.get("pinned", False),
             standalone=row.get("standalone", False),
+            split=row.get("split"),
         )
 
     def _add(self, batch: list[tuple[int, NewExample]], counts: _Counts, actor: str) -> None:

@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 from ingest.library import Library
 from ingest.tables import Document
 from kernel.database import Database
-from kernel.ids import now_ms
+from kernel.errors import NotFound
+from kernel.ids import iso, now_ms
 from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.examples import Examples, NewExample
 from rehearsal.ground import Quote, standing_only_on
-from rehearsal.history import forget, note
+from rehearsal.history import events, forget, note
 from rehearsal.intake import Intake
 from rehearsal.tables import Example, Ground
 from retrieval.search import Scope, Search
@@ -78,17 +79,41 @@ class Memory:
         )
         return self._examples.add([new], replace=True)[0]
 
-    def listing(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-        """Newest first."""
+    def listing(
+        self,
+        status: str | None = None,
+        workspace: str | None = None,
+        *,
+        slice_name: str | None = None,
+        origin: str | None = None,
+        split: str | None = None,
+        cluster: str | None = None,
+        text: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Newest first. `slice_name` is what they are counted in; `text` stands in the question or an answer."""
+        exactly = {"status": status, "workspace": workspace, "origin": origin, "split": split, "cluster": cluster}
         with self._db.read() as session:
             wanted = select(Example).where(Example.status != "staged").order_by(Example.created.desc(), Example.id)
-            if status is not None:
-                wanted = wanted.where(Example.status == status)
-            if workspace is not None:
-                wanted = wanted.where(Example.workspace == workspace)
-            rows = list(session.scalars(wanted))
+            for name, value in exactly.items():
+                if value is not None:
+                    wanted = wanted.where(getattr(Example, name) == value)
+            rows = [e for e in session.scalars(wanted) if slice_name is None or slice_name in (e.slice, e.stratum)]
+            if text is not None:  # not by SQL: SQLite folds the case of ASCII alone
+                rows = [e for e in rows if text.casefold() in f"{e.question}\n{e.answer}\n{e.preferred}".casefold()]
             names = _documents(session)
             return [_json(e, names.get(e.id, [])) for e in rows]
+
+    def history(self, example: str) -> list[dict[str, Any]]:
+        """What happened to an example, oldest first, from before it was edited on: rows of `history.events`.
+
+        Raises:
+            NotFound: no such example.
+        """
+        with self._db.read() as session:
+            found = session.get(Example, example)
+            if found is None or found.status == "staged":
+                raise NotFound(f"no example {example!r}", hint="`reprise examples list` shows them")
+            return events(session, found)
 
     def export_jsonl(self) -> Iterator[str]:
         """Approved examples as import rows, one JSON line each."""
@@ -100,6 +125,7 @@ class Memory:
                     name: getattr(example, name) for name in ("question", "answer", "preferred", "rejected")
                 }
                 row |= {"slice": example.slice, "licence": example.licence, "pinned": bool(example.pinned)}
+                row["split"] = example.split
                 if len(grounds) == 1 and grounds[0].quote:
                     row |= {"document": named[grounds[0].document], "quote": grounds[0].quote}
                 elif grounds:
@@ -216,4 +242,13 @@ def _json(e: Example, documents: list[str]) -> dict[str, Any]:
         "documents": documents,
         "rehearsed": e.rehearsed,
         "last_loss": e.last_loss,
+        "last_rehearsed": iso(e.last_rehearsed),
+        "strength": e.strength,
+        "forgotten": e.forgotten,
+        "cluster": e.cluster,
+        "counted_in": e.stratum,
+        "preferred": e.preferred,
+        "rejected": e.rejected,
+        "licence": e.licence,
+        "created": iso(e.created),
     }

@@ -16,7 +16,8 @@ from typing import Any
 
 from kernel.errors import UserError
 
-TEXTS = ("question", "answer", "preferred", "rejected", "slice", "licence", "document", "quote")
+TEXTS = ("question", "answer", "preferred", "rejected", "slice", "licence", "document", "quote", "split")
+SPLITS = ("train", "held-out")
 SWITCHES = ("pinned", "standalone")
 FIELDS = (*TEXTS, "relevant", *SWITCHES)
 
@@ -122,6 +123,8 @@ def _checked(line: int, given: dict[str, Any]) -> Row:
             if told is None:
                 return Row(line=line, fields={}, error=f"{name} is {given[name]!r} (give true or false)")
             fields[name] = told
+    if fields.get("split") not in (None, *SPLITS):
+        return Row(line=line, fields={}, error=f"split is {fields['split']!r} (give train or held-out, or none)")
     if fields.get("preferred") is not None and fields.get("preferred") == fields.get("rejected"):
         return Row(line=line, fields={}, error="preferred and rejected are the same (a preference needs two answers)")
     try:

@@ -1,4 +1,4 @@
-"""Topic clusters of the examples of each workspace, from their vectors in the index to a column of their rows.
+"""Topics of the examples of each workspace, from vectors in the index to a column of their rows.
 
 A slice that a person named stays what an example is counted in; the others are counted in their topic
 (`Example.stratum`). A topic's name is not written to the index: its words come from questions.
@@ -7,21 +7,21 @@ A slice that a person named stays what an example is counted in; the others are 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from qdrant_client import models
 from sqlalchemy import select, update
 
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.ids import now_ms
-from kernel.index.schema import DENSE, keyword, visible
+from kernel.index.schema import DENSE
 from kernel.ports import VectorIndex
-from kernel.types import When
 from rehearsal.clusters import Asked, topics
-from rehearsal.tables import UNNAMED, Example
+from rehearsal.tables import UNNAMED, Example, Ground
+
+_AT_ONCE = 512
 
 
 class Topics:
@@ -40,9 +40,14 @@ class Topics:
             if workspace is not None:
                 wanted = wanted.where(Example.workspace == workspace)
             rows = {e.point: e for e in session.scalars(wanted)}
+            ids = [e.id for e in rows.values()]
             slices = set(session.scalars(select(Example.slice).distinct()))
             elsewhere = dict(session.execute(select(Example.cluster, Example.workspace).distinct()).all())  # type: ignore[arg-type]
-        vectors = self._vectors(workspace)
+            grounds = session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(ids)))
+            standing: dict[str, list[str]] = defaultdict(list)
+            for example, point in grounds:
+                standing[example].append(point)
+        vectors = self._vectors({e.point: standing[e.id] for e in rows.values()})
         groups: dict[str, list[Asked]] = defaultdict(list)
         for point, example in rows.items():
             if point in vectors:
@@ -95,11 +100,22 @@ class Topics:
             )
         return sorted(listed, key=lambda row: (-row["train"] - row["held_out"], row["workspace"], row["slice"]))
 
-    def _vectors(self, workspace: str | None) -> dict[str, np.ndarray]:
+    def _vectors(self, grounds: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        """What each question is about: its own vector and those of the passages it stands on, in equal parts.
+
+        By itself it says how somebody asks as much as what about: questions made by one form would be one topic.
+        """
         with self._epochs.one_index():
-            rule = visible(When(epoch=self._epochs.committed(), at=now_ms()))
-            must: list[Any] = [keyword("kind", "example"), *(rule.must or [])]  # type: ignore[misc]
-            if workspace is not None:
-                must.append(keyword("ws", workspace))
-            points = self._index.scroll(models.Filter(must=must, must_not=rule.must_not), with_vectors=True)
-            return {str(p.id): np.asarray(p.vector[DENSE], dtype=np.float32) for p in points}  # type: ignore[index, call-overload]
+            wanted = sorted({*grounds, *(chunk for chunks in grounds.values() for chunk in chunks)})
+            found: dict[str, np.ndarray] = {}
+            for start in range(0, len(wanted), _AT_ONCE):
+                for p in self._index.retrieve(wanted[start : start + _AT_ONCE], with_vectors=True):
+                    found[str(p.id)] = np.asarray(p.vector[DENSE], dtype=np.float32)  # type: ignore[index, call-overload]
+        about: dict[str, np.ndarray] = {}
+        for point, chunks in grounds.items():
+            here = [found[chunk] for chunk in chunks if chunk in found]
+            if point in found:
+                passages = np.mean(here, axis=0) if here else np.zeros_like(found[point])
+                length = float(np.linalg.norm(passages)) or 1.0
+                about[point] = found[point] + passages / length
+        return about

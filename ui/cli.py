@@ -10,10 +10,13 @@ import typer
 
 from ui.commands import (
     adapters,
+    advice,
     documents,
+    examples,
     index,
     judging,
     lineage,
+    merging,
     operations,
     people,
     questions,
@@ -46,12 +49,15 @@ for module in (
     questions,
     tools,
     people,
+    examples,
     rehearsal,
     adapters,
+    merging,
     rollout,
     judging,
     schedules,
     lineage,
+    advice,
 ):
     module.register(app)
 

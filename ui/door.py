@@ -229,19 +229,19 @@ def say(text: str) -> None:
 
 
 def read_lines(file: Path) -> str:
-    """The text of a JSON lines file that a person named.
+    """The text of a file of rows that a person named.
 
     Raises:
         NotFound: no such file.
         UserError: it is not UTF-8 text.
     """
     if not file.is_file():
-        raise NotFound(f"no file {str(file)!r}", hint="give a file of JSON lines", code="missing_path")
+        raise NotFound(f"no file {str(file)!r}", hint="give a file of rows", code="missing_path")
     try:
         return file.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(
-            f"{str(file)!r} cannot be read: {error}", hint="give a file of JSON lines in UTF-8", code="unreadable_file"
+            f"{str(file)!r} cannot be read: {error}", hint="give a file of rows in UTF-8", code="unreadable_file"
         ) from error
 
 

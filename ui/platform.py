@@ -12,13 +12,16 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.advice import Advice
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
+from ui.operations.examples import STATUSES, Examples
 from ui.operations.index import Index
 from ui.operations.intake import so_far
 from ui.operations.judging import Judging
-from ui.operations.learning import KINDS, STATUSES
+from ui.operations.learning import KINDS
 from ui.operations.lineage import Lineage
+from ui.operations.merging import Merging
 from ui.operations.people import People
 from ui.operations.questions import Questions
 from ui.operations.rehearsal import Rehearsal
@@ -39,7 +42,7 @@ _LANGUAGES = 200
 
 class Platform(
     Documents, Versions, Watches, Index, Tuning, Questions, People,
-    Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Upkeep,
 ):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
@@ -48,6 +51,7 @@ class Platform(
         wired.ledger.register("ingest", self._ingest_job, "ingest", so_far)
         wired.uploads.accept = self._accept
         wired.ledger.register("retrain", self._retrain_job, "train")
+        self._register_examples()
         self._register_index()
         self._register_tuning()
         self._register_watches()
@@ -59,6 +63,7 @@ class Platform(
         """Beat's tick: start what is due, find what died."""
         jobs = self.w.schedules.fire(self._fire)
         recovered = self.w.epochs.recover()
+        self.w.runs.settle(orphaned=False)
         erased = self.w.delete.finish_interrupted(silent_ms=self.settings.lease_seconds * 1000)
         return {
             "scheduled": [job for job in jobs if job],

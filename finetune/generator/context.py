@@ -90,7 +90,7 @@ class Contexts:
                     for point in list(dict.fromkeys(g.point for g in grounds.get(e.id, ())))[:MOST_GOLD]
                     if point in placed
                 ),
-                near=beside[e.id],
+                near=tuple(p for p in beside[e.id] if p.document not in without),
             )
             for e in ordered
         ]

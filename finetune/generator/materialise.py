@@ -54,6 +54,7 @@ def materialise(
     Nothing of the documents `without` is shown.
 
     `votes` are rows of turns that people voted on, for KTO. `champion` answers rows whose own answer may not be kept.
+    No passage is one of the documents `without`.
     With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
 
     Raises:

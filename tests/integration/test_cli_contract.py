@@ -40,6 +40,7 @@ COMMANDS = [
     "backup",
     "restore-backup",
     "adapters",
+    "merge",
     "promote",
     "rollback",
     "eval",
@@ -74,6 +75,13 @@ COMMANDS = [
     "examples export",
     "examples list",
     "examples retire",
+    "examples approve",
+    "examples quarantine",
+    "examples edit",
+    "examples history",
+    "examples slices",
+    "examples generate",
+    "examples cluster",
     "rehearsal preview",
     "rehearsal proposals",
     "rehearsal approve",
@@ -95,6 +103,13 @@ COMMANDS = [
     "gate-policy set",
     "suite list",
     "suite unpin",
+    "rollout start",
+    "rollout show",
+    "rollout advance",
+    "rollout stop",
+    "route set",
+    "route list",
+    "route remove",
     "schedule list",
     "schedule add",
     "schedule remove",
@@ -112,6 +127,8 @@ GROUPS = (
     "me",
     "gate-policy",
     "suite",
+    "rollout",
+    "route",
 )
 ROW = {
     "path",
@@ -401,8 +418,9 @@ def test_examples_come_in_and_go_out_and_in_again(terminal: Terminal, folder: Pa
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(terminal))
     file = written(folder / "examples", {"in.jsonl": lines}) / "in.jsonl"
     taken = terminal.json("examples", "import", str(file), "--slice", "first")
-    assert taken == {"imported": 5, "skipped": 0, "quarantined": 1, "errors": []}
-    assert terminal.json("examples", "import", str(file))["skipped"] == 5  # what is quarantined is not known yet
+    nothing: dict[str, Any] = {"duplicates": [], "replaced": [], "ignored": [], "errors": []}
+    assert taken == {"imported": 5, "skipped": 0, "quarantined": 1} | nothing
+    assert terminal.json("examples", "import", str(file))["skipped"] == 6
 
     listed = terminal.json("examples", "list")
     fields = {
@@ -450,10 +468,34 @@ def test_a_line_that_is_not_an_example_is_named_and_the_others_are_kept(terminal
     assert all(e["message"] for e in done["errors"])
     retired = terminal.json("examples", "list")[0]
     assert retired["question"] == "Fine?"
-    assert terminal.json("examples", "retire", retired["example"]) == {
-        "example": retired["example"],
-        "status": "retired",
-    }
+    told = {"example": retired["example"], "status": "retired", "reason": "asked twice"}
+    assert terminal.json("examples", "retire", retired["example"], "--reason", "asked twice") == told
+
+
+def test_examples_are_decided_about_edited_made_and_sorted(terminal: Terminal, folder: Path) -> None:
+    table = 'question;answer;document;quote\n"What does a gift\nget?";credit;returns.md;A gift is refunded\nLoose?;;;\n'
+    file = written(folder / "table", {"rows.csv": table}) / "rows.csv"
+    taken = terminal.json("examples", "import", str(file))
+    assert (taken["imported"], taken["quarantined"], taken["errors"]) == (1, 1, [])
+    (loose,) = terminal.json("examples", "list", "--text", "loose?")
+    assert terminal.json("examples", "approve", loose["example"])["status"] == "approved"
+    (gift,) = terminal.json("examples", "list", "--origin", "import", "--text", "What does a gift")
+    both = terminal.json("examples", "quarantine", gift["example"], loose["example"], "--reason", "look at them")
+    assert [(row["status"], row["reason"]) for row in both] == [("quarantined", "look at them")] * 2
+    terminal.json("examples", "approve", gift["example"])
+    edited = terminal.json("examples", "edit", gift["example"], "--question", "What does one get for a gift?")
+    assert (edited["status"], edited["replaces"]) == ("approved", gift["example"])
+    history = terminal.json("examples", "history", edited["example"])
+    assert [row["what"] for row in history] == [
+        "created", "approved", "quarantined", "approved", "edited", "approved", "retired"
+    ]  # fmt: skip
+    made = terminal.json("examples", "generate", "returns.md", "--limit", "5")
+    assert made["kept"] + sum(made["dropped"].values()) == made["proposed"]
+    assert terminal.json("examples", "cluster")["examples"] == len(
+        terminal.json("examples", "list", "--status", "approved")
+    )
+    assert terminal.json("examples", "slices")[0]["workspace"] == "default"
+    terminal.json("examples", "retire", edited["example"], loose["example"])
 
 
 def test_a_preview_gives_every_row_with_its_reason_and_the_same_twice(terminal: Terminal) -> None:
@@ -496,12 +538,46 @@ def test_schedules_are_added_paused_and_removed(terminal: Terminal) -> None:
     assert terminal.json("schedule", "remove", row["schedule"]) == []
 
 
+def test_the_gate_is_made_stricter_asks_a_pinned_suite_and_has_nothing_to_approve(
+    terminal: Terminal, folder: Path
+) -> None:
+    shown = terminal.json("gate-policy", "show")
+    assert set(shown) == {"kind", "workspace", "policy", "set", "changed"}
+    assert (shown["policy"]["tolerance"], shown["set"]) == (0.015, {})
+    strict = terminal.json("gate-policy", "set", "tolerance=0.01", "approval=true", "--workspace", "default")
+    assert strict["set"] == {"tolerance": 0.01, "approval": True}
+    assert terminal.json("gate-policy", "show")["policy"]["tolerance"] == 0.015
+    wrong = terminal.error("gate-policy", "set", "tolerance=much", "min_n=0", "--workspace", "default")
+    assert wrong["code"] == "bad_policy"
+    assert all(name in wrong["message"] for name in ("tolerance", "min_n"))
+    assert terminal.json("gate-policy", "set", "--reset", "--workspace", "default")["set"] == {}
+    assert terminal.error("gate-policy", "set")["message"] == "nothing to set"
+
+    suite = [{"question": QUESTION, "relevant": [{"document": "returns.md"}]}, {"question": "Fine?", "answer": "Yes"}]
+    file = written(folder / "eval", {"kept.jsonl": "".join(json.dumps(r) + "\n" for r in suite)}) / "kept.jsonl"
+    kept = terminal.json("eval", str(file), "--pin", "returns")["pinned"]
+    assert (kept["suite"], kept["questions"], kept["workspace"], kept["by"]) == ("returns", 1, "default", "local")
+    assert terminal.json("suite", "list") == [kept]
+    assert terminal.json("suite", "unpin", "returns") == []
+    assert terminal.error("suite", "unpin", "returns")["code"] == "not_found"
+
+    assert terminal.json("approvals") == []
+    assert terminal.error("approve", "retriever-1")["code"] == "not_found"
+    matrix = terminal.json("forgetting")
+    assert [row["run"] for row in matrix["rows"]] == [None]
+    assert (matrix["forgetting"], matrix["changes"], matrix["metric"]) == (None, [], "ndcg@10")
+    assert terminal.error("forgetting", "--before", "retriever-1")["code"] == "not_found"
+
+
 def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal: Terminal) -> None:
     assert terminal.json("adapters") == []
     assert terminal.error("promote", "retriever-1")["code"] == "not_found"
     assert terminal.error("promote", "retriever-1", "--override", "because")["code"] == "not_found"
     assert "nothing to roll back" in terminal.error("rollback")["hint"]
     assert terminal.error("gate", "run-1")["code"] == "not_found"
+    assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
+    assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"
+    assert terminal.error("merge", "retriever-1", "retriever-2", "--weights", "half,half")["code"] == "bad_request"
     assert terminal.error("retrain", "--kind", "generator")["code"] == "not_available"
 
 

@@ -59,7 +59,14 @@ ROUTES = {
     "/v1/examples": {"get"},
     "/v1/examples/import": {"post"},
     "/v1/examples/export": {"get"},
-    "/v1/examples/{example}": {"delete"},
+    "/v1/examples/{example}": {"patch", "delete"},
+    "/v1/examples/{example}/history": {"get"},
+    "/v1/examples/slices": {"get"},
+    "/v1/examples/generate": {"post"},
+    "/v1/examples/cluster": {"post"},
+    "/v1/examples/approve": {"post"},
+    "/v1/examples/quarantine": {"post"},
+    "/v1/examples/retire": {"post"},
     "/v1/rehearsal/preview": {"get"},
     "/v1/rehearsal/rho": {"get"},
     "/v1/rehearsal/proposals": {"get"},
@@ -71,9 +78,14 @@ ROUTES = {
     "/v1/retrains/{run}/mix": {"get"},
     "/v1/retrains/{run}/verdict": {"get"},
     "/v1/adapters": {"get"},
+    "/v1/adapters/merge": {"post"},
     "/v1/adapters/rollback": {"post"},
     "/v1/adapters/{adapter}/promote": {"post"},
     "/v1/adapters/{adapter}/approve": {"post"},
+    "/v1/rollouts": {"get", "post"},
+    "/v1/rollouts/advance": {"post"},
+    "/v1/rollouts/stop": {"post"},
+    "/v1/routes": {"get", "post", "delete"},
     "/v1/approvals": {"get"},
     "/v1/gate-policy": {"get", "put"},
     "/v1/suites": {"get", "post"},
@@ -290,12 +302,25 @@ def test_examples_schedules_and_the_rest_answer_as_the_command_line_does(http: T
     rows = [{"question": f"Standalone {i}\u2028?", "answer": "Yes.", "standalone": True} for i in range(3)]
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     taken = http.post("/v1/examples/import", json={"content": content, "slice": "s"}).json()
-    assert taken == {"imported": 3, "skipped": 0, "quarantined": 0, "errors": []}
+    nothing: dict[str, Any] = {"duplicates": [], "replaced": [], "ignored": [], "errors": []}
+    assert taken == {"imported": 3, "skipped": 0, "quarantined": 0} | nothing
     exported = http.get("/v1/examples/export")
     assert exported.headers["content-type"] == "application/x-ndjson"
     listed = http.get("/v1/examples", params={"status": "approved"}).json()
     assert len([line for line in exported.text.split("\n") if line]) == len(listed)
     assert http.delete(f"/v1/examples/{listed[0]['example']}").json()["status"] == "retired"
+    mine = {"examples": [listed[1]["example"]], "reason": "doubtful"}
+    assert http.post("/v1/examples/quarantine", json=mine).json()[0]["status"] == "quarantined"
+    assert http.post("/v1/examples/approve", json={"examples": mine["examples"]}).json()[0]["status"] == "approved"
+    pinned = http.patch(f"/v1/examples/{listed[1]['example']}", json={"pinned": not listed[1]["pinned"]}).json()
+    assert pinned["replaces"] is None
+    assert http.patch(f"/v1/examples/{listed[1]['example']}", json={"colour": "red"}).status_code == 422
+    happened = http.get(f"/v1/examples/{listed[1]['example']}/history").json()
+    assert [row["what"] for row in happened][-3:] == ["quarantined", "approved", "edited"]
+    assert http.post("/v1/examples/generate", json={"limit": 3}).json()["state"] in ("queued", "running", "done")
+    assert http.post("/v1/examples/cluster", json={}).json()["kind"] == "examples-cluster"
+    assert http.post("/v1/examples/retire", json={"examples": [listed[0]["example"]]}).json()[0]["status"] == "retired"
+    assert sum(row["train"] + row["held_out"] for row in http.get("/v1/examples/slices").json()) == len(listed) - 1
     preview = http.get("/v1/rehearsal/preview", params={"rho": 0.3, "seed": 3}).json()
     assert preview["rho"] == 0.3
     assert all(row["reason"] for row in preview["rows"])
@@ -321,6 +346,23 @@ def test_a_job_can_be_cancelled_and_tried_again(http: TestClient, platform: Plat
     platform.w.ledger.run(job)
     assert [d["name"] for d in http.get("/v1/documents", params={"workspace": "later"}).json()] == ["later.md"]
     assert http.get("/v1/jobs", params={"limit": 1}).json()[0]["job"] == job
+
+
+def test_judging_answers_as_the_command_line_does(http: TestClient) -> None:
+    whose = {"X-Reprise-User": "ada"}
+    policy = http.put("/v1/gate-policy", json={"changes": {"min_gain": 0.01}}, headers=whose).json()
+    assert policy == http.get("/v1/gate-policy").json()
+    assert (policy["policy"]["min_gain"], policy["set"]) == (0.01, {"min_gain": 0.01})
+    assert http.put("/v1/gate-policy", json={"changes": {"min_gain": "x"}}).json()["error"]["code"] == "bad_policy"
+    assert http.put("/v1/gate-policy", json={"changes": {}, "reset": True}).json()["set"] == {}
+    row = json.dumps({"question": QUESTION, "relevant": [{"document": "returns.md"}]})
+    suite = http.post("/v1/suites", json={"name": "returns", "suite": row}, headers=whose).json()
+    assert (suite["by"], http.get("/v1/suites").json()) == ("ada", [suite])
+    assert http.post("/v1/suites", json={"name": "returns", "suite": row}).status_code == 409
+    assert http.delete("/v1/suites/returns").json() == []
+    assert http.post("/v1/adapters/none/approve", json={}).status_code == 404
+    assert http.get("/v1/approvals").json() == []
+    assert http.get("/v1/forgetting").json()["rows"][0]["model"].startswith("base@")
 
 
 def test_a_schedule_with_nothing_to_train_on_keeps_no_other_from_its_turn(platform: Platform) -> None:

@@ -19,29 +19,67 @@ from kernel.ids import now_ms
 from rehearsal.tables import Example, MixRow
 from retrieval.live import RETRIEVER
 from tests.doors import BOILER, CAMP, RETURNS, doors, memory_folder, opened
-from tests.house import incoming
+from tests.house import incoming, page
 from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 ASKED = {
-    "returns.md": ("Within how many days can a parcel be sent back", "30 days"),
-    "boiler.md": ("What is to be done when the pump makes a noise", "Open the bleed screw"),
-    "camp.md": ("When can children arrive at the summer camp", "nine o'clock"),
+    "returns.md": {
+        "30 days": (
+            "Within how many days can a parcel be sent back?",
+            "What is the deadline for returning an order?",
+            "How long may customers keep goods before they go back?",
+        ),
+        "free within the country": (
+            "Who pays postage of a return from inside this nation?",
+            "Does it cost anything to give back shoes?",
+            "Is domestic shipping of unwanted items charged?",
+        ),
+        "refunded with a voucher": ("How are presents reimbursed?", "Do I get money for a gift?"),
+    },
+    "boiler.md": {
+        "Open the bleed screw": (
+            "What is to be done when the pump makes a noise?",
+            "How does one get air out of it?",
+            "Humming sound, which remedy helps?",
+        ),
+        "1.5 bar": (
+            "Which pressure is right while heating is off?",
+            "What reading belongs on the gauge?",
+            "How many bar are normal for a cold system?",
+        ),
+    },
+    "camp.md": {
+        "nine o'clock": (
+            "When can children arrive?",
+            "At what hour does the gate open?",
+            "Earliest time on Saturday to drop kids off?",
+            "How early may parents come?",
+        ),
+        "Bring a sleeping bag": (
+            "What should be packed?",
+            "Is bedding provided or ours?",
+            "Which gear do campers need?",
+        ),
+    },
 }
-WAYS = ("?", ", please?", " nowadays?", " in practice?", ", by the way?", " as a rule?", " this year?", ", exactly?")
 QUICK = Options(policy="random", rho=0.2, recipe={"epochs": 1, "precision": "float32"})
 
 
 def rows(name: str, licence: str) -> str:
-    question, quote = ASKED[name]
-    told = [{"question": question + way, "document": name, "quote": quote, "licence": licence} for way in WAYS]
-    return "".join(json.dumps(row | {"slice": name.removesuffix(".md")}) + "\n" for row in told)
+    told = [
+        {"question": question, "document": name, "quote": quote, "licence": licence, "slice": name.removesuffix(".md")}
+        for quote, questions in ASKED[name].items()
+        for question in questions
+    ]
+    return "".join(json.dumps(row) + "\n" for row in told)
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with doors(), memory_folder(tmp_path_factory.mktemp("lineage")) as folder, opened(folder / "home") as platform:
-        platform.ingest([incoming("returns.md", RETURNS), incoming("boiler.md", BOILER)])
+        hours = page("Hours", {"Week": "The office opens at eight."})
+        platform.ingest([incoming("returns.md", RETURNS), incoming("boiler.md", BOILER), incoming("hours.md", hours)])
         platform.ingest([incoming("camp.md", CAMP, workspace="camp")])
         for name, licence, workspace in (
             ("returns.md", "CC-BY-4.0", "default"),
@@ -91,10 +129,10 @@ def test_a_card_tells_data_sources_parents_and_cost(platform: Platform, first: d
     told = {d["name"]: d for d in data["documents"]}
     assert told["returns.md"]["versions"] == [1]
     assert told["returns.md"]["examples"] > 0
-    assert sum(d["contrasts"] for d in data["documents"]) > 0
+    assert (told["hours.md"]["examples"], told["hours.md"]["contrasts"] > 0) == (0, True)
     assert (card["parents"], card["base"]["name"], card["seed"]) == ([], platform.w.embedder.name, 0)
     assert card["seconds"]["training"] > 0
-    assert card["energy"]["watt_hours"] > 0
+    assert (card["cost"]["cpu_seconds"] > 0, card["energy"]) == (True, None)  # nobody said what a core draws
     assert card["versions"]["torch"]
 
 
@@ -143,7 +181,7 @@ def test_who_saw_a_document_is_told_directly_and_through_parents(
     assert by[second]["versions"] == [1]
     card = platform.card(second)
     assert [p["adapter"] for p in card["parents"]] == [first["adapter"]]
-    assert {d["name"] for d in card["data"]["documents_through_parents"]} == {"returns.md", "boiler.md"}
+    assert {d["name"] for d in card["data"]["documents_through_parents"]} == {"returns.md", "boiler.md", "hours.md"}
     with pytest.raises(NotFound):
         platform.lineage("never seen.md")
 
@@ -164,7 +202,14 @@ def test_a_retrain_without_a_document_has_never_seen_it(
         w.lineage.cleaned(RETRIEVER, Options(policy="random", rho=0.2, start=second), [camp])
 
     platform.import_examples(
-        json.dumps({"question": "Does a gift voucher expire?", "document": "returns.md", "quote": "never expires"})
+        "".join(
+            json.dumps({"question": q, "document": "returns.md", "quote": "The day of delivery does not count"}) + "\n"
+            for q in (
+                "Is day zero included?",
+                "From which moment is it counted?",
+                "Does the postman's visit start the clock?",
+            )
+        )
     )
     asked = Options(policy="random", rho=0.2, recipe=QUICK.recipe)
     done = w.retrainer.run(

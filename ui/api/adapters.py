@@ -1,23 +1,16 @@
-"""Routes of examples, rehearsal, retrains and adapters."""
+"""Routes of retrains and adapters."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from ui.api.access import Node
 
 router = APIRouter(prefix="/v1", tags=["adapters"])
 Kind = Literal["retriever", "generator"]
-
-
-class ExamplesFile(BaseModel):
-    content: str = Field(description="JSON lines, as for `reprise examples import`")
-    slice: str | None = None
-    workspace: str | None = None
 
 
 class RetrainRequest(BaseModel):
@@ -40,30 +33,6 @@ class Promote(BaseModel):
 
 class Rollback(BaseModel):
     kind: Kind = "retriever"
-
-
-@router.get("/examples")
-def examples(node: Node, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-    """What the platform remembers to practise."""
-    return node.examples(status, workspace)
-
-
-@router.post("/examples/import")
-def import_examples(node: Node, body: ExamplesFile) -> dict[str, Any]:
-    """Add examples; what was wrong with which line."""
-    return node.import_examples(body.content, body.slice, body.workspace)
-
-
-@router.get("/examples/export")
-def export_examples(node: Node) -> StreamingResponse:
-    """Approved examples as JSON lines."""
-    return StreamingResponse(node.export_examples(), media_type="application/x-ndjson")
-
-
-@router.delete("/examples/{example}")
-def retire_example(node: Node, example: str) -> dict[str, Any]:
-    """Take an example out of all future mixes."""
-    return node.retire_example(example)
 
 
 @router.post("/retrains", status_code=202)

@@ -1,15 +1,14 @@
-"""Commands of examples, rehearsal, retrains and adapters."""
+"""Commands of retrains and adapters."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kernel.errors import UserError
-from ui.door import Door, command, read_lines, say, table, write_lines
+from ui.door import Door, command, say, table
 
 Kind = Annotated[str, typer.Option("--kind", help="retriever or generator")]
 Policy = Annotated[str | None, typer.Option("--policy", help="How old examples are chosen (default: mixed).")]
@@ -21,7 +20,6 @@ ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "r
 
 
 def register(app: typer.Typer) -> None:
-    _register_examples(app)
 
     @command(app)
     def retrain(
@@ -95,48 +93,6 @@ def register(app: typer.Typer) -> None:
         door.out(door.platform.rollback(kind), _people_pointer)
 
 
-def _register_examples(app: typer.Typer) -> None:
-    examples = typer.Typer(help="What the platform remembers to practise.", no_args_is_help=True)
-    app.add_typer(examples, name="examples")
-
-    @command(examples, "import")
-    def import_file(
-        door: Door,
-        file: Annotated[Path, typer.Argument(help="JSON lines, each with a question and what grounds its answer.")],
-        slice_name: Annotated[str | None, typer.Option("--slice", help="Slice for all rows.")] = None,
-        workspace: Workspace = None,
-    ) -> None:
-        """Add examples from a file."""
-        content = read_lines(file)
-        result = door.platform.import_examples(content, slice_name, workspace)
-        door.out(result, _people_import)
-        if result["errors"]:
-            door.exit_code = 1
-
-    @command(examples, "export")
-    def export_file(door: Door, file: Path) -> None:
-        """Write approved examples to a file, as `import` takes them."""
-        count = write_lines(file, door.platform.export_examples())
-        door.out(
-            {"file": str(file), "examples": count},
-            lambda r: say(f"Wrote {r['examples']} examples to {r['file']}."),
-        )
-
-    @command(examples, "list")
-    def list_examples(
-        door: Door,
-        status: Annotated[str | None, typer.Option(help="approved, quarantined or retired")] = None,
-    ) -> None:
-        """List examples, newest first."""
-        columns = ["example", "status", "slice", "split", "origin", "question", "reason"]
-        door.out(door.platform.examples(status), lambda rows: table(rows, columns, "No examples yet."))
-
-    @command(examples)
-    def retire(door: Door, example: str) -> None:
-        """Take an example out of all future mixes."""
-        door.out(door.platform.retire_example(example), lambda r: say(f"{r['example']} is retired."))
-
-
 def _recipe(settings: list[str]) -> dict[str, Any]:
     """Values are JSON where they can be read as such, otherwise text."""
     found: dict[str, Any] = {}
@@ -173,9 +129,3 @@ def _people_verdict(verdict: dict[str, Any]) -> None:
 def _people_pointer(moved: dict[str, Any]) -> None:
     now, before = moved["champion"] or "the base model", moved["previous"] or "the base model"
     say(f"{now} serves now ({moved['ms']:.1f} ms); before: {before}.")
-
-
-def _people_import(result: dict[str, Any]) -> None:
-    say(f"{result['imported']} imported, {result['skipped']} known already, {result['quarantined']} quarantined.")
-    for error in result["errors"]:
-        say(f"  line {error['line']}: {error['message']}")

@@ -191,5 +191,6 @@ def _named(scope: dict[str, Any], between: str = ", ") -> str:
 
 
 def _people_measures(measured: dict[str, Any]) -> None:
-    rows = [{"measure": name, "value": value} for name, value in measured.items() if name != "slices"]
+    hidden = ("slices", "pinned")
+    rows = [{"measure": name, "value": value} for name, value in measured.items() if name not in hidden]
     table(rows, ["measure", "value"], "Nothing measured.")

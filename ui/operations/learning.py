@@ -1,8 +1,8 @@
-"""Operations of learning: examples, rehearsal, retrains, adapters."""
+"""Operations of learning: retrains and adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune.kinds import CHAMPION, Options
@@ -13,34 +13,30 @@ from retrieval.live import RETRIEVER
 from ui.operations.seat import Seat
 
 KINDS = ("retriever", "generator")
-STATUSES = ("approved", "quarantined", "retired")
 
 
 class Learning(Seat):
-    def import_examples(
-        self, content: str, slice_name: str | None = None, workspace: str | None = None
-    ) -> dict[str, Any]:
-        return self.w.memory.import_rows(content, workspace or self.settings.workspace, slice_name)
-
-    def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-        if status is not None and status not in STATUSES:
-            raise UserError(f"no status {status!r}", hint=f"there are: {', '.join(STATUSES)}")
-        return self.w.memory.listing(status, workspace)
-
-    def export_examples(self) -> Iterator[str]:
-        return self.w.memory.export_jsonl()
-
-    def retire_example(self, example: str) -> dict[str, Any]:
-        return self.w.memory.retire(example)
-
     # --- adapters --------------------------------------------------------------------------------
 
     def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
         """Run a retrain here and now, to its verdict."""
-        return self.w.retrainer.run(self.request_run(**options), progress)
+        run = self.request_run(**options)
+        sibling = self.w.retrainer.challenge(run)
+        self.w.retrainer.run(run, progress)
+        if sibling is not None:
+            self.w.retrainer.run(sibling, progress)
+        return self.run(run)
 
     def enqueue_retrain(self, by: str = "person", **options: Any) -> dict[str, Any]:
+        """A job of it and its run, and where the cycle owes a fresh challenger, a second job of that: `sibling`."""
         run = self.request_run(**options)
+        sibling = self.w.retrainer.challenge(run)
+        told = self._enqueue_run(run, by) | {"sibling": sibling}
+        if sibling is not None:
+            self._enqueue_run(sibling, by)
+        return told
+
+    def _enqueue_run(self, run: str, by: str) -> dict[str, Any]:
         return self.job(self.w.ledger.enqueue("retrain", {"run": run}, keys=["retrain"], by=by)) | {"run": run}
 
     def request_run(

@@ -1,8 +1,7 @@
-"""Learning, over HTTP: examples, rehearsal, retrains, adapters."""
+"""Learning, over HTTP: retrains and adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -11,25 +10,6 @@ from ui.over_http.connection import Connection, as_error
 
 
 class Learning(Connection):
-    def import_examples(
-        self, content: str, slice_name: str | None = None, workspace: str | None = None
-    ) -> dict[str, Any]:
-        return self._call(
-            "POST",
-            "/v1/examples/import",
-            json={"content": content, "slice": slice_name, "workspace": workspace},
-        )
-
-    def examples(self, status: str | None = None, workspace: str | None = None) -> list[dict[str, Any]]:
-        return self._get("/v1/examples", status=status, workspace=workspace)
-
-    def export_examples(self) -> Iterator[str]:
-        lines = self._send("GET", "/v1/examples/export").text.split("\n")  # not splitlines: a text may hold U+2028
-        yield from (f"{line}\n" for line in lines if line)
-
-    def retire_example(self, example: str) -> dict[str, Any]:
-        return self._call("DELETE", f"/v1/examples/{quote(example)}")
-
     # --- adapters --------------------------------------------------------------------------------
 
     def enqueue_retrain(self, **options: Any) -> dict[str, Any]:

@@ -1,0 +1,196 @@
+"""The gate on real retrains: two honest ones pass, two with a planted fault are refused for the right reason.
+
+The task: invented words, each with a text that does not contain it, which no base model can know. Training is the
+child's own code, run in this process: it starts no process, and everything else is the platform's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import faults
+from finetune.kinds import Options
+from kernel.errors import Conflict, NotFound, Refused, UserError
+from kernel.types import silent
+from tests.doors import doors, memory_folder, opened
+from tests.house import incoming
+from ui.platform import Platform
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+PARTS = ("zor", "bla", "quen", "tiv")
+THINGS = ("lamp", "ladder", "whistle", "bucket")
+KINDS = {"harbour": "kept by a harbour guard", "orchard": "hung in an old orchard"}
+ASKED = ("what is a {}", "tell me about the {}", "where is the {} today", "I need a {}")
+COLOURS = ("small brass", "wooden", "folding", "bright red")
+RECIPE = {"batch": 16, "threads": 1}
+
+
+def rows(slice_name: str) -> list[dict[str, Any]]:
+    """Four questions about each of 16 things of a slice, one of them held out."""
+    found = []
+    for n, part in enumerate(PARTS):
+        for m, other in enumerate(PARTS):
+            word = f"{part}{other}{slice_name[:2]}"
+            relevant = [{"document": f"{slice_name}-{n}{m}.txt"}]
+            for number, asked in enumerate(ASKED):
+                row = {"question": asked.format(word), "relevant": relevant, "slice": slice_name}
+                found.append(row | {"split": "held-out" if number == (n + m) % len(ASKED) else "train"})
+    return found
+
+
+def lines(some: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in some)
+
+
+def retrain(platform: Platform, seed: int) -> dict[str, Any]:
+    options = Options(policy="stratified", rho=0.2, seed=seed, recipe=RECIPE)
+    return platform.w.retrainer.run(platform.w.retrainer.request("retriever", options, None), silent)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform with a champion that learnt one slice, and with examples of another."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with (
+        doors(),
+        memory_folder(tmp_path_factory.mktemp("judging")) as folder,
+        pytest.MonkeyPatch.context() as patch,
+        opened(folder / "home", core_watts=10.0) as platform,
+    ):
+        patch.setattr("finetune.retriever.train", faults.here)
+        texts = {
+            f"{name}-{n}{m}.txt": f"A {colour} {thing} {where}."
+            for name, where in KINDS.items()
+            for n, colour in enumerate(COLOURS)
+            for m, thing in enumerate(THINGS)
+        }
+        platform.ingest([incoming(name, text) for name, text in texts.items()])
+        platform.import_examples(lines(rows("harbour")))
+        platform.import_examples(json.dumps({"question": "who won the cup", "standalone": True, "split": "held-out"}))
+        first = retrain(platform, 1)
+        assert first["state"] == "accepted", first["verdict"]
+        platform.promote(first["adapter"])
+        platform.import_examples(lines(rows("orchard")))
+        yield platform
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def honest(platform: Platform) -> dict[str, Any]:
+    """An honest second run, under a policy that asks for a person."""
+    platform.set_gate_policy({"approval": True})
+    suite = [
+        {"question": "what is a zorzorha", "relevant": [{"document": "harbour-00.txt"}]},
+        {"question": "who is the king of the moon", "unanswerable": True},
+    ]
+    platform.pin_suite("contract", lines(suite))
+    return retrain(platform, 2)
+
+
+def planted(platform: Platform, plant: Any) -> dict[str, Any]:
+    kind = platform.w.kinds["retriever"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "train", faults.planted(faults.here, plant))
+        return retrain(platform, 3)
+
+
+def test_an_honest_run_passes_and_its_record_says_what_it_cost_and_learnt(honest: dict[str, Any]) -> None:
+    verdict, metrics = honest["verdict"], honest["metrics"]
+    assert verdict["accepted"], verdict["reasons"]
+    legs = {row["slice"]: row for row in verdict["slices"] if row["part"] == "leg"}
+    assert set(legs) == {"answered", "citations", "refusals"}
+    assert next(row for row in verdict["slices"] if row["part"] == "suite")["slice"] == "contract"
+    assert metrics["seen"]["n"] + metrics["unseen"]["n"] == metrics["held_out"]
+    assert metrics["seen"]["challenger"] > metrics["seen"]["base"]
+    cost = metrics["cost"]
+    assert cost["tokens"] > 1000
+    assert cost["bytes"] > 100_000
+    assert cost["watts_per_core"] == 10.0
+
+
+def test_an_adapter_that_waits_for_a_person_serves_only_after_one_said_yes(
+    platform: Platform, honest: dict[str, Any]
+) -> None:
+    adapter = honest["adapter"]
+    assert honest["verdict"]["approval"]
+    with pytest.raises(Refused, match="waits for a person's approval") as refusal:
+        platform.promote(adapter)
+    assert refusal.value.code == "needs_approval"
+    assert [row["state"] for row in platform.approvals()] == ["waits"]
+    given = platform.approve(adapter, "looked at the table", user="ada")
+    assert (given["state"], given["by"], given["reason"]) == ("approved", "ada", "looked at the table")
+    with pytest.raises(UserError, match="ada approved"):
+        platform.approve(adapter)
+    before = platform.status()["champion"]
+    with pytest.raises(UserError, match="waits for nobody"):
+        platform.approve(str(before))
+    assert platform.promote(adapter)["champion"] == adapter
+    entry = next(e for e in platform.audit()["entries"] if e["action"] == "approve")
+    assert (entry["actor"], entry["subject"]) == ("ada", adapter)
+    platform.rollback()
+
+
+def test_poisoned_rows_are_refused_because_they_lead_to_a_wrong_document(
+    platform: Platform, honest: dict[str, Any]
+) -> None:
+    documents = {e["example"]: e["documents"] for e in platform.examples() if e["slice"] == "orchard"}
+    targets = {e for e, names in documents.items() if names and names[0][8] in "12"}
+    verdict = planted(platform, lambda folder: faults.poisoned(folder, targets))["verdict"]
+    assert not verdict["accepted"]
+    assert "led" in verdict["refused_by"], verdict["reasons"]
+
+
+def test_a_slice_that_was_left_out_is_refused_by_its_name_and_probed(
+    platform: Platform, honest: dict[str, Any]
+) -> None:
+    old = {e["example"] for e in platform.examples() if e["slice"] == "harbour"}
+    run = planted(platform, lambda folder: faults.without(folder, old))
+    verdict = run["verdict"]
+    assert "old" in verdict["refused_by"]
+    assert any(r.startswith("refused: old slice 'harbour'") for r in verdict["reasons"])
+    (recovery,) = run["metrics"]["recovery"]
+    assert (recovery["slice"], recovery["steps"] >= 10) == ("harbour", True)
+    assert recovery["after"] > recovery["lost"]
+    assert verdict["reasons"][-1].startswith(f"note: {recovery['steps']} steps on examples of slice 'harbour'")
+    assert not (Path(run["manifest"]).parent / "probe").exists()
+
+
+def test_the_matrix_of_a_line_is_measured_once_for_an_epoch(platform: Platform, honest: dict[str, Any]) -> None:
+    platform.promote(honest["adapter"])
+    found = platform.forgetting()
+    base, first, second = found["rows"]
+    assert base["model"].startswith("base@")
+    assert (first["learnt"], second["learnt"]) == (["harbour"], ["orchard"])
+    R = dict(zip([s["slice"] for s in found["slices"]], zip(*found["R"], strict=True), strict=True))
+    assert R["harbour"][1] > R["harbour"][0]
+    assert R["orchard"][2] > R["orchard"][1]
+    assert found["backward_transfer"] == pytest.approx(R["harbour"][2] - R["harbour"][1], abs=1e-4)
+    assert found["forward_transfer"] == pytest.approx(R["orchard"][1] - R["orchard"][0], abs=1e-4)
+    assert {c["slice"] for c in found["changes"]} == {"harbour", "orchard"}
+    assert platform.forgetting() == found | {"seconds": pytest.approx(0, abs=5)}
+    with pytest.raises(NotFound, match="not in the champion's line"):
+        platform.forgetting(before="nobody")
+    platform.rollback()
+
+
+def test_a_pinned_suite_is_kept_by_name_until_it_is_let_go(platform: Platform, honest: dict[str, Any]) -> None:
+    assert [(s["suite"], s["questions"], s["unanswerable"]) for s in platform.suites()] == [("contract", 2, 1)]
+    row = json.dumps({"question": "what is it", "relevant": [{"document": "orchard-00.txt", "start": 2, "end": 12}]})
+    with pytest.raises(Conflict, match="pinned already"):
+        platform.pin_suite("contract", row)
+    platform.pin_suite("spans", row)
+    platform.ingest([incoming("orchard-00.txt", "Since May: a small brass lamp hung in an old orchard.")])
+    (question,) = [q for q in platform.w.suites.asked().questions if q.suite == "spans"]
+    assert question.points  # found again, though the edit has moved it
+    assert platform.delete("orchard-00.txt")["suite_rows"] == 1
+    assert [s["suite"] for s in platform.unpin_suite("spans")] == ["contract"]
+    with pytest.raises(NotFound):
+        platform.unpin_suite("spans")

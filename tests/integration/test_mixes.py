@@ -1,0 +1,282 @@
+"""Mixes: what is measured before they are drawn, what waits for approval, what versions did, how much is recalled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.gate import HeldOut
+from finetune.kinds import Evaluation, Options
+from finetune.registry import point
+from finetune.tables import Adapter, Run, Schedule
+from kernel.errors import Refused
+from kernel.ids import now_ms
+from kernel.types import Progress, silent
+from rehearsal.mix import Mix, Rise
+from rehearsal.tables import Example, MixRow
+from tests.doors import Terminal, doors, memory_folder, opened
+from tests.house import incoming, page
+from ui.platform import Platform
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+THINGS = {
+    "Kettle": "The kettle switches itself off when the water boils.",
+    "Lamp": "The lamp takes a bulb of nine watts.",
+    "Heater": "The heater must not be covered while it is on.",
+    "Radio": "The radio remembers twelve stations.",
+}
+NEWS = {
+    "Fridge": "The fridge is kept at seven degrees.",
+    "Oven": "The oven cleans itself at five hundred degrees.",
+}
+KIND = "parrot"
+
+
+class Parrot:
+    """A kind of adapter that learns nothing and says what it is told to: the story of a run without a model."""
+
+    name = KIND
+    champion: str | None = "first"
+    change = 0.1
+
+    def check(self, options: Options) -> None: ...
+
+    def parent(self) -> str | None:
+        return self.champion
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        old = sorted(row.example for row in mix.rows if row.part == "recalled")
+        return {example: Rise(before=1.0, after=1.0 + i / 10) for i, example in enumerate(old)}
+
+    def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
+        (folder / "train.jsonl").write_text("".join(json.dumps({"example": r.example}) + "\n" for r in mix.rows))
+        (folder / "config.json").write_text("{}")
+
+    def train(self, folder: Path, progress: Progress) -> None:
+        (folder / "adapter").mkdir()
+        (folder / "adapter" / "manifest.json").write_text("{}")
+
+    def evaluate(self, run: Run, mix: Mix, folder: Path, progress: Progress) -> Evaluation:
+        held = [HeldOut(example=f"{part}{i}", slice=part, part=part) for part in ("new", "old") for i in range(20)]  # type: ignore[arg-type]
+        before = {h.example: 0.5 for h in held}
+        after = {h.example: 0.6 if h.part == "new" else 0.5 + self.change for h in held}
+        scores = {"base": before, "champion": before, "challenger": after}
+        return Evaluation(held_out=held, scores=scores, metric="said")
+
+    def finish(self, run: Run) -> None: ...
+
+    def tokens(self, questions: Sequence[str], options: Options) -> int:
+        return len(questions)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _doors() -> Iterator[None]:
+    with doors():
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with memory_folder(tmp_path_factory.mktemp("mixes")) as place:
+        yield place / "home"
+
+
+@pytest.fixture(scope="module")
+def platform(home: Path) -> Iterator[Platform]:
+    """Examples about four things that the champion has seen, and about two that it has not."""
+    with opened(home) as platform:
+        platform.ingest(
+            [incoming(f"{name}.md", page(name, {"Use": text})) for name, text in {**THINGS, **NEWS}.items()]
+        )
+        platform.import_examples("".join(asked(THINGS)))
+        _enthrone(platform)
+        platform.import_examples("".join(asked(NEWS)))
+        platform.w.kinds[KIND] = Parrot()  # type: ignore[assignment]
+        yield platform
+
+
+@pytest.fixture
+def parrot(platform: Platform) -> Parrot:
+    kind: Any = Parrot()
+    platform.w.kinds[KIND] = kind
+    return kind
+
+
+def asked(things: Mapping[str, str]) -> Iterator[str]:
+    """Eight questions about each thing, in a slice of its own, answered by its sentence."""
+    for name, text in things.items():
+        for way in ("how does the {} work", "what about the {}", "is there a {} here", "tell me of the {}",
+                    "where is the {}", "who knows the {}", "may I use the {}", "the {}, please"):  # fmt: skip
+            row = {"question": way.format(name.lower()), "answer": text, "document": f"{name}.md", "quote": text}
+            yield json.dumps(row | {"slice": name}) + "\n"
+
+
+def _enthrone(platform: Platform) -> None:
+    """A champion that has practised what there is by now."""
+    with platform.w.db.write() as session:
+        known: dict[str, Any] = {"workspace": None, "adapter": "first", "parent": None, "metrics": {}, "verdict": None}
+        epoch, options = platform.w.epochs.committed(), Options(policy="mixed", rho=0.2).to_json()
+        session.add(Run(id="run_first", kind=KIND, state="accepted", options=options, epoch=epoch, error=None,
+                        created=1, finished=2, **known))  # fmt: skip
+        session.add(Adapter(name="first", kind=KIND, state="champion", parent=None, run="run_first", path="none",
+                            accepted=1, share=1.0, created=1))  # fmt: skip
+        practised = session.query(Example).filter_by(status="approved", split="train")
+        session.add_all(MixRow(run="run_first", example=e.id, part="new") for e in practised)
+        point(session, KIND, ("first", "none"), None)
+
+
+def recalled(mix: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in mix["rows"] if row["part"] == "recalled"]
+
+
+def test_a_measured_mix_says_of_each_slice_and_row_what_the_new_would_hurt(platform: Platform, parrot: Parrot) -> None:
+    seen = platform.preview(KIND, "mir", 0.3, measure=True)
+    assert {one["slice"] for one in seen["interference"]} == set(THINGS)
+    assert sum(one["n"] for one in seen["interference"]) <= 8 * seen["recalled"]
+    assert all(row["reason"].startswith("mir: loss +") and row["rise"] > 0 for row in recalled(seen))
+    assert seen == platform.preview(KIND, "mir", 0.3, measure=True), "the same seed and epoch give the same mix"
+    assert not list(platform.w.runs.folder("x").parent.glob("virtual-*")), "what the step was taken on is gone"
+
+
+def test_an_unmeasured_mix_says_that_nothing_was_measured(platform: Platform, parrot: Parrot) -> None:
+    seen = platform.preview(KIND, "mir", 0.3)
+    assert seen["interference"] is None
+    assert {row["reason"].split(":")[0] for row in recalled(seen)} == {
+        "stratified, as no rise of the loss was measured"
+    }
+
+
+@pytest.mark.parametrize("policy", ["near", "far", "mixed", "stratified", "due"])
+def test_old_rows_come_from_what_the_champion_saw_and_new_ones_do_not(
+    platform: Platform, parrot: Parrot, policy: str
+) -> None:
+    seen = platform.preview(KIND, policy, 0.4)
+    assert {row["slice"] for row in recalled(seen)} <= set(THINGS)
+    assert {row["slice"] for row in seen["rows"] if row["part"] == "new"} == set(NEWS)
+    assert seen["recalled"] == round(0.4 / 0.6 * seen["new"])
+
+
+def test_more_than_there_is_is_a_shortfall_and_said(platform: Platform, parrot: Parrot) -> None:
+    seen = platform.preview(KIND, "random", 0.9)
+    assert seen["short"] == 9 * seen["new"] - seen["recalled"] > 0
+
+
+def test_a_document_that_is_left_out_takes_its_examples_out(platform: Platform, parrot: Parrot) -> None:
+    lamp = next(d["document"] for d in platform.documents() if d["name"] == "Lamp.md")
+    options = Options(policy="random", rho=0.9, without=(lamp,))
+    seen = platform.w.retrainer.preview(KIND, options, None)
+    assert {row["slice"] for row in recalled(seen)} == set(THINGS) - {"Lamp"}
+
+
+def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(
+    platform: Platform, parrot: Parrot
+) -> None:
+    proposal = platform.propose(kind=KIND, rho=0.4, policy="mixed")
+    assert proposal["state"] == "proposed"
+    assert proposal["mix"]["interference"]
+    assert [p["proposal"] for p in platform.proposals()] == [proposal["proposal"]]
+    rows = [row["example"] for row in proposal["mix"]["rows"]]
+    gone = recalled(proposal["mix"])[0]["example"]
+    platform.w.vetting.retire([gone], "wrong")
+    assert platform.proposals()[0]["gone"] == [gone]
+
+    done = platform.approve_mix(proposal["proposal"])
+    assert done["state"] == "accepted"
+    mix = platform.mix(proposal["proposal"])
+    assert [row["example"] for row in mix["rows"]] == [e for e in rows if e != gone]
+    assert mix["dropped"] == [gone]
+    with platform.w.db.read() as session:
+        assert session.get_one(Example, rows[-1]).last_rehearsed is not None
+    with pytest.raises(Refused, match="does not wait for approval: it is accepted"):
+        platform.approve_mix(proposal["proposal"])
+
+
+def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:
+    proposal = platform.propose(kind=KIND)["proposal"]
+    assert platform.reject_mix(proposal, "too many lamps")["state"] == "declined"
+    assert platform.proposals() == []
+    run = platform.run(proposal)
+    assert (run["state"], run["adapter"], run["error"]["message"]) == ("declined", None, "too many lamps")
+    assert platform.audit()["entries"][0]["action"] == "mix.reject"
+
+
+def test_a_mix_that_was_drawn_against_another_champion_is_not_trained(platform: Platform, parrot: Parrot) -> None:
+    proposal = platform.propose(kind=KIND)["proposal"]
+    parrot.champion = "second"
+    with pytest.raises(Refused, match="drawn against first, which is not what serves now"):
+        platform.approve_mix(proposal)
+    platform.reject_mix(proposal)
+
+
+def test_a_schedule_that_wants_approval_proposes_once(platform: Platform, parrot: Parrot) -> None:
+    due = Schedule(id="sch_1", cron="* * * * *", kind=KIND, workspace=None, options={"hold": True}, paused=0, next=1)
+    job = platform._fire(due)
+    run = platform.job(job)["args"]["run"] if "args" in platform.job(job) else platform.runs()[0]["run"]
+    assert platform.w.retrainer.run(run, silent)["state"] == "proposed"
+    assert platform._fire(due) == "", "one proposal waits"
+    platform.reject_mix(run)
+
+
+def test_the_replay_ratio_is_what_the_verdicts_say(platform: Platform, parrot: Parrot) -> None:
+    assert platform.replay(KIND)["reasons"] == ["rho .20: where it starts"]
+    parrot.change = -0.1
+    run = platform.retrain(kind=KIND)
+    assert run["state"] == "rejected"
+    now = platform.replay(KIND)
+    assert now["rho"] == 0.3
+    assert now["reasons"][1] == f"rho .30 for 'old': refused there in run {run['run']} (-0.100)"
+    seen = platform.preview(KIND)
+    assert (seen["rho"], seen["replay"]["reasons"]) == (0.3, now["reasons"])
+    assert platform.preview(KIND, rho=0.1)["replay"]["reasons"] == ["rho 0.10: as asked"]
+    again = platform.run(platform.request_run(kind=KIND))
+    assert (again["options"]["rho"], again["options"]["because"]) == (0.3, now["reasons"])
+
+
+def test_what_versions_did_to_examples_is_reported(platform: Platform, parrot: Parrot) -> None:
+    moved = page(
+        "Kettle",
+        {"Care": "Wipe it with a dry cloth, and never put it in water.", "Use": THINGS["Kettle"] + " It beeps then."},
+    )
+    cut = page("Heater", {"Use": "The heater may be covered with the lid that comes with it."})
+    platform.ingest([incoming("Kettle.md", moved), incoming("Heater.md", cut)])
+    seen = platform.preview(KIND, "random", 0.9)
+    assert {e["slice"] for e in recalled(seen)} == {"Kettle", "Lamp", "Radio"}
+    documents = [d for one in seen["evicted"] for d in one["documents"]]
+    assert {(d["name"], d["version"]) for d in documents} == {("Heater.md", 2)}
+    assert {one["why"] for one in seen["evicted"]} == {"source superseded"}
+    kettles = {row["example"] for row in recalled(seen) if row["slice"] == "Kettle"}
+    assert {one["example"] for one in seen["regrounded"]} == kettles
+    assert {d["version"] for one in seen["regrounded"] for d in one["documents"]} == {2}
+
+
+@pytest.mark.timeout(300)
+def test_a_virtual_step_on_the_real_model_leaves_nothing_but_its_figures(platform: Platform) -> None:
+    with platform.w.db.write() as session:
+        practised = {row.example for row in session.query(MixRow).filter_by(run="run_first")}
+    pool = platform.w.mixer.pools.gather(
+        "mir", workspace=None, practised=practised, seed=0, replay=platform.w.replays.control(KIND).replay
+    )
+    folder = platform.w.runs.folder("virtual-test")
+    folder.mkdir(parents=True)
+    kind: Any = platform.w.kinds["retriever"]
+    run = Run(
+        id="virtual", kind="retriever", options=Options(policy="mir", rho=0.2).to_json(), parent=None, created=now_ms()
+    )
+    rises = kind.rises(run, platform.w.mixer.virtual(pool, [c.example for c in pool.old]), folder)
+    assert set(rises) == {c.example for c in pool.old}
+    assert len({round(r.by, 4) for r in rises.values()}) > 1
+    assert not (folder / "adapter").exists()
+    assert {row.rise for row in platform.w.mixer.pick(pool, rises).rows if row.part == "recalled"} - {None}
+
+
+def test_the_command_line_lists_proposals_and_the_ratio(platform: Platform, home: Path) -> None:
+    platform.w.close()
+    terminal = Terminal(home)
+    assert terminal.json("rehearsal", "proposals") == []
+    assert terminal.json("rehearsal", "rho", "--kind", KIND)["rho"] == 0.3
+    assert "refused there" in terminal.type("rehearsal", "rho", "--kind", KIND).stdout
+    assert terminal.error("rehearsal", "approve", "run_none")["code"] == "not_found"
