@@ -58,8 +58,8 @@ class Context:
         right answer is a refusal, and must be right."""
         gold = {p.chunk for p in self.gold}
         said = [q for q in self.quotes if q.strip()]
-        if alone and self.example.answer:
-            said.append(self.example.answer)
+        if alone and self.answer:
+            said.append(self.answer)
         return [p for p in self.near if p.chunk not in gold and not any(holds(p.text, text) for text in said)]
 
 
