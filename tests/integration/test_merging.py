@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import models
 
 from finetune import retriever, trainer
 from finetune.kinds import BASE, Options
 from kernel.errors import NotFound, Refused, UserError
+from kernel.index.schema import DENSE, keyword
 from kernel.settings import load
 from tests.dying_runs import ANIMALS
 from tests.house import incoming
@@ -80,7 +82,7 @@ def test_a_merge_is_judged_and_has_both_parents(platform: Platform, two: tuple[s
     row = next(r for r in platform.adapters() if r["adapter"] == run["adapter"])
     assert (row["state"], row["run"]) == ("candidate", run["run"])
     runs = {r["adapter"]: r["run"] for r in platform.adapters()}
-    assert set(platform.w.registry.ancestry(run["adapter"])) == {runs[first], runs[second], run["run"]}
+    assert set(platform.w.registry.runs_behind(run["adapter"])) == {runs[first], runs[second], run["run"]}
     assert run["adapter"] in platform.w.registry.trained_on([runs[second]]), "a delete names it too"
 
 
@@ -160,3 +162,28 @@ def test_a_run_whose_job_was_cancelled_before_its_turn_does_not_stay_open(platfo
     assert platform.run(queued)["state"] == "failed"
     assert wired.runs.settle(orphaned=True) == [left]
     assert platform.run(left)["error"]["code"] == "abandoned"
+
+
+def test_no_chunk_of_a_document_that_answers_as_a_whole_is_a_negative(platform: Platform, tmp_path: Path) -> None:
+    wired = platform.w
+    parts = [
+        f"## Year {n}\n\n" + f"In year {n} the stork stands on roof {n} and claps its bill. " * 12 for n in range(8)
+    ]
+    platform.ingest([incoming("stork.md", "# Stork\n\n" + "\n\n".join(parts))])
+    rows = [{"question": f"Everything about the stork, part {n}", "document": "stork.md"} for n in range(12)]
+    platform.import_examples("".join(json.dumps(row) + "\n" for row in rows))
+    run = wired.runs.get(wired.retrainer.request("retriever", Options(policy="mixed", rho=0.0), None))
+    mix = wired.retrainer.drawing.mix("retriever", Options(policy="mixed", rho=0.0), None)
+    wired.kinds["retriever"].materialise(run, mix, tmp_path)
+
+    document = next(d["document"] for d in platform.documents() if d["name"] == "stork.md")
+    points = wired.index.scroll(models.Filter(must=[keyword("doc", document)]), with_vectors=True)
+    own = np.array([p.vector[DENSE] for p in points], np.float32)  # type: ignore[index, call-overload]
+    assert len(own) > 3, "more chunks than stand for the document"
+    vectors = np.load(tmp_path / "vectors.npy")
+    lines = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    asked = [line for line in lines if "stork" in line["question"]]
+    assert asked
+    for line in asked:
+        assert line["negatives"], "there are others"
+        assert float((vectors[line["negatives"]] @ own.T).max()) < 0.999
