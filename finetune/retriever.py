@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
 GENERATIVE = "generative"
-"""A retriever has no answers that could be kept or not: what the champion says of a recalled question is its ranking."""
+"""A retriever has no answers to keep or not: what the champion says of a recalled question is its ranking."""
 HELD = 1.0
 """How much recalled questions are held to that ranking then."""
 
@@ -74,7 +75,7 @@ class RetrieverKind:
                 self._registry.path(name)  # or there is none of that name
             return
         _recipe(options)
-        if options.method is not None:
+        if options.method is not None and not options.merged:
             raise UserError(
                 f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
             )
@@ -150,7 +151,9 @@ class RetrieverKind:
     def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
         """`finetune.probe.Probing`."""
         held_out = {q.example: q for q in self._evaluator.questions(None)}
-        practised = self._evaluator.questions(None, "train")
+        with self._db.read() as session:
+            left_out = grounded_on(session, Options.from_json(run.options).without)
+        practised = [q for q in self._evaluator.questions(None, "train") if q.example not in left_out]
         found = []
         for number, one in enumerate(lost):
             progress("probing what was lost", number, len(lost))
@@ -166,7 +169,7 @@ class RetrieverKind:
                 steps = self._practise(run, rows[:MOST_ROWS], folder / "adapter", place, progress)
                 encoder = QueryEncoder(self._embedder.path)
                 encoder.load("probe", place / "adapter")
-                after = self._evaluator.score(asked, None, lambda texts, e=encoder: e.encode(texts, "probe")).dense
+                after = self._evaluator.score(asked, None, partial(encoder.encode, adapter="probe")).dense
             finally:
                 shutil.rmtree(place)  # it holds questions, and a delete looks for those in the run's own folder alone
             mean = sum(after.values()) / len(after)

@@ -10,6 +10,7 @@ import typer
 
 from ui.commands import (
     adapters,
+    advice,
     documents,
     examples,
     index,
@@ -56,6 +57,7 @@ for module in (
     judging,
     schedules,
     lineage,
+    advice,
 ):
     module.register(app)
 

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.advice import Advice
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.examples import STATUSES, Examples
@@ -41,7 +42,7 @@ _LANGUAGES = 200
 
 class Platform(
     Documents, Versions, Watches, Index, Tuning, Questions, People,
-    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Judging, Upkeep,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Upkeep,
 ):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 

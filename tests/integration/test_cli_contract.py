@@ -103,6 +103,13 @@ COMMANDS = [
     "gate-policy set",
     "suite list",
     "suite unpin",
+    "rollout start",
+    "rollout show",
+    "rollout advance",
+    "rollout stop",
+    "route set",
+    "route list",
+    "route remove",
     "schedule list",
     "schedule add",
     "schedule remove",
@@ -120,6 +127,8 @@ GROUPS = (
     "me",
     "gate-policy",
     "suite",
+    "rollout",
+    "route",
 )
 ROW = {
     "path",

@@ -14,6 +14,7 @@ from kernel.errors import Unauthorized
 from kernel.settings import Settings
 from ui.api import (
     adapters,
+    advice,
     chat,
     completions,
     documents,
@@ -72,6 +73,7 @@ def make_app(platform: Platform) -> FastAPI:
         judging,
         schedules,
         lineage,
+        advice,
         rollout,
         rehearsal,
         operations,

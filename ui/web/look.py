@@ -42,6 +42,12 @@ def facts(pairs: Sequence[tuple[str, object]]) -> None:
     st.html(f'<div class="rp-facts">{cells}</div>')
 
 
+def pairs(rows: Sequence[tuple[str, object]]) -> None:
+    """Named values below one another, for those that need a line of their own."""
+    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    st.html(f'<dl class="rp-pairs">{cells}</dl>')
+
+
 def tag(text: str, tone: str = "") -> str:
     """HTML of a small label; `tone` is good, bad, warn or empty."""
     return f'<span class="rp-tag {f"rp-{tone}" if tone else ""}">{escape(text)}</span>'

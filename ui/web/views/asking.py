@@ -1,0 +1,74 @@
+"""What is asked of a retrain: policy, replay ratio, seed, workspace. The same fields to preview one and to start one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ui.web import look
+from ui.web.client import ALL, node, workspaces
+from ui.web.figures import percent
+
+POLICIES = {
+    "mixed": "the default: half a spread sample, some pinned and rare, some in danger, a few from far away",
+    "stratified": "a random sample of every slice, balanced by square root",
+    "random": "any old examples",
+    "balanced": "as many of each slice",
+    "pinned": "pinned examples and rare slices first",
+    "near": "those most like the new ones",
+    "far": "those least like the new ones",
+    "mir": "those whose loss a trial step on the new ones raises most",
+    "surprise": "those the adapter knew worst the last time",
+    "due": "those whose turn it is, as with spaced repetition",
+    "generative": "a spread sample; where an answer may not be kept, the champion's own words stand in",
+}
+"""What each policy chooses, by its name."""
+KINDS = {"retriever": "Search (retriever)", "generator": "Writing (generator)"}
+
+
+def fields(key: str, *, kind: bool = True) -> dict[str, Any]:
+    """Draw the fields; what was asked, as `preview` and `enqueue_retrain` take it. A `rho` of None is automatic."""
+    a, b, c = st.columns([1.2, 1.2, 1.4], vertical_alignment="bottom")
+    chosen = "retriever"
+    if kind:
+        chosen = a.selectbox(
+            "What is trained", list(KINDS), format_func=lambda k: KINDS[k], key=f"{key}.kind",
+            help="A retriever adapter changes what is found; a generator adapter changes how answers are written.",
+        )  # fmt: skip
+    workspace = b.selectbox("Workspace", [ALL, *workspaces(node().documents())], key=f"{key}.workspace")
+    policy = c.selectbox(
+        "Which old examples are practised",
+        list(POLICIES),
+        key=f"{key}.policy",
+        help="Each policy in a few words stands below.",
+    )
+    workspace = None if workspace == ALL else workspace
+    a, b, c = st.columns([1.2, 1.2, 1.4], vertical_alignment="bottom")
+    automatic = a.toggle(
+        "Choose the replay ratio by itself",
+        True,
+        key=f"{key}.auto",
+        help="From what the gate measured of earlier retrains: more after forgetting, less after clean passes.",
+    )
+    rho: float | None = None
+    if not automatic:
+        rho = b.slider(
+            "Replay ratio", 0.0, 0.5, 0.2, 0.05, key=f"{key}.rho", help="Share of recalled old examples in the mix."
+        )
+    seed = c.number_input("Seed", 0, 2**31 - 1, 0, key=f"{key}.seed", help="The same seed and state give the same mix.")
+    look.small(f"{policy}: {POLICIES[policy]}.")
+    return {"kind": chosen, "policy": policy, "rho": rho, "seed": int(seed), "workspace": workspace}
+
+
+def replay(options: dict[str, Any]) -> None:
+    """Say which replay ratio is chosen by itself, and why."""
+    if options["rho"] is None:
+        now = node().replay(options["kind"], options["workspace"])
+        slices = ", ".join(f"{percent(rho)} for “{name}”" for name, rho in now["slices"].items())
+        look.small(f"Replay ratio {percent(now['rho'])}{f', {slices}' if slices else ''}: {why(now)}.")
+
+
+def why(now: dict[str, Any]) -> str:
+    """The controller's reasons without the figures that stand before them already."""
+    return "; ".join(said.partition(": ")[2] or said for said in now["reasons"])

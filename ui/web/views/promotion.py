@@ -1,0 +1,67 @@
+"""What a person does with an adapter that has its verdict: promote it or begin a trial; with a reason, if it was refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ui.web import look
+from ui.web.client import node, told
+from ui.web.pages import go
+from ui.web.plain import label
+
+_SAID = "adapters.said"
+FIRST_STEPS = {
+    "Unseen first, then 5 %, 25 %, everybody": {"shadow": True},
+    "5 %, 25 %, everybody": {},
+    "Half of those who ask, then everybody": {"steps": [0.5, 1.0]},
+}
+"""Ways of a trial, by what they are called."""
+
+
+def show(adapter: dict[str, Any]) -> None:
+    """Draw what can be done with an adapter in its state."""
+    name, state = adapter["adapter"], adapter["state"]
+    if state == "champion":
+        look.small(f"{name} is what serves now.")
+        return
+    if state in ("shadow", "canary"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            look.small(f"{name} is on trial.")
+            if st.button("See the trial", icon=":material/science:", key=f"adapters.trial.{name}"):
+                go("adapters", tab="Rollout")
+        return
+    accepted, reason = adapter["accepted"], ""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if not accepted:
+            reason = st.text_input(
+                "Why let it serve all the same?",
+                key=f"adapters.why.{name}",
+                placeholder="this reason is kept in the audit log",
+                width=400,
+            ).strip()
+        promote = st.button(
+            "Promote" if accepted else "Promote in spite of the gate",
+            type="primary" if accepted else "secondary",
+            disabled=not accepted and not reason,
+            icon=":material/arrow_upward:",
+            key=f"adapters.promote.{name}",
+            help="It serves every question from then on. You can roll back at any time.",
+        )
+        with st.popover(
+            "Try it first", icon=":material/science:", key=f"adapters.try.{name}", disabled=not accepted and not reason
+        ):
+            look.small("Its figures decide the next step by themselves; you can advance or stop it at any time.")
+            way = st.radio("Shares of those who ask", list(FIRST_STEPS), key=f"adapters.way.{name}")
+            begin = st.button("Begin the trial", type="primary", key=f"adapters.begin.{name}")
+    if promote:
+        with told():
+            done = node().promote(name, reason or None)
+            st.session_state[_SAID] = f"{label(done['champion'])} serves now, after {done['ms']:.0f} ms."
+            st.rerun()
+    if begin:
+        with told():
+            node().start_rollout(name, override=reason or None, **FIRST_STEPS[way])
+            st.session_state[_SAID] = f"{label(name)} is on trial now."
+            go("adapters", tab="Rollout")

@@ -1,0 +1,132 @@
+"""Retrains: those under way with their progress, and each one's verdict, with what can be done about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ui.web import look
+from ui.web.client import node, problem, told
+from ui.web.pages import go
+from ui.web.plain import label
+from ui.web.views import promotion, verdict
+from ui.web.views.mix import excluded, mix_table
+from ui.web.watch import ACTIVE, watch
+
+RUN = "adapters.run"
+UNDER_WAY = ("requested", "drawn", "trained", "evaluated")
+_ENDED = ("accepted", "rejected", "failed", "declined")
+
+
+def show(runs: list[dict[str, Any]], adapters: list[dict[str, Any]]) -> None:
+    """Draw the tab."""
+    if not runs:
+        look.empty(
+            "Nothing was trained yet; the base model serves.",
+            "Look at the next mix on the Rehearsal page, and start a retrain there or with the button above.",
+        )
+        if st.button("See the next mix", type="primary", icon=":material/school:"):
+            go("rehearsal", tab="Next mix")
+        return
+    _running(runs)
+    known = {r["run"]: r for r in runs}
+    if st.session_state.get(RUN) not in known:
+        st.session_state[RUN] = runs[0]["run"]
+    if len(runs) > 1:
+        _table(runs)
+    # Its labels must not change with time: a browser keeps those of what was chosen.
+    run = known[st.selectbox("Run", list(known), key=RUN)]
+    with st.container(border=True):
+        _detail(run, adapters)
+
+
+def _running(runs: list[dict[str, Any]]) -> None:
+    if not any(r["state"] in UNDER_WAY for r in runs):
+        return
+    jobs = [j["job"] for j in node().jobs(50) if j["kind"] == "retrain" and j["state"] in ACTIVE]
+    watch(jobs, lambda j: f"**Retrain** {label(j['args'].get('run', ''))}", stages=True)
+
+
+def _table(runs: list[dict[str, Any]]) -> None:
+    """The runs; a click on a row opens its run."""
+
+    def clicked() -> None:
+        row = look.chosen(st.session_state["adapters.runs"])
+        if row is not None and row < len(runs):
+            st.session_state[RUN] = runs[row]["run"]
+
+    look.table(
+        [
+            {
+                "Run": r["run"],
+                "State": r["state"],
+                "Kind": r["kind"],
+                "Gain": verdict.gain(r["verdict"]),
+                "Examples": r["metrics"].get("examples"),
+                "Policy": _policy(r["options"]),
+                "Replay": f"{r['options'].get('rho', 0):.0%}",
+                "Took": verdict.duration(r["seconds"]) if r["state"] in _ENDED else "",
+                "Workspace": r["workspace"] or "all",
+            }
+            for r in runs
+        ],
+        on_select=clicked,
+        selection_mode="single-cell",
+        key="adapters.runs",
+        height=min(38 + 35 * len(runs), 213),
+        column_config={"Gain": st.column_config.Column(help="Of all questions that were held out: new minus champion")},
+    )
+
+
+def _detail(run: dict[str, Any], adapters: list[dict[str, Any]]) -> None:
+    verdict.state_line(run)
+    if run["error"]:
+        wrong = run["error"]
+        st.error(problem(wrong["code"], wrong["message"], wrong.get("hint", "")))
+    if run["state"] == "proposed" and st.button("See the mix and decide", type="primary"):
+        go("rehearsal", tab="Waiting mixes")
+    if run["verdict"]:
+        verdict.show(run["verdict"])
+    adapter = next((a for a in adapters if a["run"] == run["run"]), None)
+    if adapter:
+        promotion.show(adapter)
+    verdict.facts(run)
+    look.small(*_asked(run))
+    if run["manifest"]:
+        with st.expander("The mix it was trained on, with the reason of each row"):
+            _mix(run["run"])
+
+
+def _asked(run: dict[str, Any]) -> list[str]:
+    """What was asked of a run, in small print."""
+    options = run["options"]
+    return [
+        f"policy {_policy(options)}",
+        f"replay ratio {options.get('rho')}",
+        f"seed {options.get('seed')}",
+        f"method {options['method']}" if options.get("method") else "",
+        f"starts from {options['start']}" if options.get("start") not in (None, "champion") else "",
+        f"without {len(options['without'])} documents" if options.get("without") else "",
+        f"compared with {run['parent'] or 'the base model'}",
+        f"took {verdict.duration(run['seconds'])}" if run["state"] in _ENDED else "",
+        "shuffled labels: a control that must be refused" if options.get("control") else "",
+    ]
+
+
+def _policy(options: dict[str, Any]) -> str:
+    merged = options.get("merged")
+    return f"merge of {len(merged)}" if merged else str(options.get("policy"))
+
+
+def _mix(run: str) -> None:
+    with told():
+        mix = node().mix(run)
+        look.small(
+            f"drawn at epoch {mix['epoch']}",
+            f"policy {mix['policy']}",
+            f"replay ratio {mix['rho']}",
+            f"seed {mix['seed']}",
+        )
+        mix_table(mix["rows"], key=f"adapters.mix.{run}")
+        excluded(mix["excluded"])
