@@ -86,11 +86,8 @@ def test_a_merge_is_judged_and_has_both_parents(platform: Platform, two: tuple[s
     assert run["adapter"] in platform.w.registry.trained_on([runs[second]]), "a delete names it too"
 
 
-@pytest.mark.parametrize("method", ["ties", "dare"])
-def test_other_methods_come_to_a_verdict_and_say_what_they_lost(
-    platform: Platform, two: tuple[str, str], method: str
-) -> None:
-    run = platform.merge(list(two), method=method)
+def test_another_method_comes_to_a_verdict_and_says_what_it_lost(platform: Platform, two: tuple[str, str]) -> None:
+    run = platform.merge(list(two), method="ties")
     assert run["state"] in ("accepted", "rejected")
     manifest = json.loads((Path(run["manifest"]).parent / "adapter" / "manifest.json").read_text())
     assert 0 < manifest["merge"]["energy_lost"] < 1
@@ -127,7 +124,6 @@ def test_a_cycle_that_owes_a_fresh_challenger_enters_it_and_each_names_the_other
     from finetune import challengers
 
     retrainer = platform.w.retrainer
-    trained(platform, ("Where would {f} end up?",), "third")  # so that something is new
     asked = Options(policy="mixed", rho=0.2, recipe=RECIPE)
     run = retrainer.request("retriever", asked, None)
     monkeypatch.setattr(challengers, "REFUSALS", 99)
@@ -139,15 +135,13 @@ def test_a_cycle_that_owes_a_fresh_challenger_enters_it_and_each_names_the_other
     assert (one["sibling"], other["sibling"]) == (sibling, run)
     assert other["options"]["start"] == BASE
     assert one["preferred"] is other["preferred"] is None
-    for entered in (run, sibling):
-        retrainer.run(entered, lambda *_: None)
+    retrainer.run(sibling, lambda *_: None)
     mix = platform.mix(sibling)
     memory = [e for e in platform.examples("approved") if e["split"] == "train"]
     assert len(mix["rows"]) == len(memory), "from nothing, all that is remembered is practised"
     manifest = json.loads((platform.w.runs.folder(sibling) / "adapter" / "manifest.json").read_text())
     assert (manifest["warm_start"], manifest["parent"]) == (False, None)
-    accepted = [platform.run(r)["adapter"] for r in (run, sibling) if platform.run(r)["state"] == "accepted"]
-    assert platform.run(run)["preferred"] in (accepted or [None])
+    assert platform.run(run)["preferred"] is None, "the other is still to come"
 
 
 def test_a_run_whose_job_was_cancelled_before_its_turn_does_not_stay_open(platform: Platform) -> None:
