@@ -192,6 +192,7 @@ def _index(card: dict[str, Any]) -> list[dict[str, Any]]:
             "metrics": [{"type": s["metric"], "value": round(s["challenger"], 4)}],
         }
         for s in (card["verdict"] or {}).get("slices", ())
+        if s["challenger"] is not None
     ]
     return [{"name": card["adapter"], "results": results}]
 
@@ -215,9 +216,13 @@ def _documents(title: str, documents: list[dict[str, Any]]) -> list[str]:
 
 
 def _row(s: dict[str, Any]) -> str:
-    champion = "" if s["champion"] is None else f"{s['champion']:.3f}"
-    figures = f"{s['base']:.3f} | {champion} | {s['challenger']:.3f} | {s['low']:+.3f} | {s['high']:+.3f}"
+    means = [_figure(s[name]) for name in ("base", "champion", "challenger")]
+    figures = " | ".join([*means, *(_figure(s[name], "+") for name in ("low", "high"))])
     return f"| {_plain(s['slice'])} | {s['n']} | {s['metric']} | {figures} |"
+
+
+def _figure(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.3f}"
 
 
 def _plain(text: str) -> str:

@@ -17,8 +17,9 @@ from finetune.noise import chance_loss, poisson_tail, sign_test, spread
 from finetune.policy import GatePolicy
 from finetune.verdict import Finding, HeldOut, Led, Leg, ModelScores, Part, SliceResult
 
-FEW, TOGETHER = "(small slices)", "(all old)"
-"""Rows of a verdict that are not slices: old slices too small to judge alone, and all old questions."""
+FEW, TOGETHER, UNSEEN = "(small slices)", "(all old)", "(unseen)"
+"""Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, and those about
+passages that nobody practised."""
 _ATTACK = 0.001
 """Chance below which questions did not meet at one wrong document by accident."""
 _NAMED = 5
@@ -114,6 +115,15 @@ class Case:
             allowed, kind = self._allowed(self._diff(old), self._tail, [self._diff(old, r) for r in self.repeats])
             self._row(TOGETHER, "old", old, allowed)
             yield self._loss("old", "all old slices together", self._diff(old), allowed, kind)
+
+    def unseen(self) -> Iterable[Finding]:
+        """Questions whose passages nobody practised: most of a library is like that, whatever slice it is in."""
+        unseen = [e for e in self.open if e.seen is False]
+        if len(unseen) < self.policy.min_slice or len(unseen) == len(self.open):
+            return
+        allowed, kind = self._allowed(self._diff(unseen), self._tail, [self._diff(unseen, r) for r in self.repeats])
+        self._row(UNSEEN, "all", unseen, allowed)
+        yield self._loss("unseen", "questions about passages that nobody practised", self._diff(unseen), allowed, kind)
 
     def pinned(self) -> Iterable[Finding]:
         pinned = [e for e in self.open if e.pinned]

@@ -79,6 +79,11 @@ class Drawing:
         Raises:
             UserError: no such policy, or there is nothing new to train on.
         """
+        if options.merged:  # it practises nothing: what it is compared on is asked when it is evaluated
+            return Mix(
+                epoch=self._epochs.committed(), workspace=workspace, policy=options.policy, rho=0.0, seed=options.seed,
+                rows=(), excluded={},
+            )  # fmt: skip
         lineage = self._registry.runs_behind(options.origin(self.kind(kind).parent()))
         with self._db.read() as session:
             practised = set(session.scalars(select(MixRow.example).where(MixRow.run.in_(lineage))))

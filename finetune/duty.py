@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 import sys
 import threading
@@ -21,9 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kernel.errors import Conflict, DiskFull, RepriseError, TrainingFailed, UserError
+from kernel.errors import NO_ROOM, Conflict, DiskFull, RepriseError, TrainingFailed, UserError
 
 ERROR, LOCK = "error.json", ".lock"
+_NO_ROOM = re.compile(r"No space left|File too large|Disk quota exceeded|PytorchStreamWriter failed")
 
 
 def serve(arguments: Sequence[str], train: Callable[[Path], Any], module: str) -> int:
@@ -91,7 +93,8 @@ def report(run: Path, error: Exception) -> int:
 
 
 def _fault(error: Exception) -> RepriseError:
-    if isinstance(error, OSError) and error.errno == 28:  # ENOSPC, however early the disk was asked
+    # However early the disk was asked, it may fill up; safetensors and torch say so in words of their own.
+    if (isinstance(error, OSError) and error.errno in NO_ROOM) or _NO_ROOM.search(str(error)):
         return DiskFull("the disk was full", hint="free some room and start the run again: it goes on from there")
     return TrainingFailed(f"{type(error).__name__}: {error}", hint="the log of the training has the trace")
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,7 +66,7 @@ class RetrieverScorer:
             if folder is not None:
                 encoder.load(name, folder)
             adapter = name if folder is not None else None
-            found = self._evaluator.score(questions, None, lambda texts, a=adapter: encoder.encode(texts, a))
+            found = self._evaluator.score(questions, None, partial(encoder.encode, adapter=adapter))
             yield name, {METRIC: found.dense, SERVED: found.served}
             if folder is not None:
                 encoder.unload(name)

@@ -10,6 +10,7 @@
     slices      a slice that the champion was judged on is not asked about any more
     gain        it is not surely better on what is new: the lower bound of its gain is not above `min_gain`
     old         it lost more on an old slice, or on all of them together, than max(tolerance, measured noise)
+    unseen      it lost as much on questions about passages that nobody practised, of old and new slices
     pinned      it finds nothing (0) for a pinned question for which the champion found something
     suite       the same, for a question of a suite that a person pinned
     led         many questions that had the right document first are now led to one wrong document
@@ -96,6 +97,7 @@ def judge(
 def _of_figures(case: Case, served: ModelScores | None, led: Led | None) -> Iterator[Finding]:
     yield case.gain()
     yield from case.old()
+    yield from case.unseen()
     yield from case.pinned()
     if led is not None:
         yield case.led(led)

@@ -44,6 +44,8 @@ class Options:
     """Ids of documents whose examples stay out of the mix."""
     merged: tuple[str, ...] = ()
     """Adapters that are merged instead of training one; `method` and `recipe` say how (`finetune.merge`)."""
+    sibling: str | None = None
+    """The other run of the same cycle, where there is one (`finetune.challengers`)."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the kind's recipe that differ from its defaults."""
     slices: Mapping[str, float] = field(default_factory=dict)
@@ -63,7 +65,12 @@ class Options:
             raise UserError(f"no control {self.control!r}", hint="the one there is: shuffled")
 
     def origin(self, champion: str | None) -> str | None:
-        """The adapter that training goes on from, given the one it is compared with; None for the base model."""
+        """The adapter that training goes on from, given the one it is compared with; None for the base model.
+
+        Of a merge the first that is merged; the others are its parents as well (`registry.parents`).
+        """
+        if self.merged:
+            return self.merged[0]
         return {CHAMPION: champion, BASE: None}.get(self.start, self.start)
 
     def to_json(self) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Learner:
 def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
     """A learner ready for its first step: from the champion's adapter, or from one that does nothing yet.
 
+    A recipe without a rank gets the champion's, or the smallest: who knows how much data there is sizes it before.
+
     Raises:
         NotFound: there is no such base model or adapter.
         Refused: the champion does not fit the recipe, or the base has no layer of the named ones.
@@ -75,6 +77,7 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
+    recipe = recipe.sized(0, rank_and_alpha(champion) if champion is not None else None)
     spec = read_model(base)
     precision = _precision(recipe)
     model, tokenizer = load_base(
@@ -85,7 +88,7 @@ def build(base: str, recipe: RetrieverRecipe, champion: Path | None) -> Learner:
         attention_probs_dropout_prob=0.0,
     )
     set_seed(recipe.seed)
-    assert recipe.rank is not None  # the recipe is sized
+    assert recipe.rank is not None
     assert recipe.alpha is not None
     config = LoraConfig(
         r=recipe.rank,

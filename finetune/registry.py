@@ -144,9 +144,10 @@ class Registry:
         """Names of the adapters that came from `runs`, or descend from one that did."""
         with self._db.read() as session:
             adapters = list(session.scalars(select(Adapter)))
+            of = {a.name: parents(session, a) for a in adapters}
         tainted = {a.name for a in adapters if a.run in runs}
         while True:
-            more = {a.name for a in adapters if a.parent in tainted} - tainted
+            more = {name for name, came_from in of.items() if tainted & set(came_from)} - tainted
             if not more:
                 return sorted(tainted)
             tainted |= more
@@ -223,12 +224,21 @@ class Registry:
 
 
 def chain(session: Session, name: str | None) -> list[Adapter]:
-    """An adapter and those it goes on from, newest first; none where there is none of that name."""
-    found: list[Adapter] = []
-    while name is not None and (adapter := session.get(Adapter, name)) is not None:
-        found.append(adapter)
-        name = adapter.parent
-    return found
+    """An adapter and those it goes on from, nearest first; none where there is none of that name."""
+    found: dict[str, Adapter] = {}
+    level = [name] if name is not None else []
+    while level:
+        adapters = [a for a in (session.get(Adapter, n) for n in level if n not in found) if a is not None]
+        found |= {a.name: a for a in adapters}
+        level = list(dict.fromkeys(p for a in adapters for p in parents(session, a)))
+    return list(found.values())
+
+
+def parents(session: Session, adapter: Adapter) -> list[str]:
+    """What an adapter came from: the one it goes on from, or all that were merged into it."""
+    run = session.get(Run, adapter.run)
+    merged = list((run.options if run else {}).get("merged") or ())
+    return merged or ([adapter.parent] if adapter.parent else [])
 
 
 def crown(session: Session, adapter: Adapter) -> str | None:

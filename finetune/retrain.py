@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from finetune.card import Cards
+from finetune.challengers import challengers
 from finetune.cost import cost
 from finetune.drawing import Drawing
 from finetune.facts import Facts
@@ -36,7 +37,7 @@ from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import RepriseError
+from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.types import Progress
@@ -103,6 +104,20 @@ class Retrainer:
             record(session, "retrain", run, kind=kind, **options.to_json())
         return run
 
+    def challenge(self, run: str) -> str | None:
+        """Enter the fresh challenger that the cycle of `run` owes, if it owes one; its id. Each names the other."""
+        row = self._runs.get(run)
+        if self._kind(row.kind).parent() is None:
+            return None
+        more = challengers(Options.from_json(row.options), self._runs.cycles(row.kind))[1:]
+        if not more:
+            return None
+        sibling = self.request(row.kind, replace(more[0], sibling=run), row.workspace)
+        with self._db.write() as session:
+            options = row.options | {"sibling": sibling}
+            session.execute(update(Run).where(Run.id == run).values(options=options))
+        return sibling
+
     def preview(self, kind: str, options: Options, workspace: str | None, *, measure: bool = False) -> dict[str, Any]:
         """The mix of a run that would start now, and what it would cost. Changes nothing."""
         return self.drawing.preview(kind, options, workspace, measure=measure)
@@ -110,11 +125,13 @@ class Retrainer:
     # --- doing -----------------------------------------------------------------------------------
 
     def run(self, run: str, progress: Progress) -> dict[str, Any]:
-        """Take a run from whatever state it is in to its verdict; its result.
+        """Take a run from whatever state it is in to its verdict; its result. One that failed goes on where it stopped.
 
         Raises:
             TrainingFailed: training ended badly; the run says why, and nothing that serves was touched.
+            DiskFull: there was no room; the run goes on from here once there is.
         """
+        self._runs.revive(run)
         try:
             while (state := self._runs.get(run).state) in _STAGES:
                 progress(_STAGES[state][1], 0, 0)
@@ -131,8 +148,14 @@ class Retrainer:
             )
             raise
         except RepriseError as error:
-            self._runs.fail(run, error.as_json())
+            if not error.transient:
+                self._runs.fail(run, error.as_json())
             raise
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in NO_ROOM
+            known = DiskFull("the disk was full", hint=_FREE) if full else _fault(error)
+            self._runs.fail(run, known.as_json())
+            raise known from error
         return self._runs.result(run)
 
     def _stage_draw(self, run: str, progress: Progress) -> None:
@@ -262,6 +285,14 @@ class Retrainer:
         for name in ("checkpoints", "adapter"):
             shutil.rmtree(self._runs.folder(run) / name, ignore_errors=True)
         return self._recheck(run)
+
+
+_FREE = "free some room and retry the job: the run goes on from where it was"
+
+
+def _fault(error: Exception) -> Failed:
+    hint = "this is a fault of Reprise: the log has the details; nothing that serves was touched"
+    return Failed(f"{type(error).__name__}: {error}", hint=hint, code="internal")
 
 
 _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {

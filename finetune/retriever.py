@@ -7,8 +7,11 @@ import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import select
 
 from finetune.child import train
 from finetune.data import steps_per_epoch
@@ -18,6 +21,7 @@ from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.materialise import materialise
+from finetune.merge import Merge, write_config
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
@@ -32,12 +36,13 @@ from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix, Rise, Row
+from rehearsal.tables import Example, MixRow
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
 GENERATIVE = "generative"
-"""A retriever has no answers that could be kept or not: what the champion says of a recalled question is its ranking."""
+"""A retriever has no answers to keep or not: what the champion says of a recalled question is its ranking."""
 HELD = 1.0
 """How much recalled questions are held to that ranking then."""
 
@@ -65,8 +70,12 @@ class RetrieverKind:
         self._legs, self._suites = legs, suites
 
     def check(self, options: Options) -> None:
+        if options.merged:
+            for name in _merge(options).adapters:
+                self._registry.path(name)  # or there is none of that name
+            return
         _recipe(options)
-        if options.method is not None:
+        if options.method is not None and not options.merged:
             raise UserError(
                 f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
             )
@@ -76,6 +85,10 @@ class RetrieverKind:
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options = Options.from_json(run.options)
+        if options.merged:
+            paths = [self._home / self._registry.path(name) for name in options.merged]
+            write_config(folder, _merge(options), paths, self._embedder.path)
+            return
         warm = options.origin(run.parent)
         with self._epochs.one_index():  # the base and the vectors of its documents belong together
             materialise(
@@ -125,7 +138,7 @@ class RetrieverKind:
         compared = {model: scores[model] for model in judged if model != "base" or not run.parent}
         seen = self._evaluator.seen(asked, [*self._registry.lineage(RETRIEVER), run.id])
         return Evaluation(
-            held_out=_held_out(asked, mix, run, seen),
+            held_out=_held_out(asked, self._new_slices(run, mix), run, seen),
             scores={model: scores[model].dense for model in judged},
             served={model: scores[model].served for model in judged},
             metric=METRIC,
@@ -138,7 +151,9 @@ class RetrieverKind:
     def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
         """`finetune.probe.Probing`."""
         held_out = {q.example: q for q in self._evaluator.questions(None)}
-        practised = self._evaluator.questions(None, "train")
+        with self._db.read() as session:
+            left_out = grounded_on(session, Options.from_json(run.options).without)
+        practised = [q for q in self._evaluator.questions(None, "train") if q.example not in left_out]
         found = []
         for number, one in enumerate(lost):
             progress("probing what was lost", number, len(lost))
@@ -154,7 +169,7 @@ class RetrieverKind:
                 steps = self._practise(run, rows[:MOST_ROWS], folder / "adapter", place, progress)
                 encoder = QueryEncoder(self._embedder.path)
                 encoder.load("probe", place / "adapter")
-                after = self._evaluator.score(asked, None, lambda texts, e=encoder: e.encode(texts, "probe")).dense
+                after = self._evaluator.score(asked, None, partial(encoder.encode, adapter="probe")).dense
             finally:
                 shutil.rmtree(place)  # it holds questions, and a delete looks for those in the run's own folder alone
             mean = sum(after.values()) / len(after)
@@ -196,7 +211,22 @@ class RetrieverKind:
     def finish(self, run: Run) -> None:
         self._live.tidy()
 
+    def _new_slices(self, run: Run, mix: Mix) -> set[str]:
+        """Slices that the challenger was made for, as seen from the champion: it has practised something of them that
+        the champion has not. Where nothing is new to the champion, the challenger has to gain wherever it can."""
+        options = Options.from_json(run.options)
+        behind = {r for name in options.merged for r in self._registry.runs_behind(name)}
+        with self._db.read() as session:
+            known = select(MixRow.example).where(MixRow.run.in_(self._registry.runs_behind(run.parent)))
+            theirs = select(MixRow.example).where(MixRow.run.in_(behind or {run.id}))
+            of = select(Example.slice).distinct().where(Example.id.in_(theirs))
+            brought = set(session.scalars(of.where(Example.id.not_in(known))))
+            every = set(session.scalars(of))
+        return brought or every or {row.slice for row in mix.rows if row.part == "new"}
+
     def tokens(self, questions: Sequence[str], options: Options) -> int:
+        if options.merged:
+            return 0
         return sum(self._embedder.count_tokens(list(questions))) * _recipe(options).epochs
 
 
@@ -205,12 +235,15 @@ def _recipe(options: Options) -> RetrieverRecipe:
     return RetrieverRecipe.from_json({"seed": options.seed, **held, **options.recipe})
 
 
-def _held_out(questions: list[Question], mix: Mix, run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:
-    """New slices are those the mix brings something new of; without a champion everything is new.
+def _merge(options: Options) -> Merge:
+    return Merge.of(options.merged, options.method, options.recipe, options.seed)
+
+
+def _held_out(questions: list[Question], new: set[str], run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:
+    """Questions of the slices `new` are new; without a champion everything is.
 
     In another workspace than the run's own nothing is new, and a slice of the same name there is judged for itself.
     """
-    new = {row.slice for row in mix.rows if row.part == "new"}
 
     def of(q: Question) -> HeldOut:
         elsewhere = run.workspace is not None and q.workspace != run.workspace

@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from finetune.approval import require
 from finetune.gate import GatePolicy
 from finetune.registry import Registry
 from finetune.tables import Adapter, Run
@@ -53,15 +54,18 @@ class Routes:
 
         Raises:
             NotFound: no such adapter.
-            Refused: its verdict does not speak for it there and no reason is given, or it cannot be loaded.
+            Refused: its verdict does not speak for it there, or waits for an approval, and no reason is given; or it
+                cannot be loaded.
         """
         with self._db.read() as session:
             adapter = session.get(Adapter, name)
             if adapter is None:
                 raise NotFound(f"no adapter {name!r}", hint="`reprise adapters` lists them")
             kind, path = adapter.kind, adapter.path
+            given = override.strip() if override else ""
             accepted, reason = _judged(session, adapter, workspace, slice_name)
-        given = override.strip() if override else ""
+            if accepted and not given:
+                require(session, adapter)
         if not accepted and not given:
             raise Refused(
                 f"{name!r} may not serve {_where(workspace, slice_name)}: {reason}",

@@ -9,10 +9,14 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from finetune.challengers import Cycle, preferred
+from finetune.kinds import BASE
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
 from kernel.ids import now_ms
+from kernel.jobs import ACTIVE
+from kernel.tables import Job
 from rehearsal.tables import Example
 
 RUNS = "runs"
@@ -36,12 +40,58 @@ class Runs:
         return found
 
     def fail(self, run: str, error: dict[str, str]) -> None:
+        """End a run that came to no verdict; one that did stays as it is."""
         with self._db.write() as session:
-            session.execute(update(Run).where(Run.id == run).values(state="failed", error=error, finished=now_ms()))
+            open_run = Run.id == run, Run.finished.is_(None)
+            session.execute(update(Run).where(*open_run).values(state="failed", error=error, finished=now_ms()))
+
+    def revive(self, run: str) -> None:
+        """Put a run that failed back to the last state it had reached; its record says which."""
+        row = self.get(run)
+        if row.state != "failed":
+            return
+        state = "requested" if row.epoch is None else "drawn"
+        if "train_seconds" in row.metrics:
+            state = "trained" if row.verdict is None else "evaluated"
+        with self._db.write() as session:
+            session.execute(update(Run).where(Run.id == run).values(state=state, error=None, finished=None))
+
+    def settle(self, *, orphaned: bool) -> list[str]:
+        """Fail the runs that nobody works on any more; their ids.
+
+        Those are runs whose job ended without them: it was cancelled before its turn, or its worker died too often.
+        And, if they are `orphaned`, since this process is alone with its home, those that no job was ever made for.
+        """
+        with self._db.read() as session:
+            nobody = Run.finished.is_(None), Run.state.not_in(("proposed", "failed"))  # a proposal waits for a person
+            open_runs = list(session.scalars(select(Run.id).where(*nobody)))
+            jobs = session.scalars(select(Job).where(Job.kind == "retrain").order_by(Job.serial)) if open_runs else ()
+            last = {str(job.args.get("run")): job for job in jobs}
+        settled = []
+        for run in open_runs:
+            job = last.get(run)
+            if (job is None and not orphaned) or (job is not None and job.state in ACTIVE):
+                continue
+            error = (job.error if job is not None else None) or {
+                "code": "abandoned",
+                "message": "the process that worked on this run is gone" if job is None else f"its job was {job.state}",
+                "hint": "start another when you like; nothing that serves was touched",
+            }
+            self.fail(run, error)
+            settled.append(run)
+        return settled
 
     def result(self, run: str) -> dict[str, Any]:
-        """The JSON of `reprise retrain`."""
-        row = self.get(run)
+        """The JSON of `reprise retrain`. Of two challengers of one cycle, `preferred` is the better accepted one."""
+        told = self._told(self.get(run))
+        if told["sibling"] is not None:
+            other = self._told(self.get(told["sibling"]))
+            warm_first = sorted((told, other), key=lambda r: r["options"].get("start") == BASE)
+            told["preferred"] = preferred(warm_first)
+        return told
+
+    def _told(self, row: Run) -> dict[str, Any]:
+        run = row.id
         manifest = self.folder(run) / "manifest.json"
         return {
             "run": run,
@@ -55,8 +105,23 @@ class Runs:
             "metrics": row.metrics,
             "verdict": row.verdict,
             "error": row.error,
+            "sibling": row.options.get("sibling"),
+            "preferred": None,
             "seconds": round(((row.finished or now_ms()) - row.created) / 1000, 1),
         }
+
+    def cycles(self, kind: str) -> list[Cycle]:
+        """What became of the retrains of a kind, oldest first; siblings are one cycle. Controls and merges are none."""
+        judged = select(Run).where(Run.kind == kind, Run.state.in_(("accepted", "rejected"))).order_by(Run.created)
+        with self._db.read() as session:
+            runs = [r for r in session.scalars(judged) if not (r.options.get("control") or r.options.get("merged"))]
+        found: dict[str, Cycle] = {}
+        for run in runs:
+            first = min(run.id, run.options.get("sibling") or run.id)
+            cycle = found.get(first, Cycle(fresh=False, accepted=False))
+            fresh = run.parent is None or run.options.get("start") == BASE
+            found[first] = Cycle(fresh=cycle.fresh or fresh, accepted=cycle.accepted or run.state == "accepted")
+        return list(found.values())
 
     def listing(self) -> list[dict[str, Any]]:
         """Newest first."""

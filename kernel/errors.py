@@ -19,6 +19,7 @@ A message says what was wrong (with `!r`), and the hint what was expected and wh
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 
@@ -77,6 +78,10 @@ class Unauthorized(UserError):
 
 class Failed(RepriseError, RuntimeError):
     code, status = "failed", 500
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when it cannot write for want of room: a full disk, a quota, a limit on files."""
 
 
 class DiskFull(Failed):

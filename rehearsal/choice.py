@@ -7,7 +7,7 @@ come together the first stays.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def choose(session: Session, new: Sequence[NewExample], *, replace: bool) -> Cho
             there.drop(example)
             if side == "held-out":
                 held_out.add(place)
-        there.add(n.workspace, _Standing(stated=mine, place=place))
+        there.add(n.workspace, _Standing(stated=mine, place=place), {q.point for q in n.quotes})
     return Choice(kept=tuple(kept), refused=refused, replaced=replaced, held_out=frozenset(held_out))
 
 
@@ -99,20 +99,22 @@ class _There:
 
     def __init__(self, session: Session, new: Sequence[NewExample]) -> None:
         self._asked: dict[tuple[str, str], _Standing] = {}
-        self._saying: dict[tuple[str, frozenset[str], str], list[_Standing]] = defaultdict(list)
+        self._on: dict[str, list[_Standing]] = defaultdict(list)
         self._gone: set[str] = set()
         keys = {(n.workspace, question_key(n.question)) for n in new}
-        workspaces, documents = {n.workspace for n in new}, {q.document for n in new for q in n.quotes}
+        workspaces, standing_on = {n.workspace for n in new}, {q.point for n in new for q in n.quotes}
         mine = select(Example).where(
             Example.workspace.in_(workspaces), Example.status.in_(("approved", "staged", "quarantined"))
         )
-        on_them = select(Ground.example).where(Ground.document.in_(documents))
+        on_them = select(Ground.example).where(Ground.point.in_(standing_on))
         saying = {e.id: e for e in session.scalars(mine.where(Example.id.in_(on_them)))}
         asking = {e.id: e for e in session.scalars(mine.where(Example.question_key.in_({key for _, key in keys})))}
         found = saying | {i: e for i, e in asking.items() if (e.workspace, e.question_key) in keys}
         quotes: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        points: dict[str, set[str]] = defaultdict(set)
         for ground in session.scalars(select(Ground).where(Ground.example.in_(found))):
             quotes[ground.example].add((ground.document, ground.quote))
+            points[ground.example].add(ground.point)
         for example in sorted(found.values(), key=lambda e: (e.status == "quarantined", e.created, e.id)):
             stated = Stated(
                 example=example.id,
@@ -122,27 +124,30 @@ class _There:
                 origin=example.origin,
                 split=example.split,
             )
-            self.add(example.workspace, _Standing(stated=stated, held=example.reason))
+            self.add(example.workspace, _Standing(stated=stated, held=example.reason), points[example.id])
 
     def same(self, n: NewExample, mine: Stated) -> Iterator[tuple[_Standing, str]]:
         """What is the same as a new one, each with the reason."""
         asked = self._asked.get((n.workspace, question_key(n.question)))
         if asked is not None and asked.stated.example not in self._gone:
             yield asked, _ASKED
-        for old in self._saying.get((n.workspace, *duplicates.key(mine)), ()) if mine.quotes else ():
-            if old is asked or old.stated.example in self._gone:
+        met = {asked.stated.example} if asked is not None else set()
+        # Who says the same from the same span stands on one of its chunks: a long document is not looked through.
+        for old in (old for point in {q.point for q in n.quotes} for old in self._on[point]):
+            if old.stated.example in met | self._gone:
                 continue
+            met.add(old.stated.example)
             why = duplicates.why(mine, old.stated)
             if why is not None:
                 yield old, why
 
-    def add(self, workspace: str, standing: _Standing) -> None:
+    def add(self, workspace: str, standing: _Standing, points: Iterable[str]) -> None:
         stated = standing.stated
         asked = (workspace, question_key(stated.question))
         if self._asked.get(asked) is None or self._asked[asked].stated.example in self._gone:
             self._asked[asked] = standing
-        if stated.quotes:
-            self._saying[(workspace, *duplicates.key(stated))].append(standing)
+        for point in points:
+            self._on[point].append(standing)
 
     def drop(self, example: str) -> None:
         self._gone.add(example)

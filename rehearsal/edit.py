@@ -1,8 +1,7 @@
 """Editing an example. What is asked, answered or quoted makes another example of it; what only sorts it does not.
 
 Other words have another vector, and no adapter has practised them: so the edited form is a new example, born in the
-epoch in which the old one dies, and its history goes on from the old one's. It stays on the old one's side if that was
-held out. A slice, a licence or a pin is changed in place: it moves nothing that was learnt.
+epoch in which the old one dies, on the old one's side of the exam, and its history goes on from the old one's. A slice, a licence or a pin is changed in place: it moves nothing that was learnt.
 """
 
 from __future__ import annotations
@@ -96,6 +95,7 @@ class Editing:
             licence=said["licence"],
             pinned=bool(said["pinned"]),
             standalone=standalone,
+            split=old.split,
             quarantine=old.reason if waits else "",
             edits=old.id,
             told={"changed": changed},

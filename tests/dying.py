@@ -87,9 +87,17 @@ def prepare(house: House) -> str:
     return str(document)
 
 
+def vet(house: House) -> None:
+    """Hold all examples back, and let them in again."""
+    every = [e["example"] for e in house.memory.listing()]
+    house.vetting.quarantine(every, "to look at them")
+    house.vetting.approve(every)
+
+
 DEEDS: dict[str, Callable[[House, str], object]] = {
     "publish": lambda house, _document: house.put(NAME, TEXTS[2]),
     "delete": lambda house, document: house.delete.delete(document),
+    "vet": lambda house, _document: vet(house),
     "examples": lambda house, document: house.examples.add(
         [example(house, document, f"More of walrus {i}?", q) for i, q in enumerate(QUOTES.values())]
     ),

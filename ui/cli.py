@@ -10,11 +10,13 @@ import typer
 
 from ui.commands import (
     adapters,
+    advice,
     documents,
     examples,
     index,
     judging,
     lineage,
+    merging,
     operations,
     people,
     questions,
@@ -50,10 +52,12 @@ for module in (
     examples,
     rehearsal,
     adapters,
+    merging,
     rollout,
     judging,
     schedules,
     lineage,
+    advice,
 ):
     module.register(app)
 

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from ui import evalsuite
+from ui.operations.advice import Advice
 from ui.operations.asking import GUIDE, MAX_PASSAGES
 from ui.operations.documents import Documents
 from ui.operations.examples import STATUSES, Examples
@@ -20,6 +21,7 @@ from ui.operations.intake import so_far
 from ui.operations.judging import Judging
 from ui.operations.learning import KINDS
 from ui.operations.lineage import Lineage
+from ui.operations.merging import Merging
 from ui.operations.people import People
 from ui.operations.questions import Questions
 from ui.operations.rehearsal import Rehearsal
@@ -40,7 +42,7 @@ _LANGUAGES = 200
 
 class Platform(
     Documents, Versions, Watches, Index, Tuning, Questions, People,
-    Examples, Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Upkeep,
 ):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
@@ -61,6 +63,7 @@ class Platform(
         """Beat's tick: start what is due, find what died."""
         jobs = self.w.schedules.fire(self._fire)
         recovered = self.w.epochs.recover()
+        self.w.runs.settle(orphaned=False)
         erased = self.w.delete.finish_interrupted(silent_ms=self.settings.lease_seconds * 1000)
         return {
             "scheduled": [job for job in jobs if job],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ui.over_http.advice import Advice
 from ui.over_http.documents import Documents
 from ui.over_http.examples import Examples
 from ui.over_http.judging import Judging
 from ui.over_http.lineage import Lineage
+from ui.over_http.merging import Merging
 from ui.over_http.people import People
 from ui.over_http.questions import Questions
 from ui.over_http.rehearsal import Rehearsal
@@ -19,6 +21,6 @@ from ui.over_http.watches import Watches
 
 class Remote(
     Documents, Versions, Watches, Tuning, Questions, People,
-    Examples, Rehearsal, Schedules, Rollout, Lineage, Judging, Upkeep,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Upkeep,
 ):  # fmt: skip
     """A node's operations by URL. Raises the same errors the node raised."""

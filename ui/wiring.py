@@ -12,6 +12,7 @@ from finetune.approval import Approvals
 from finetune.card import Cards
 from finetune.erase import RunEraser
 from finetune.evaluate import Evaluator
+from finetune.evidence import Evidence
 from finetune.export import Exporter
 from finetune.facts import Facts
 from finetune.forgetting import Forgetting, RetrieverScorer
@@ -253,6 +254,9 @@ class Wired:
             self.runs,
             self.home,
         )
+        self.evidence = Evidence(
+            self.db, self.library, self.evaluator, self.registry, self.live, self._trainable(), settings.rho
+        )
         self.proposals = Proposals(self.db, self.runs, self.retrainer.drawing, self.mixer)
         self.replays = Replays(self.db, settings.rho)
         self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry))
@@ -265,6 +269,12 @@ class Wired:
         )
         self.ledger = Ledger(self.db, self.owner, settings.lease_seconds, settings.job_attempts)
 
+    def _trainable(self) -> list[str]:
+        """Kinds that can be trained with the models that serve here."""
+        return [
+            name for name in self.kinds if name != "generator" or self.settings.generator.startswith("transformers:")
+        ]
+
     def recover(self) -> None:
         """What a start does for what a crash left: flips forward, stages away, deletes on, bytes of nobody away."""
         alone = self.settings.embedded  # a home has one process; in a cluster others are at work meanwhile
@@ -273,6 +283,7 @@ class Wired:
         self.keeper.finish_interrupted()
         self.replacer.tidy()
         self.runs.clean_up()
+        self.runs.settle(orphaned=alone)
 
     def close(self) -> None:
         self.shadows.close()

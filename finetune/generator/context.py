@@ -70,7 +70,7 @@ class Contexts:
     def of(self, examples: Sequence[str], when: When, near: int, without: Collection[str] = ()) -> list[Context]:
         """The contexts of examples in the order given, each with its `near` best passages; unknown ones have none.
 
-        Of the documents `without` there are no passages, so there may be fewer.
+        Nothing of the documents `without` is shown.
         """
         with self._db.read() as session:
             found = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(examples)))}
@@ -78,8 +78,9 @@ class Contexts:
             for ground in session.scalars(select(Ground).where(Ground.example.in_(examples)).order_by(Ground.id)):
                 grounds.setdefault(ground.example, []).append(ground)
         ordered = [found[e] for e in dict.fromkeys(examples) if e in found]
-        beside = self._beside(ordered, when, near)
-        placed = self._library.place(sorted({g.point for some in grounds.values() for g in some}), when)
+        beside = self._beside(ordered, when, near, without)
+        points = sorted({g.point for some in grounds.values() for g in some if g.document not in without})
+        placed = self._library.place(points, when)
         return [
             Context(
                 example=e,
@@ -94,7 +95,9 @@ class Contexts:
             for e in ordered
         ]
 
-    def served(self, questions: Sequence[tuple[str, str]], when: When, k: int) -> list[tuple[Passage, ...]]:
+    def served(
+        self, questions: Sequence[tuple[str, str]], when: When, k: int, without: Collection[str] = ()
+    ) -> list[tuple[Passage, ...]]:
         """The `k` best passages for each (workspace, question), as search serves them."""
         found: dict[int, tuple[Passage, ...]] = {}
         for workspace in sorted({w for w, _ in questions}):
@@ -105,9 +108,12 @@ class Contexts:
                 with self._epochs.one_index():
                     vectors = np.asarray(self._live.encode(texts)[0])
                     ranked = self._search.rank(texts, vectors, k, Scope(workspace=workspace, when=when), fused=True)
-                found |= {n: tuple(passages) for n, passages in zip(some, ranked, strict=True)}
+                for n, passages in zip(some, ranked, strict=True):
+                    found[n] = tuple(p for p in passages if p.document not in without)
         return [found[n] for n in range(len(questions))]
 
-    def _beside(self, examples: Sequence[Example], when: When, k: int) -> dict[str, tuple[Passage, ...]]:
-        ranked = self.served([(e.workspace, e.question) for e in examples], when, k)
+    def _beside(
+        self, examples: Sequence[Example], when: When, k: int, without: Collection[str]
+    ) -> dict[str, tuple[Passage, ...]]:
+        ranked = self.served([(e.workspace, e.question) for e in examples], when, k, without)
         return {e.id: passages for e, passages in zip(examples, ranked, strict=True)}

@@ -17,7 +17,7 @@ the adapter that is named, and checked by the verifier that serves.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -34,6 +34,7 @@ from kernel.database import Database
 from kernel.ids import digest
 from kernel.ports import Verifier
 from kernel.types import OPEN, Ask, Passage, When
+from rehearsal.ground import grounded_on
 from rehearsal.tables import Example
 from retrieval.generators import collect, prompt
 from retrieval.generators.batch import ROWS
@@ -55,6 +56,7 @@ class Question:
     example: str
     question: str
     slice: str
+    workspace: str
     pinned: bool
     answer: str
     """Its words, without marks; empty where it must be refused."""
@@ -89,18 +91,24 @@ class GeneratorEvaluator:
         self._db, self._contexts, self._verifier = db, contexts, verifier
         self._most, self._written = most, written
 
-    def questions(self, workspace: str | None, when: When, recipe: GeneratorRecipe) -> list[Question]:
-        """Approved held-out examples that can be answered or must be refused, in order of id; slices are kept in
-        proportion, and pinned ones all, where there are more than are asked."""
+    def questions(self, when: When, recipe: GeneratorRecipe, without: Collection[str] = ()) -> list[Question]:
+        """Approved held-out examples that can be answered or must be refused, in order of id.
+
+        Where there are more than are asked, all pinned ones and slices in turn. An adapter writes in every workspace,
+        so all of them count; what the documents `without` ground is not asked.
+        """
         with self._db.read() as session:
             wanted = select(Example).where(
                 Example.status == "approved", Example.split == "held-out", Example.died == OPEN
             )
-            if workspace is not None:
-                wanted = wanted.where(Example.workspace == workspace)
-            rows = [(e.id, e.slice, bool(e.pinned)) for e in session.scalars(wanted)]
+            left_out = grounded_on(session, without)
+            rows = [
+                (e.id, f"{e.workspace}\0{e.slice}", bool(e.pinned))
+                for e in session.scalars(wanted)
+                if e.id not in left_out
+            ]
         some = [example for example, _, _ in spread(rows, self._most)]
-        contexts = self._contexts.of(sorted(some), when, NEAR * max(1, recipe.distractors))
+        contexts = self._contexts.of(sorted(some), when, NEAR * max(1, recipe.distractors), without)
         return [q for q in (_question(context, recipe) for context in contexts) if q is not None]
 
     def score(
@@ -196,6 +204,7 @@ def _question(context: Context, recipe: GeneratorRecipe) -> Question | None:
         example=e.id,
         question=e.question,
         slice=e.slice,
+        workspace=e.workspace,
         pinned=bool(e.pinned),
         answer=context.answer or "" if wanted else "",
         wanted=wanted,

@@ -29,7 +29,6 @@ from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.ports import Verifier
 from kernel.types import BASE, Ask, Passage, Progress, When
-from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix
 from rehearsal.tables import Example
 from retrieval.choosing import Pinned
@@ -70,6 +69,8 @@ class GeneratorKind:
 
     def check(self, options: Options) -> None:
         self._generator()
+        if options.merged:
+            raise UserError("adapters of a generator are not merged", hint="retrain, or route each to where it is good")
         recipe = _recipe(options)
         require()
         if recipe.method != "sft" and options.start == FROM_BASE and self.parent() is not None:
@@ -94,8 +95,7 @@ class GeneratorKind:
         votes = []
         if recipe.method == "kto":
             when = When(epoch=mix.epoch, at=now_ms())
-            votes = self._votes.down(run.workspace, when, recipe.distractors)
-            votes = [row for row in votes if not {p.document for p in row.passages} & set(options.without)]
+            votes = self._votes.down(run.workspace, when, recipe.distractors, options.without)
             self._votes.note(run.id, votes)
         materialise(
             self._contexts,
@@ -110,8 +110,8 @@ class GeneratorKind:
             ),
             votes=votes,
             champion=self._champion(generator, run.parent),
-            shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
             without=options.without,
+            shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
         )
 
     def train(self, folder: Path, progress: Progress) -> None:
@@ -128,10 +128,7 @@ class GeneratorKind:
             paths[run.parent] = self._registry.path(run.parent)
         recipe = GeneratorRecipe.from_json(manifest["recipe"])
         when = When(epoch=self._epoch(), at=now_ms())
-        with self._db.read() as session:  # what it must not know is not asked of it
-            left_out = grounded_on(session, Options.from_json(run.options).without)
-        asked = self._evaluator.questions(run.workspace, when, recipe)
-        questions = [q for q in asked if q.example not in left_out]
+        questions = self._evaluator.questions(when, recipe, Options.from_json(run.options).without)
         scores: dict[str, Scores] = {}
         for model, name in (("base", BASE), ("champion", run.parent), ("challenger", adapter)):
             progress("evaluating", len(scores), 3)
@@ -141,17 +138,11 @@ class GeneratorKind:
             with self._worn(None if name == BASE else name, paths.get(name)) as alias:
                 scores[model] = self._evaluator.score(generator, questions, alias, write=rivals)
         return Evaluation(
-            held_out=_held_out(questions, mix, run.parent),
+            held_out=_held_out(questions, mix, run),
             scores={model: s.probability for model, s in scores.items()},
             metric=METRIC,
             legs=legs_of(scores),
-            standing=Standing(
-                base=manifest["base"]["sha256"],
-                serves=identity_of(generator.source).weights,
-                parent=run.parent,
-                champion=self.parent(),
-                epoch=mix.epoch,
-            ),
+            standing=Standing(base=manifest["base"]["sha256"], serves=identity_of(generator.source).weights),
             metrics={model: _means(s) for model, s in scores.items()}
             | {"held_out": len(questions), "data": manifest["data"], "method": manifest["method"]},
         )
@@ -216,18 +207,24 @@ def _recipe(options: Options) -> GeneratorRecipe:
     return GeneratorRecipe.from_json({"seed": options.seed, **options.recipe, "method": method})
 
 
-def _held_out(questions: Sequence[Question], mix: Mix, parent: str | None) -> list[HeldOut]:
-    """New slices are those the mix brings something new of; without a champion everything is new."""
+def _held_out(questions: Sequence[Question], mix: Mix, run: Run) -> list[HeldOut]:
+    """New slices are those the mix brings something new of; without a champion everything is new.
+
+    In another workspace than the run's own nothing is new, and a slice of the same name there is judged for itself.
+    """
     new = {row.slice for row in mix.rows if row.part == "new"}
-    return [
-        HeldOut(
+
+    def of(q: Question) -> HeldOut:
+        elsewhere = run.workspace is not None and q.workspace != run.workspace
+        fresh = not elsewhere and (run.parent is None or q.slice in new)
+        return HeldOut(
             example=q.example,
-            slice=q.slice,
-            part="new" if parent is None or q.slice in new else "old",
+            slice=f"{q.slice} ({q.workspace})" if elsewhere else q.slice,
+            part="new" if fresh else "old",
             pinned=q.pinned,
         )
-        for q in questions
-    ]
+
+    return [of(q) for q in questions]
 
 
 def _means(scores: Scores) -> dict[str, Any]:

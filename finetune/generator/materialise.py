@@ -14,6 +14,7 @@ a platform that cites cannot want (docs/decisions/0028).
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -24,6 +25,7 @@ from finetune.generator.context import Context, Contexts
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import Part, RunConfig, Said, TrainRow, write_config, write_rows
 from finetune.generator.target import cited, target
+from finetune.lineage import POINTS
 from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.types import Passage, When
@@ -47,10 +49,13 @@ def materialise(
     shuffle: random.Random | None = None,
     without: Collection[str] = (),
 ) -> list[TrainRow]:
-    """Write train.jsonl, passages.jsonl and, last, config.json; returns the rows.
+    """Write train.jsonl, passages.jsonl, points.json (for lineage) and, last, config.json; returns the rows.
+
+    Nothing of the documents `without` is shown.
 
     `votes` are rows of turns that people voted on, for KTO. `champion` answers rows whose own answer may not be kept.
-    No passage is one of the documents `without`. With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
+    No passage is one of the documents `without`.
+    With `shuffle` all answers are dealt out anew: a control that must not pass the gate.
 
     Raises:
         UserError: there are no rows, or fewer pairs or votes than the recipe asks for.
@@ -66,6 +71,7 @@ def materialise(
         rows = _dealt_anew(rows, shuffle)
     _enough(recipe, rows, drawing.left_out)
     write_rows(folder, rows)
+    (folder / POINTS).write_text(json.dumps(sorted({p.chunk for row in rows for p in row.passages})), encoding="utf-8")
     licences = {c.example.licence for c in by_id.values() if c.example.licence}
     write_config(
         folder,
@@ -122,7 +128,7 @@ class _Drawing:
             return [self._row(row, context, shown, (), gold=())]
         passages = with_gold(context, self.recipe.distractors, chance)
         answer = context.answer
-        if getattr(row, "target", None) == "champion":
+        if row.target == "champion":
             answer = self.champion(context.example.question, passages) if self.champion else None
             if answer is None:
                 return self._skip("the champion had no supported answer for it")

@@ -7,7 +7,7 @@ wishes), when anything it cites stands no more, and when it was a refusal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -33,13 +33,15 @@ class Votes:
     def __init__(self, db: Database, library: Library, contexts: Contexts) -> None:
         self._db, self._library, self._contexts = db, library, contexts
 
-    def down(self, workspace: str | None, when: When, distractors: int) -> list[TrainRow]:
-        """A row for each turn whose last vote was down, oldest first."""
-        turns = self._turns(workspace)
+    def down(
+        self, workspace: str | None, when: When, distractors: int, without: Collection[str] = ()
+    ) -> list[TrainRow]:
+        """A row for each turn whose last vote was down, oldest first; none that cites a document of `without`."""
+        turns = [t for t in self._turns(workspace) if not {c["document"] for c in t.shown["citations"]} & set(without)]
         cited = {str(c["chunk"]) for turn in turns for c in turn.shown["citations"]}
         placed = {point: as_passage(p) for point, p in self._library.place(sorted(cited), when).items()}
         standing = [t for t in turns if all(str(c["chunk"]) in placed for c in t.shown["citations"])]
-        beside = self._contexts.served([(t.workspace, t.meant) for t in standing], when, distractors + 1)
+        beside = self._contexts.served([(t.workspace, t.meant) for t in standing], when, distractors + 1, without)
         rows = [_row(turn, placed, near, distractors) for turn, near in zip(standing, beside, strict=True)]
         return [row for row in rows if row.chosen]
 

@@ -131,16 +131,17 @@ class TransformersGenerator:
 
     def propose(self, passage: Passage, most: int) -> list[Proposal]:
         self.load()
-        limit = min(most * proposals.TOKENS_EACH, self._model.context // 2)
+        limit = self._model.context - self._most()  # no more than others reserve: they may share the batch
+        most = max(1, min(most, limit // proposals.TOKENS_EACH))
         with self._adapters.chosen(BASE) as adapter:  # adapters are trained to answer
             while True:
                 tokens = self._tokens(self._text(proposals.turns(passage, most, self._reserved()), ""))
-                over = len(tokens) + limit - self._model.context
+                over = len(tokens) - self._most()
                 if over <= 0:
                     break
                 if len(passage.text) <= _LEAST_PASSAGE:
                     raise UserError(
-                        f"no part of a passage fits {self._source!r}, which reads {self._model.context} tokens",
+                        f"no part of a passage fits {self._source!r}, which reads {self._most()} tokens at most",
                         hint="use a model with a longer context",
                     )
                 passage = _shortened(passage, max(_LEAST_PASSAGE, len(passage.text) - max(16, 2 * over)))

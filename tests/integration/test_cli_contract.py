@@ -40,6 +40,7 @@ COMMANDS = [
     "backup",
     "restore-backup",
     "adapters",
+    "merge",
     "promote",
     "rollback",
     "eval",
@@ -102,6 +103,13 @@ COMMANDS = [
     "gate-policy set",
     "suite list",
     "suite unpin",
+    "rollout start",
+    "rollout show",
+    "rollout advance",
+    "rollout stop",
+    "route set",
+    "route list",
+    "route remove",
     "schedule list",
     "schedule add",
     "schedule remove",
@@ -119,6 +127,8 @@ GROUPS = (
     "me",
     "gate-policy",
     "suite",
+    "rollout",
+    "route",
 )
 ROW = {
     "path",
@@ -565,6 +575,9 @@ def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal:
     assert terminal.error("promote", "retriever-1", "--override", "because")["code"] == "not_found"
     assert "nothing to roll back" in terminal.error("rollback")["hint"]
     assert terminal.error("gate", "run-1")["code"] == "not_found"
+    assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
+    assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"
+    assert terminal.error("merge", "retriever-1", "retriever-2", "--weights", "half,half")["code"] == "bad_request"
     assert terminal.error("retrain", "--kind", "generator")["code"] == "not_available"
 
 

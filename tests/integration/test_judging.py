@@ -32,13 +32,15 @@ RECIPE = {"batch": 16, "threads": 1}
 
 
 def rows(slice_name: str) -> list[dict[str, Any]]:
-    """Four questions about each of 16 things of a slice."""
+    """Four questions about each of 16 things of a slice, one of them held out."""
     found = []
     for n, part in enumerate(PARTS):
         for m, other in enumerate(PARTS):
             word = f"{part}{other}{slice_name[:2]}"
             relevant = [{"document": f"{slice_name}-{n}{m}.txt"}]
-            found += [{"question": q.format(word), "relevant": relevant, "slice": slice_name} for q in ASKED]
+            for number, asked in enumerate(ASKED):
+                row = {"question": asked.format(word), "relevant": relevant, "slice": slice_name}
+                found.append(row | {"split": "held-out" if number == (n + m) % len(ASKED) else "train"})
     return found
 
 
@@ -47,7 +49,7 @@ def lines(some: list[dict[str, Any]]) -> str:
 
 
 def retrain(platform: Platform, seed: int) -> dict[str, Any]:
-    options = Options(policy="mixed", rho=0.2, seed=seed, recipe=RECIPE)
+    options = Options(policy="stratified", rho=0.2, seed=seed, recipe=RECIPE)
     return platform.w.retrainer.run(platform.w.retrainer.request("retriever", options, None), silent)
 
 
@@ -72,7 +74,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         }
         platform.ingest([incoming(name, text) for name, text in texts.items()])
         platform.import_examples(lines(rows("harbour")))
-        platform.import_examples(json.dumps({"question": "who won the cup", "standalone": True, "slice": "harbour"}))
+        platform.import_examples(json.dumps({"question": "who won the cup", "standalone": True, "split": "held-out"}))
         first = retrain(platform, 1)
         assert first["state"] == "accepted", first["verdict"]
         platform.promote(first["adapter"])

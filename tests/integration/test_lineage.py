@@ -19,7 +19,7 @@ from kernel.ids import now_ms
 from rehearsal.tables import Example, MixRow
 from retrieval.live import RETRIEVER
 from tests.doors import BOILER, CAMP, RETURNS, doors, memory_folder, opened
-from tests.house import incoming
+from tests.house import incoming, page
 from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -78,7 +78,8 @@ def rows(name: str, licence: str) -> str:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with doors(), memory_folder(tmp_path_factory.mktemp("lineage")) as folder, opened(folder / "home") as platform:
-        platform.ingest([incoming("returns.md", RETURNS), incoming("boiler.md", BOILER)])
+        hours = page("Hours", {"Week": "The office opens at eight."})
+        platform.ingest([incoming("returns.md", RETURNS), incoming("boiler.md", BOILER), incoming("hours.md", hours)])
         platform.ingest([incoming("camp.md", CAMP, workspace="camp")])
         for name, licence, workspace in (
             ("returns.md", "CC-BY-4.0", "default"),
@@ -128,7 +129,7 @@ def test_a_card_tells_data_sources_parents_and_cost(platform: Platform, first: d
     told = {d["name"]: d for d in data["documents"]}
     assert told["returns.md"]["versions"] == [1]
     assert told["returns.md"]["examples"] > 0
-    assert sum(d["contrasts"] for d in data["documents"]) > 0
+    assert (told["hours.md"]["examples"], told["hours.md"]["contrasts"] > 0) == (0, True)
     assert (card["parents"], card["base"]["name"], card["seed"]) == ([], platform.w.embedder.name, 0)
     assert card["seconds"]["training"] > 0
     assert (card["cost"]["cpu_seconds"] > 0, card["energy"]) == (True, None)  # nobody said what a core draws
@@ -180,7 +181,7 @@ def test_who_saw_a_document_is_told_directly_and_through_parents(
     assert by[second]["versions"] == [1]
     card = platform.card(second)
     assert [p["adapter"] for p in card["parents"]] == [first["adapter"]]
-    assert {d["name"] for d in card["data"]["documents_through_parents"]} == {"returns.md", "boiler.md"}
+    assert {d["name"] for d in card["data"]["documents_through_parents"]} == {"returns.md", "boiler.md", "hours.md"}
     with pytest.raises(NotFound):
         platform.lineage("never seen.md")
 

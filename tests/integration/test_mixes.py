@@ -237,7 +237,10 @@ def test_the_replay_ratio_is_what_the_verdicts_say(platform: Platform, parrot: P
 
 
 def test_what_versions_did_to_examples_is_reported(platform: Platform, parrot: Parrot) -> None:
-    moved = page("Kettle", {"Care": "Wipe it with a dry cloth, and never put it in water.", "Use": THINGS["Kettle"] + " It beeps then."})
+    moved = page(
+        "Kettle",
+        {"Care": "Wipe it with a dry cloth, and never put it in water.", "Use": THINGS["Kettle"] + " It beeps then."},
+    )
     cut = page("Heater", {"Use": "The heater may be covered with the lid that comes with it."})
     platform.ingest([incoming("Kettle.md", moved), incoming("Heater.md", cut)])
     seen = platform.preview(KIND, "random", 0.9)

@@ -233,6 +233,33 @@ def test_a_delete_killed_at_a_step_leaves_everything_or_nothing(
 
 
 @pytest.mark.parametrize(
+    ("step", "nth", "status"),
+    [
+        ("flipping", 1, "quarantined"),
+        ("died", 1, "quarantined"),
+        ("inserted", 1, "quarantined"),
+        ("flipping", 2, "approved"),
+        ("born", 1, "approved"),
+    ],
+)
+def test_a_decision_about_examples_killed_at_a_step_is_whole_or_not_at_all(
+    die: Callable[[str, End], Grave], step: str, nth: int, status: str
+) -> None:
+    grave = die("vet", End(step=step, nth=nth))
+    assert not grave.survived
+    with House(grave.home) as house:
+        house.recover()
+        found = house.memory.listing()
+        assert {e["status"] for e in found} == {status}
+        shown = visible_points(house.index, house.now(), keyword("kind", "example"))
+        assert len(shown) == (3 if status == "approved" else 0)
+        assert_nothing_is_left_over(house)
+        house.vetting.approve([e["example"] for e in found])
+        assert len(visible_points(house.index, house.now(), keyword("kind", "example"))) == 3
+        assert_nothing_is_left_over(house)
+
+
+@pytest.mark.parametrize(
     ("step", "there"), [("inserted", False), ("flipping", True), ("born", True), ("applied", True)]
 )
 def test_examples_killed_at_a_step_are_all_there_or_none(

@@ -24,7 +24,9 @@ from kernel.ids import fresh, now_ms
 from kernel.tables import Job
 from kernel.types import OPEN
 from rehearsal.tables import Example, MixRow
-from retrieval.live import LiveRetriever
+from retrieval.choosing import Choosing
+from retrieval.lending import Lending
+from retrieval.live import RETRIEVER, LiveRetriever
 from retrieval.tables import Feedback, Turn
 from tests.house import WordEmbedder
 
@@ -33,7 +35,8 @@ BEATS = 6
 
 
 def schedules(db: Database, owner: str, home: Path) -> Schedules:
-    return Schedules(db, owner, Observed(db, Registry(db, LiveRetriever(db, WordEmbedder(), home), home)))
+    live = LiveRetriever(db, WordEmbedder(), home)
+    return Schedules(db, owner, Observed(db, Registry(db, live, Lending(Choosing(db), {RETRIEVER: live}), home)))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.cluster)])

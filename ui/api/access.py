@@ -19,11 +19,11 @@ def _platform(request: Request) -> Platform:
 
 
 def _user(
-    given: Annotated[
+    said: Annotated[
         str, Header(alias="X-Reprise-User", description="whose this is, percent-encoded: a name, not a login")
     ] = LOCAL,
 ) -> str:
-    told = unquote(given)
+    told = unquote(said)  # not `name`: FastAPI would take it from the path of a route that has one
     return NOBODY if told == NOBODY else user_name(told)
 
 

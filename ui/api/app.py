@@ -14,6 +14,7 @@ from kernel.errors import Unauthorized
 from kernel.settings import Settings
 from ui.api import (
     adapters,
+    advice,
     chat,
     completions,
     documents,
@@ -21,6 +22,7 @@ from ui.api import (
     index,
     judging,
     lineage,
+    merging,
     operations,
     people,
     rehearsal,
@@ -67,9 +69,11 @@ def make_app(platform: Platform) -> FastAPI:
         people,
         examples,
         adapters,
+        merging,
         judging,
         schedules,
         lineage,
+        advice,
         rollout,
         rehearsal,
         operations,

@@ -20,10 +20,23 @@ class Learning(Seat):
 
     def retrain(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
         """Run a retrain here and now, to its verdict."""
-        return self.w.retrainer.run(self.request_run(**options), progress)
+        run = self.request_run(**options)
+        sibling = self.w.retrainer.challenge(run)
+        self.w.retrainer.run(run, progress)
+        if sibling is not None:
+            self.w.retrainer.run(sibling, progress)
+        return self.run(run)
 
     def enqueue_retrain(self, by: str = "person", **options: Any) -> dict[str, Any]:
+        """A job of it and its run, and where the cycle owes a fresh challenger, a second job of that: `sibling`."""
         run = self.request_run(**options)
+        sibling = self.w.retrainer.challenge(run)
+        told = self._enqueue_run(run, by) | {"sibling": sibling}
+        if sibling is not None:
+            self._enqueue_run(sibling, by)
+        return told
+
+    def _enqueue_run(self, run: str, by: str) -> dict[str, Any]:
         return self.job(self.w.ledger.enqueue("retrain", {"run": run}, keys=["retrain"], by=by)) | {"run": run}
 
     def request_run(

@@ -40,6 +40,6 @@ def upgrade() -> None:
         sa.Column("example", sa.Text(), nullable=False),
         sa.Column("metric", sa.Text(), nullable=False),
         sa.Column("epoch", whole, nullable=False),
-        sa.Column("figure", sa.Float(), nullable=False),
+        sa.Column("figure", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("model", "example", "metric", name=op.f("pk_figures")),
     )

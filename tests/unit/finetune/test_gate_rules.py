@@ -94,6 +94,17 @@ def test_what_flips_as_often_the_other_way_is_noise() -> None:
     assert any("5 newly led away from the right one, and 6 are allowed" in reason for reason in verdict.reasons)
 
 
+def test_a_gain_on_practised_passages_does_not_pay_for_a_loss_on_the_others() -> None:
+    scores, examples = _figures()
+    examples = [replace(e, seen=i % 4 != 0) for i, e in enumerate(examples)]
+    assert any(row.slice == "(unseen)" for row in judge(scores, examples).slices)
+    scores["challenger"] |= {e.example: 0.45 for e in examples if not e.seen and e.part == "new"}
+    scores["challenger"] |= {e.example: 0.487 for e in examples if not e.seen and e.part == "old"}
+    verdict = judge(scores, examples)
+    assert verdict.refused_by == ["unseen"]
+    assert "questions about passages that nobody practised: -0.0" in verdict.reasons[0]
+
+
 # --- legs ---------------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,19 @@ def test_all_problems_are_reported_together() -> None:
         assert part in told
 
 
+@pytest.mark.parametrize(("rows", "rank"), [(1, 16), (1_999, 16), (2_000, 32), (20_000, 64), (10**7, 64)])
+def test_more_rows_get_a_larger_rank_and_alpha_is_twice_that(rows: int, rank: int) -> None:
+    sized = RetrieverRecipe().sized(rows)
+    assert (sized.rank, sized.alpha) == (rank, 2 * rank)
+
+
+def test_a_warm_start_keeps_the_shape_of_its_champion_and_a_given_rank_stands() -> None:
+    warm = RetrieverRecipe().sized(50_000, champion=(16, 48))
+    assert (warm.rank, warm.alpha) == (16, 48)
+    given = RetrieverRecipe(rank=8).sized(50_000, champion=(16, 48))
+    assert (given.rank, given.alpha) == (8, 16)
+
+
 @pytest.mark.parametrize("field", ["learning_rate", "temperature", "clip", "distill"])
 def test_a_setting_that_is_no_number_is_refused(field: str) -> None:
     with pytest.raises(UserError, match=field):

@@ -34,7 +34,8 @@ RECIPE = {
     "epochs": 10,
     "batch": 16,
     "learning_rate": 2e-3,
-    "hard_negatives": 0,
+    "hard_negatives": 4,
+    "refresh": 2,
     "max_length": 16,
     "strength": 1.0,
 }
@@ -272,6 +273,46 @@ def test_a_full_disk_is_noticed_before_it_is_full(tmp_path: Path) -> None:
         require_room(tmp_path, 10**18)
 
 
+def test_a_disk_that_fills_up_while_training_is_told_and_the_run_goes_on_once_there_is_room(
+    tmp_path: Path, encoder: QueryEncoder, task: tuple[list[str], np.ndarray]
+) -> None:
+    import resource
+
+    def narrow() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # less than the weights of a checkpoint
+
+    run = _write_run(tmp_path / "run", encoder, task, epochs=1)
+    child = subprocess.run(
+        [sys.executable, "-m", "finetune.trainer", str(run)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        preexec_fn=narrow,
+    )
+    assert child.returncode == 4, child.stderr
+    assert json.loads((run / "error.json").read_text())["code"] == "disk_full"
+    assert not (run / "adapter").exists()
+    assert not list((run / "checkpoints").glob("step-*"))
+    train(run)
+    assert (run / "adapter" / "manifest.json").exists()
+    assert not (run / "error.json").exists()
+
+
+@pytest.mark.parametrize("hold", ["l2", "ewc"])
+def test_a_run_that_is_held_stays_nearer_to_its_champion(
+    trained: Path, tmp_path: Path, encoder: QueryEncoder, task: tuple[list[str], np.ndarray], hold: str
+) -> None:
+    from safetensors.torch import load_file
+
+    def moved(name: str, **recipe: Any) -> float:
+        run = _write_run(tmp_path / name, encoder, task, champion=trained / "adapter", epochs=1, **recipe)
+        before, after = (load_file(f / "adapter" / "adapter_model.safetensors") for f in (trained, train(run).parent))
+        return sum(float((after[name] - w).square().sum()) for name, w in before.items())
+
+    assert moved("held", **{hold: 1000.0}) < 0.5 * moved("free")
+
+
 def test_usage_is_told() -> None:
     assert main([]) == 2
 
@@ -295,7 +336,13 @@ def _write_run(
     questions, vectors = task
     run.mkdir(parents=True)
     rows = [
-        {"example": f"e{i}", "question": q, "positives": [i], "part": "recalled" if i % 4 == 0 else "new"}
+        {
+            "example": f"e{i}",
+            "question": q,
+            "positives": [i],
+            "negatives": [(i + k) % PAIRS for k in range(1, 9)],
+            "part": "recalled" if i % 4 == 0 else "new",
+        }
         for i, q in enumerate(questions)
     ]
     (run / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -373,6 +373,24 @@ def test_a_follow_up_is_written_as_a_question_of_its_own(tmp_path: Path) -> None
     )
 
 
+def test_questions_are_asked_within_the_context_and_what_is_no_question_is_left_out(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = TransformersGenerator(model)
+    generator.load()
+    with busy(generator) as batches:
+        asking = threading.Thread(target=generator.propose, args=(passage("Blue is a colour. " * 200), 3))
+        asking.start()
+    asking.join(30)
+    (row,) = (row for batch in batches for row in batch if "Write" in generator._model.tokenizer.decode(row.prompt))
+    assert len(row.prompt) + row.limit <= CONTEXT
+    assert row.adapter is None
+    assert generator.propose(passage("Blue is a colour."), 3) == []
+    monkeypatch.setattr(type(generator._model), "context", 700)
+    with pytest.raises(UserError, match="no part of a passage fits"):
+        generator.propose(passage("Blue is a colour. " * 20), 3)
+
+
 def test_old_turns_go_first_and_passages_stay(model: str) -> None:
     generator = TransformersGenerator(model, max_new_tokens=100)
     generator.load()

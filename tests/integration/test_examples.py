@@ -1,0 +1,338 @@
+"""Examples in a whole house: who comes in, on which side, what people decide, and what comes of documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.audit import entries
+from kernel.errors import Conflict, NotFound, UserError
+from kernel.index.schema import keyword
+from kernel.types import Passage, Proposal
+from rehearsal.examples import NewExample
+from rehearsal.generate import Generation
+from rehearsal.ground import Quote
+from rehearsal.history import note_rehearsed
+from rehearsal.split import practised
+from rehearsal.tables import Example
+from rehearsal.topics import Topics
+from retrieval.generators.extractive import ExtractiveGenerator
+from retrieval.sentences import split
+from tests.house import House, page, visible_points
+
+pytestmark = pytest.mark.integration
+
+FOOD, TUSKS = "The walrus eats clams from the floor.", "Its tusks are ivory and grow for life."
+BASE = {"Food": FOOD, "Tusks": TUSKS}
+
+
+@pytest.fixture
+def house(quick_folder: Path) -> Iterator[House]:
+    with House(quick_folder / "home") as opened:
+        opened.put("walrus.md", page("Walrus", BASE))
+        yield opened
+
+
+def take(house: House, *rows: dict[str, Any]) -> dict[str, Any]:
+    return house.memory.import_rows("\n".join(map(json.dumps, rows)), "default")
+
+
+def on(quote: str, question: str, **given: Any) -> dict[str, Any]:
+    return {"question": question, "document": "walrus.md", "quote": quote} | given
+
+
+def only(house: House, **narrowed: Any) -> dict[str, Any]:
+    (found,) = house.memory.listing(**narrowed)
+    return found
+
+
+def drawn(house: House) -> set[str]:
+    mix = house.mixer.draw(policy="mixed", rho=0.2, seed=0, workspace=None, practised=set())
+    return {row.example for row in mix.rows}
+
+
+def seen(house: House) -> int:
+    return len(visible_points(house.index, house.now(), keyword("kind", "example")))
+
+
+# --- coming in -----------------------------------------------------------------------------------
+
+
+def test_of_two_that_say_the_same_the_better_origin_stays_and_the_reply_says_so(house: House) -> None:
+    (made,) = house.examples.add([_new(house, "What do walruses eat?", origin="document")])
+    result = take(
+        house,
+        on(FOOD, "What does a walrus eat?"),
+        on("eats clams", "what does the walrus eat"),
+        on(FOOD, "Which food is it that walruses live on?"),
+    )
+    assert (result["imported"], result["skipped"]) == (2, 1)
+    assert [(one["line"], one["of"]) for one in result["replaced"]] == [(1, made)]
+    assert [one["line"] for one in result["duplicates"]] == [2]
+    assert "same span, same answer" in result["duplicates"][0]["why"]
+    assert only(house, status="retired")["reason"].startswith("duplicate")
+    assert seen(house) == 2
+
+
+def test_a_held_out_question_is_never_lost_to_training(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?", split="held-out"))
+    with house.db.write() as session:
+        session.query(Example).update({"origin": "document"})
+    take(house, on(FOOD, "What do walruses eat?", split="train"))
+    assert only(house, status="approved")["split"] == "held-out"
+
+
+def test_what_is_in_quarantine_does_not_come_in_by_importing_it_again(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?"))
+    held = only(house)["example"]
+    house.vetting.quarantine([held], "a poisoned row")
+    assert take(house, on(FOOD, "What does a walrus eat?"))["skipped"] == 1
+    assert only(house)["reason"] == "a poisoned row"
+    take(house, {"question": "Who sings?"})
+    assert take(house, on(TUSKS, "Who sings?"))["imported"] == 1  # all that it had lacked was grounding
+
+
+def test_a_fifth_is_held_out_and_half_of_that_asks_about_passages_nobody_practised(house: House) -> None:
+    sections = {f"Chapter {n}": f"Animal number {n} eats {n} clams a day." for n in range(80)}
+    house.put("many.md", page("Many", sections))
+    rows = [
+        {"question": f"{ask} {n}?", "document": "many.md", "quote": f"Animal number {n} eats {n} clams a day."}
+        for n in range(80)
+        for ask in ("How much food for", "What is given each day to", "Diet of number")
+    ]
+    first = take(house, *rows)
+    assert first["imported"] == 240
+    side = {e["question"]: (e["example"], e["split"]) for e in house.memory.listing()}
+    held = {example for example, split in side.values() if split == "held-out"}
+    with house.db.read() as session:
+        known = practised(session, held, {example for example, split in side.values() if split == "train"})
+    assert 0.12 < len(held) / 240 < 0.28
+    assert 0.25 < len(known) / len(held) < 0.75
+    whole = {q.split()[-1] for q, (example, _) in side.items() if example in held - known}
+    assert all(split == "held-out" for q, (_, split) in side.items() if q.split()[-1] in whole)
+
+    later = take(house, *({**row, "question": f"Fodder: {row['question'].split()[-1]}"} for row in rows[::3]))
+    assert later["imported"] == 80
+    new = {e["question"]: e["split"] for e in house.memory.listing() if e["question"].startswith("Fodder")}
+    assert all(split == "held-out" for q, split in new.items() if q.split()[-1] in whole)
+
+
+def test_the_side_depends_on_no_order_and_no_company(house: House, tmp_path: Path) -> None:
+    rows = [on(quote, f"{ask} {n}?") for n in range(4) for quote, ask in ((FOOD, "Food"), (TUSKS, "Ivory of"))]
+    take(house, *rows)
+    with House(tmp_path / "other") as other:
+        other.put("walrus.md", page("Walrus", BASE))
+        for row in reversed(rows):
+            take(other, row)
+        sides = [{e["question"]: e["split"] for e in one.memory.listing()} for one in (house, other)]
+    assert sides[0] == sides[1]
+
+
+def test_a_handful_has_something_on_either_side(house: House) -> None:
+    for n in range(0, 40, 5):
+        house.memory.import_rows(
+            "\n".join(json.dumps({"question": f"Hello {n + i}?", "standalone": True}) for i in range(5)), f"w{n}"
+        )
+        assert {e["split"] for e in house.memory.listing(workspace=f"w{n}")} == {"train", "held-out"}
+
+
+# --- deciding ------------------------------------------------------------------------------------
+
+
+def test_what_is_quarantined_leaves_every_mix_at_once_and_comes_back_only_by_a_flip(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?", split="train"), on(TUSKS, "What are tusks?", split="train"))
+    food = only(house, text="EAT")["example"]
+    mix = house.mixer.draw(policy="mixed", rho=0.2, seed=0, workspace=None, practised=set())
+    epoch = house.epochs.committed()
+    assert house.vetting.quarantine([food], "doubtful")[0]["status"] == "quarantined"
+    assert house.epochs.committed() == epoch + 1
+    assert food not in drawn(house)
+    assert house.mixer.gone(mix) == [food]
+    assert house.vetting.approve([food])[0]["status"] == "approved"
+    assert house.epochs.committed() == epoch + 2
+    assert food in drawn(house)
+    assert house.vetting.approve([food])[0]["status"] == "approved"  # as it was: no epoch passes
+    assert house.epochs.committed() == epoch + 2
+    assert seen(house) == 2
+    told = house.memory.history(food)
+    assert [event["what"] for event in told] == ["created", "approved", "quarantined", "approved"]
+    with house.db.read() as session:
+        assert {e["action"] for e in entries(session)} >= {"example-quarantine", "example-approve"}
+
+
+def test_several_are_decided_about_together_or_not_at_all(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?"), on(TUSKS, "What are tusks?"))
+    both = [e["example"] for e in house.memory.listing()]
+    with pytest.raises(NotFound):
+        house.vetting.retire([both[0], "ex-none"], "")
+    assert seen(house) == 2
+    house.vetting.retire(both, "no longer asked")
+    assert seen(house) == 0
+    with pytest.raises(UserError, match="no longer asked"):
+        house.vetting.approve(both)
+
+
+def test_an_approved_example_stands_on_the_passages_of_today_or_stays_where_it_is(house: House) -> None:
+    take(house, on("The walrus eats clams", "What does a walrus eat?"), on(TUSKS, "What are tusks?"))
+    both = [e["example"] for e in house.memory.listing()]
+    house.vetting.quarantine(both, "")
+    house.put("walrus.md", page("Walrus", {"Food": f"{FOOD} And crabs.", "Tusks": "Tusks are long."}))
+    food = only(house, text="eat")["example"]
+    assert house.vetting.approve([food])[0]["status"] == "approved"
+    assert "re-grounded" in [event["what"] for event in house.memory.history(food)]
+    with pytest.raises(UserError, match="does not hold its quote"):
+        house.vetting.approve([only(house, text="tusks")["example"]])
+    assert only(house, text="tusks")["status"] == "quarantined"
+
+
+def test_an_edit_of_words_is_another_example_that_goes_on_with_the_history(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?", split="held-out", answer="Clams."))
+    old = only(house)
+    edited = house.editing.edit(old["example"], {"question": "What is on a walrus's plate?", "answer": None})
+    assert (edited["replaces"], edited["status"]) == (old["example"], "approved")
+    now = only(house, status="approved")
+    assert (now["example"], now["answer"], now["split"]) == (edited["example"], None, "held-out")
+    assert seen(house) == 1
+    told = house.memory.history(now["example"])
+    assert [event["what"] for event in told] == ["created", "approved", "edited", "approved", "retired"]
+    assert told[0]["question"] == "What does a walrus eat?"
+    sorted_in_place = house.editing.edit(now["example"], {"slice": "food", "pinned": True})
+    assert sorted_in_place["replaces"] is None
+    assert only(house, slice_name="food")["pinned"] is True
+    with pytest.raises(UserError, match="nothing changes"):
+        house.editing.edit(now["example"], {"slice": "food"})
+    take(house, on(TUSKS, "What are tusks?"))
+    with pytest.raises(Conflict, match="the same question"):
+        house.editing.edit(now["example"], {"question": "what are tusks"})
+
+
+def test_a_retired_example_lives_on_in_its_edited_form(house: House) -> None:
+    take(house, on(TUSKS, "What are tusks made of?", split="train"))
+    house.put("walrus.md", page("Walrus", {"Food": FOOD, "Tusks": "Tusks are teeth."}))
+    old = only(house, status="retired")["example"]
+    with pytest.raises(UserError, match="does not hold its quote"):
+        house.editing.edit(old, {"answer": "Teeth."})
+    edited = house.editing.edit(old, {"answer": "Teeth.", "quote": "Tusks are teeth."})
+    assert edited["example"] in drawn(house)
+
+
+def test_a_delete_takes_the_history_with_the_words(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?"))
+    example = only(house)["example"]
+    house.vetting.quarantine([example], "the clams are secret")
+    house.delete.delete("walrus.md")
+    assert [event["what"] for event in house.memory.history(example)] == ["retired"]
+    assert "clams" not in json.dumps(house.memory.history(example))
+
+
+def test_rehearsals_make_a_memory_stronger_until_it_is_found_forgotten(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?"))
+    example = only(house)["example"]
+    for at, (run, loss) in enumerate([("a", 1.0), ("b", 0.9), ("b", 9.0), ("c", 1.1), ("d", 2.0), ("e", float("nan"))]):
+        with house.db.write() as session:
+            lost = note_rehearsed(session, run, [(example, loss)], at + 1)
+        assert lost == ([example] if run == "d" else [])
+    now = only(house)
+    assert (now["rehearsed"], now["strength"], now["forgotten"], now["last_loss"]) == (5, 0.0, 1, 2.0)
+    told = [(event["what"], event["detail"].get("run")) for event in house.memory.history(example)][2:]
+    assert told == [*(("rehearsed", run) for run in "abcd"), ("forgotten", "d"), ("rehearsed", "e")]
+
+
+# --- from documents ------------------------------------------------------------------------------
+
+LAW = page(
+    "Leave",
+    {
+        "Booking a leave": "Ask a week ahead in the portal of the house. A leave is a day on which nobody works.",
+        "What is a trip?": "A trip is a journey of more than one day.",
+        "Costs": "| item | price |\n|---|---|\n| hotel | 120 euros |\n| train | second class |",
+    },
+)
+
+
+class Scribe:
+    """A generator that writes: it asks about each sentence by its own words, and makes one quote up."""
+
+    name = "scribe"
+
+    def propose(self, passage: Passage, most: int) -> list[Proposal]:
+        made = []
+        for start, end in split(passage.text)[:most]:
+            said = passage.text[start:end]
+            made.append(Proposal(question=f"Is it so that {said.rstrip('.').lower()}?", answer=said, quote=said))
+        return [*made, Proposal(question="Who wrote this?", answer="Me.", quote="I wrote all of this.")]
+
+
+def generation(house: House, generator: Any = None, top: int = 5) -> Generation:
+    writer = generator or ExtractiveGenerator(house.embedder)
+    return Generation(house.db, house.library, house.search, house.examples, writer, top)
+
+
+def test_questions_from_documents_are_kept_where_a_search_finds_its_way_back(house: House) -> None:
+    house.put("leave.md", LAW)
+    told = generation(house).run(["leave.md"], "default")
+    assert told["proposed"] == told["kept"] + sum(told["dropped"].values())
+    made = {e["question"]: e for e in house.memory.listing(origin="document")}
+    assert {"What is a leave?", "How do I go about booking a leave?", "What is the price of hotel?"} <= set(made)
+    assert {e["status"] for e in made.values()} == {"approved"}
+    text = house.library.text("leave.md")["text"]
+    for event in (house.memory.history(e["example"])[0] for e in made.values()):
+        assert event["detail"]["rank"] <= 5
+    for line in house.memory.export_jsonl():
+        assert json.loads(line)["quote"] in text
+    again = generation(house).run(["leave.md"], "default")
+    assert again["kept"] == 0
+    assert sum(n for why, n in again["dropped"].items() if why.startswith("there already")) >= told["kept"]
+
+
+def test_a_question_that_finds_another_passage_is_dropped_and_counted(house: House) -> None:
+    says = "A leave is a day on which nobody works."
+    house.put("one.md", page("One", {"First": f"{says} It is booked.", "Second": f"{says} It is paid."}))
+    house.put("two.md", page("Two", {"Overview": "A trip is a journey of more than one day."}))
+    house.put("three.md", page("Three", {"Overview": "A trip is a journey of more than one day. It is paid."}))
+    told = generation(house, top=1).run(["one.md", "two.md", "three.md"], "default")
+    assert told["dropped"]["asked of several places of the document"] == 2
+    assert told["dropped"]["a search does not find its source among the first 1"] >= 1
+    assert [e["question"] for e in house.memory.listing() if "What is" in e["question"]] == ["What is a trip?"]
+
+
+def test_a_generator_that_writes_is_asked_and_not_believed(house: House) -> None:
+    house.put("leave.md", LAW)
+    told = generation(house, Scribe()).run(["leave.md"], "default", 4, hold=True)
+    assert told["by"] == "scribe"
+    assert told["kept"] == 4
+    assert told["rules"] == {"written": 4}
+    assert told["dropped"]["the model quoted what is not there"] >= 1
+    waiting = house.memory.listing(status="quarantined")
+    assert len(waiting) == 4
+    assert seen(house) == 0
+    house.vetting.approve([e["example"] for e in waiting])
+    assert seen(house) == 4
+
+
+def test_topics_are_counted_where_nobody_named_a_slice(house: House) -> None:
+    rows = [
+        {"question": f"{words} {n}?", "standalone": True, **({"slice": "mine"} if n == 0 else {})}
+        for words in ("Clams crabs snails food", "Ivory tusk tooth length")
+        for n in range(45)
+    ]
+    take(house, *rows)
+    topics = Topics(house.db, house.index, house.epochs)
+    told = topics.find()
+    assert (told["examples"], told["moved"]) == (90, 90)
+    counted = {row["slice"]: row["train"] + row["held_out"] for row in told["clusters"]}
+    assert counted.pop("mine") == 2
+    assert sorted(counted.values()) == [44, 44]
+    assert topics.find()["moved"] == 0
+    assert {e["counted_in"] for e in house.memory.listing(slice_name="mine")} == {"mine"}
+
+
+def _new(house: House, question: str, **given: Any) -> NewExample:
+    (places,) = house.shown(house.library.find("walrus.md").id).values()
+    chunk: Sequence[Any] = [p for p in places if FOOD in p.text]
+    quote = Quote(document=chunk[0].document, point=chunk[0].point, text=FOOD)
+    return NewExample(workspace="default", question=question, quotes=(quote,), **given)

@@ -1,0 +1,248 @@
+"""Generator adapters behind the platform's doors, on a model built here: rows, a run, serving, votes, deletes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from finetune.generator.context import Contexts
+from finetune.generator.evaluate import ANSWERS, CITATIONS, CLOSED, FAITHFULNESS, METRIC, REFUSALS
+from finetune.generator.kind import GeneratorKind
+from finetune.generator.rows import TrainRow, read_train_set
+from finetune.generator.votes import Votes
+from finetune.kinds import Options
+from finetune.tables import Run
+from kernel.errors import Refused, UserError
+from kernel.types import Ask, silent
+from rehearsal.mix import Mix
+from tests.doors import opened
+from tests.facts import COLOURS, RECIPE, THINGS
+from tests.house import incoming, page
+from tests.tiny import save_reader
+from ui.platform import Platform
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+ASKED = ("What colour is the {}?", "Which colour has the {} of the house?", "How is the {} painted?",
+         "Tell me the colour of the {}.", "In what colour do we see the {}?")  # fmt: skip
+COLOUR = dict(zip(THINGS[:9], COLOURS * 2, strict=False))
+PAGES = {
+    f"{thing}.md": page(
+        thing.title(), {"Colour": f"The {thing} of the house is {colour}.", "Care": f"Clean the {thing} of the house."}
+    )
+    for thing, colour in COLOUR.items()
+}
+ROWS: list[dict[str, Any]] = [
+    {
+        "question": asked.format(thing),
+        "answer": f"It is {colour}.",
+        "document": f"{thing}.md",
+        "quote": f"The {thing} of the house is {colour}.",
+        "slice": "colours",
+    }
+    for thing, colour in COLOUR.items()
+    for asked in ASKED
+]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("generator")
+    words = [*PAGES.values(), *(f"{row['question']} {row['answer']}" for row in ROWS)]
+    model = save_reader(folder / "model", words, context=900)
+    with opened(folder / "home", generator=f"transformers:{model}") as platform:
+        kind(platform)._generator()._new_tokens = 24  # it does not end by itself, and nobody waits for it
+        platform.w.ingest.add([incoming(name, text) for name, text in PAGES.items()])
+        platform.import_examples("".join(json.dumps(row) + "\n" for row in ROWS))
+        yield platform
+
+
+def kind(platform: Platform) -> GeneratorKind:
+    found = platform.w.kinds["generator"]
+    assert isinstance(found, GeneratorKind)
+    return found
+
+
+def drawn(platform: Platform, folder: Path, run: str = "run-x", **options: Any) -> tuple[list[TrainRow], Mix]:
+    """The rows of a run that was drawn and written, and not trained."""
+    asked = Options(policy="mixed", rho=0.2, seed=3, **options)
+    mix = platform.w.mixer.draw(policy="mixed", rho=0.2, seed=3, workspace=None, practised=set())
+    row = Run(id=run, kind="generator", workspace=None, options=asked.to_json(), parent=None, adapter="generator-x")
+    folder.mkdir(parents=True)
+    kind(platform).materialise(row, mix, folder)
+    return list(read_train_set(folder).rows), mix
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_show_what_answers_among_what_does_not_or_are_refused(platform: Platform, tmp_path: Path) -> None:
+    rows, mix = drawn(platform, tmp_path / "one")
+    again, _ = drawn(platform, tmp_path / "two")
+    assert rows == again  # the same mix, seed and index give the same rows
+    held_out = {e["example"] for e in platform.examples() if e["split"] == "held-out"}
+    assert {row.example for row in rows} == {row.example for row in mix.rows}
+    assert not held_out & {row.example for row in rows}
+    answered, refused = [r for r in rows if r.chosen], [r for r in rows if not r.chosen]
+    assert 0.65 < len(answered) / len(rows) < 0.95
+    assert len({[p.chunk for p in row.passages].index(min(row.gold)) for row in answered}) > 2  # in a drawn place
+    for row in answered:
+        assert row.gold <= {p.chunk for p in row.passages}
+        assert all(set(said.cites) <= row.gold for said in row.chosen)
+    for row in refused:
+        thing = next(t for t in COLOUR if t in row.question)
+        assert row.passages
+        assert not any(f"The {thing} of the house is" in p.text for p in row.passages)
+
+
+def test_what_may_not_be_kept_is_answered_by_the_champion_or_left_out(platform: Platform, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    _, mix = drawn(platform, tmp_path / "one")
+    asked = replace(mix, rows=tuple(replace(row, target="champion") for row in mix.rows[:2]))
+    options = Options(policy="generative", rho=0.2, recipe={"gold": 1.0}).to_json()
+    row = Run(id="run-y", kind="generator", workspace=None, options=options, parent=None, adapter="generator-y")
+    with pytest.raises(UserError, match="the champion had no supported answer"):  # it is a model that cannot write
+        kind(platform).materialise(row, asked, tmp_path)
+
+
+def test_what_cannot_be_trained_is_said_when_it_is_asked_for(platform: Platform) -> None:
+    with pytest.raises(UserError, match="there are 0 pairs"):
+        platform.request_run("generator", method="dpo")
+    with pytest.raises(UserError, match="no method 'ppo'"):
+        platform.request_run("generator", method="ppo")
+    with pytest.raises(UserError, match="wings: no such setting"):
+        platform.request_run("generator", recipe={"wings": 2})
+    with pytest.raises(UserError, match="a retriever has no method"):
+        platform.request_run("retriever", method="dpo")
+    cost = platform.preview("generator")["cost"]
+    assert cost["tokens"] > 100 * cost["examples"]
+
+
+def test_a_generator_without_weights_cannot_be_trained(tmp_path: Path) -> None:
+    with (
+        opened(tmp_path / "home") as platform,
+        pytest.raises(UserError, match="'extractive' has no weights here") as error,
+    ):
+        platform.request_run("generator")
+    assert "REPRISE_GENERATOR" in error.value.hint
+
+
+# --- a run, and serving what came out ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(platform: Platform) -> dict[str, Any]:
+    return platform.retrain(silent, kind="generator", recipe={**RECIPE, "distractors": 2})
+
+
+def test_a_run_is_judged_by_likelihood_and_with_passages_and_without(
+    platform: Platform, trained: dict[str, Any]
+) -> None:
+    slices = {s["slice"]: s for s in trained["verdict"]["slices"]}
+    learnt = slices["colours"]
+    assert (learnt["metric"], learnt["part"]) == (METRIC, "new")
+    assert learnt["n"] > 5
+    assert learnt["challenger"] > 2 * learnt["base"]
+    assert learnt["low"] > 0
+    assert {ANSWERS, CITATIONS, FAITHFULNESS, REFUSALS, CLOSED} <= set(slices)
+    assert trained["metrics"]["data"]["rows"] == trained["metrics"]["examples"]
+    folder = Path(trained["manifest"]).parent
+    assert not (folder / "passages.jsonl").exists()  # what training alone needed
+    card = platform.card(trained["adapter"])
+    assert card["base"]["name"] == "model"
+    assert {d["name"] for d in card["data"]["documents"]} == set(PAGES)  # what it was shown, not only what answers
+
+
+def test_a_promoted_adapter_writes_at_once_and_a_rollback_loads_nothing(
+    platform: Platform, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    first, second = trained["adapter"], sibling(platform, trained["adapter"])
+    question, model = "What colour is the lamp?", kind(platform)._generator()
+
+    def writer() -> str | None:
+        return platform.ask(question)["adapters"]["generator"]  # type: ignore[no-any-return]
+
+    assert writer() is None
+    platform.promote(first, "a test")
+    assert writer() == first
+    platform.promote(second, "a test")
+    assert writer() == second
+    ready = model.adapters
+    assert platform.rollback("generator")["champion"] == first
+    assert writer() == first
+    assert model.adapters == ready
+    likely = [model.likelihood(Ask(question=question, adapter=name), (), "It is blue.") for name in (first, second)]
+    assert likely[0] != likely[1]
+    assert kind(platform).parent() == first
+    assert platform.rollback("generator")["champion"] is None
+    assert writer() is None
+
+
+def sibling(platform: Platform, adapter: str) -> str:
+    """Another adapter: the same weights, a little larger."""
+    home, path = platform.w.home, platform.w.registry.path(adapter)
+    other = home / path / ".." / "other"
+    shutil.copytree(home / path, other)
+    weights = load_file(other / "adapter_model.safetensors")
+    save_file({name: w * 1.5 for name, w in weights.items()}, other / "adapter_model.safetensors")
+    with platform.w.db.write() as session:
+        run = platform.run(adapter.replace("generator-", "run-"))["run"]
+        platform.w.registry.add(session, "generator-other", "generator", run, None, other.resolve(), False)
+    return "generator-other"
+
+
+def test_an_adapter_of_another_model_is_refused(platform: Platform, trained: dict[str, Any]) -> None:
+    folder = platform.w.home / platform.w.registry.path(trained["adapter"])
+    other = folder / ".." / "strange"
+    shutil.copytree(folder, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["base"]["tokenizer_sha256"] = "0" * 64
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    with platform.w.db.write() as session:
+        run = trained["run"]
+        platform.w.registry.add(session, "generator-strange", "generator", run, None, other.resolve(), True)
+    with pytest.raises(Refused, match=r"trained on another model .* \(other tokenizer\)"):
+        platform.promote("generator-strange")
+
+
+# --- votes and deletes ---------------------------------------------------------------------------------------------
+
+
+def test_a_thumb_down_is_a_row_until_its_document_is_deleted(platform: Platform, tmp_path: Path) -> None:
+    w = platform.w
+    contexts = Contexts(w.db, w.library, w.search, w.live, w.epochs)
+    votes = Votes(w.db, w.library, contexts)
+    turn = platform.ask("What colour is the bell of the house?", generator="extractive")
+    assert turn["citations"], turn
+    platform.feedback(turn["turn"], "down")
+    (row,) = votes.down(None, w.search.when(), 3)
+    assert (row.example, row.label, row.part) == (turn["turn"], False, "vote")
+    assert row.gold == {c["chunk"] for c in turn["citations"]}
+    assert all(said.cites for said in row.chosen)
+    votes.note("run-votes", [row])
+
+    run = w.home / "runs" / "run-passages"
+    rows, _ = drawn(platform, run)
+    assert any("bell" in p.text for row in rows for p in row.passages)
+    document = turn["citations"][0]["document"]
+    assert platform.delete(document)["remaining"] == 0
+    assert votes.down(None, w.search.when(), 3) == []
+    assert "bell" not in (run / "passages.jsonl").read_text()
+    assert read_train_set(run).broken > 0
+    after, _ = drawn(platform, tmp_path / "after")
+    assert not any("bell" in p.text for row in after for p in row.passages)
+
+
+def test_no_row_shows_what_was_superseded(platform: Platform, tmp_path: Path) -> None:
+    changed = page("Lamp", {"Colour": "The lamp of the house is orange.", "Care": "Clean the lamp of the house."})
+    assert platform.w.ingest.add([incoming("lamp.md", changed)])["documents"][0]["status"] == "published"
+    rows, _ = drawn(platform, tmp_path / "after")
+    shown = {p.text for row in rows for p in row.passages}
+    assert not any(f"The lamp of the house is {COLOUR['lamp']}" in text for text in shown)
+    assert not any("lamp" in row.question for row in rows)  # its examples went with the words that grounded them
