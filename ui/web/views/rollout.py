@@ -78,9 +78,7 @@ def _trial(trial: dict[str, Any]) -> None:
         if st.button("Stop the trial", icon=":material/stop:", key=f"rollout.stop.{trial['rollout']}"):
             with told():
                 node().stop_rollout(trial["kind"])
-                st.session_state[_SAID] = (
-                    f"The trial of {label(trial['adapter'])} was stopped; it is a candidate."
-                )
+                st.session_state[_SAID] = f"The trial of {label(trial['adapter'])} was stopped; it is a candidate."
                 st.rerun()
         look.small("Whatever the figures say; by themselves they decide at each look.")
 
