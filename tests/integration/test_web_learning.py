@@ -143,10 +143,10 @@ def test_examples_are_found_by_what_they_are(drawn: Any) -> None:
 
 def test_an_import_says_what_was_wrong_with_which_line(drawn: Any) -> None:
     app = drawn(rehearsal, rehearsal__tab="Add")
-    app.text_area[0].set_value('question;answer\n"when is the gate open?";"at nine"\n;\n').run()
+    app.text_area[0].set_value('question;answer\n"when is the gate open?";"at nine"\n;\n')
     press(app, "Import")
-    assert "1 held back" in app.warning[0].value
-    app.text_area[0].set_value('{"question": "a"\n').run()
+    assert any("1 held back" in warning.value for warning in app.warning)
+    app.text_area[0].set_value('{"question": "a"\n')
     press(app, "Import")
     assert "1 line was not taken" in app.error[0].value
     assert "not JSON" in html(app)
@@ -158,7 +158,7 @@ def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) 
         if app.dataframe:
             break
         app.run()
-    assert "Replay ratio 20 %" in html(app)
+    assert "Replay ratio 30 %: refused on old questions in run run-bad" in html(app)
     rows = app.dataframe[0].value
     assert len(rows) > 10
     assert all(rows["Reason"])
@@ -204,7 +204,7 @@ def test_what_the_gate_refused_is_promoted_with_a_reason_only(drawn: Any) -> Non
 
 def test_a_card_tells_what_an_adapter_was_made_of(drawn: Any) -> None:
     shown = html(drawn(adapters, adapters__tab="Adapters", adapters__card="retriever-one"))
-    assert "Where its examples come from" in shown
+    assert "kept ready" not in shown
     assert "It was trained from the base model." in shown
 
 
@@ -224,8 +224,9 @@ def test_a_trial_shows_its_figures_and_is_stopped(platform: Any, drawn: Any) -> 
 
 def test_a_route_is_set_where_the_verdict_speaks_for_it(platform: Any, drawn: Any) -> None:
     app = drawn(adapters, adapters__tab="Rollout")
-    app.selectbox(key="route.adapter").set_value("retriever-one").run()
+    app.selectbox(key="route.adapter").set_value("retriever-one")
     press(app, "Route")
+    assert not app.error, app.error[0].value
     assert [r["adapter"] for r in platform.routes()] == ["retriever-one"]
     press(app, "Remove")
     assert platform.routes() == []
@@ -282,7 +283,7 @@ def test_every_policy_is_offered_in_words() -> None:
 def test_every_threshold_of_the_gate_can_be_changed() -> None:
     from ui.web.views.gatekeeping import DATA, GAIN, LOSS
 
-    assert {*LOSS, *GAIN, *DATA, "approval", "legs"} == set(GatePolicy().to_json())
+    assert {*LOSS, *GAIN, *DATA, "approval", "gain", "legs"} == set(GatePolicy().to_json())
 
 
 def test_an_error_of_a_measurement_is_raised_where_its_answer_is_read() -> None:
