@@ -1,4 +1,4 @@
-"""What is asked of a retrain: policy, replay ratio, seed, workspace. The same fields to preview one and to start one."""
+"""What is asked of a retrain: policy, replay ratio, seed, workspace. The same fields to preview and to start one."""
 
 from __future__ import annotations
 

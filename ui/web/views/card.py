@@ -35,7 +35,8 @@ def show(adapter: dict[str, Any], serves: str, tone: str) -> None:
         )
         _facts(card)
         _made_of(card)
-        promotion.show(adapter)
+        if adapter["state"] != "champion":
+            promotion.show(adapter)
         _parents(card)
         _documents(card)
         with st.expander("How it was trained"):

@@ -59,6 +59,12 @@ def _policy(kind: str, workspace: str | None) -> None:
         values["approval"] = st.checkbox(
             "An accepted adapter waits until a person approves it", policy["approval"], key=f"gate.approval.{place}"
         )
+        values["gain"] = st.checkbox(
+            "An adapter has to be surely better on what is new",
+            policy["gain"],
+            key=f"gate.gain.{place}",
+            help="Off: it need only lose nothing, as one does that leaves documents out.",
+        )
         for title, group in _GROUPS.items():
             st.html(f'<div class="rp-small"><b>{escape(title)}</b></div>')
             columns = st.columns(3)

@@ -127,6 +127,19 @@ def facts(run: dict[str, Any]) -> None:
         pairs.append(("Energy, estimated", f"{cost['energy_wh_estimate']:.2g} Wh"))
     if pairs:
         look.facts(pairs)
+    _halves(m)
+
+
+def _halves(m: dict[str, Any]) -> None:
+    """The two halves of the exam: passages that training asked about in other words, and passages it never saw."""
+    said = []
+    for name, words in (("seen", "about passages it practised"), ("unseen", "about passages it never saw")):
+        half = m.get(name) or {}
+        if half.get("n") and half.get("champion") is not None and half.get("challenger") is not None:
+            change = signed(half["challenger"] - half["champion"])
+            said.append(f"{change} on {count(half['n'], 'question')} {words}")
+    if said:
+        look.small("; ".join(said))
 
 
 def duration(seconds: float) -> str:
