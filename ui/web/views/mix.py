@@ -38,7 +38,7 @@ def show() -> None:
         preview = later(
             _ANSWER,
             (options, measure),
-            lambda: remote.preview(**options, **({"measure": True} if measure else {})),
+            lambda: remote.preview(**options, measure=measure),
             said,
         )
         if preview is not None:
