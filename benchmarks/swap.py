@@ -11,6 +11,7 @@ the adapters are those of a small causal language model that is built on the spo
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import threading
@@ -82,14 +83,14 @@ def swap(platform: Platform, kind: str, requests: int, moves: int, threads: int)
     ask: Callable[..., Found] = platform.ask if kind == "generator" else platform.search
     for question in QUESTIONS:
         ask(question)
-    asked, done = iter(range(requests)), threading.Event()
+    asked, moved = itertools.count(), threading.Event()
     lock, seen, failures, times = threading.Lock(), list[tuple[str, Found]](), list[Exception](), list[float]()
 
     def requesting() -> None:
         while True:
             with lock:
-                number = next(asked, None)
-            if number is None:
+                number = next(asked)
+            if number >= requests and moved.is_set():
                 return
             question, began = QUESTIONS[number % len(QUESTIONS)], time.perf_counter()
             try:
@@ -105,11 +106,8 @@ def swap(platform: Platform, kind: str, requests: int, moves: int, threads: int)
     promotions, rollbacks = list[float](), list[float]()
 
     def moving() -> None:
-        """The moves are spread over the requests: each waits until its share of them is answered."""
+        """After each move its share of the requests is answered before the next one, so that all states are asked."""
         for number in range(moves):
-            while len(seen) + len(failures) < requests * number // moves:
-                if done.wait(0.005):
-                    return
             began = time.perf_counter()
             if number % 2 == 0:
                 platform.promote(f"{kind}-{number // 2 % 2}")
@@ -119,6 +117,10 @@ def swap(platform: Platform, kind: str, requests: int, moves: int, threads: int)
                 rollbacks.append((time.perf_counter() - began) * 1000)
                 if kind == "retriever":
                     platform.w.live.unload_all_but(set())
+            before = len(seen) + len(failures)
+            while len(seen) + len(failures) < before + requests // moves:
+                time.sleep(0.005)
+        moved.set()
 
     mover = threading.Thread(target=moving)
     began = time.perf_counter()
@@ -126,7 +128,6 @@ def swap(platform: Platform, kind: str, requests: int, moves: int, threads: int)
         thread.start()
     for worker in workers:
         worker.join()
-    done.set()
     mover.join()
     seconds = time.perf_counter() - began
     of = (lambda found: found["adapters"]["generator"]) if kind == "generator" else (lambda found: found["adapter"])
@@ -138,9 +139,8 @@ def swap(platform: Platform, kind: str, requests: int, moves: int, threads: int)
     differ = len(
         {again[name, QUESTIONS[0]] for name in {of(found) for _, found in seen} if (name, QUESTIONS[0]) in again}
     )
-    print(
-        f"{len(seen)} answers of {requests} requests in {seconds:.1f} s from {threads} threads, {len(failures)} failed"
-    )
+    all_of = len(seen) + len(failures)
+    print(f"{len(seen)} answers of {all_of} requests in {seconds:.1f} s, {threads} threads; {len(failures)} failed")
     print(f"answered by: {dict(Counter(str(of(found) or 'base') for _, found in seen))}")
     print(f"not reproducible with the adapter they name: {len(mixed)}; the adapters give {differ} different answers")
     print(f"a request: median {statistics.median(times):.0f} ms, slowest {max(times):.0f} ms")

@@ -155,7 +155,7 @@ def _question(e: Example, grounds: Sequence[Ground], live: set[str]) -> Question
     return Question(
         example=e.id,
         question=e.question,
-        slice=e.slice,
+        slice=e.stratum,
         pinned=bool(e.pinned),
         workspace=e.workspace,
         points=frozenset(g.point for g in grounds if g.quote),

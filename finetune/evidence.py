@@ -115,10 +115,10 @@ class Evidence:
         ]
         if named is not None:
             return found
-        known = {e.slice for e in examples if e.status == "approved"}
+        known = {e.stratum for e in examples if e.status == "approved"}
         slices = sorted(known if slice_name is None else known & {slice_name})
         for name in slices:
-            mine = [e for e in examples if e.slice == name]
+            mine = [e for e in examples if e.stratum == name]
             found.append(_slice(name, workspace, mine, grounds, histories, used, measured, costs))
         if slice_name is not None:
             return found

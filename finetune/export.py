@@ -123,6 +123,8 @@ class Exporter:
             raise Refused(f"{row.id!r} trained a {row.kind} adapter", hint="runs of retriever adapters can be exported")
         if row.state not in ("accepted", "rejected"):
             raise Refused(f"{row.id!r} is {row.state}", hint="a run with a verdict can be exported", code="no_verdict")
+        if not (self._runs.folder(row.id) / "train.jsonl").is_file():
+            raise Refused(f"{row.id!r} trained nothing", hint="export the runs of the adapters that it merged")
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise Conflict(f"{str(target)!r} is not empty", hint="name a new folder; nothing is overwritten")
 

@@ -181,7 +181,7 @@ class Forgetting:
     def _learnt(self, runs: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Slices that each run brought something new of."""
         with self._db.read() as session:
-            new = select(MixRow.run, Example.slice).join(Example, Example.id == MixRow.example)
+            new = select(MixRow.run, Example.stratum_column()).join(Example, Example.id == MixRow.example)
             rows = session.execute(new.where(MixRow.run.in_(runs), MixRow.part == "new").distinct()).all()
         return {run: tuple(sorted(name for r, name in rows if r == run)) for run in runs}
 

@@ -78,7 +78,7 @@ class Merge:
         strange = sorted(set(settings) - {"weights", "rank", "density"})
         if strange:
             raise _bad(f"a merge has no setting {strange[0]!r}", "it has weights, rank and density")
-        given = {k: tuple(v) if k == "weights" else v for k, v in settings.items() if v is not None}
+        given: dict[str, Any] = {k: tuple(v) if k == "weights" else v for k, v in settings.items() if v is not None}
         return cls(adapters=tuple(adapters), method=method or "cat", seed=seed, **given)
 
 
@@ -119,7 +119,7 @@ def merge_run(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     merged = merged_layers([_layers(f, c) for f, c in zip(folders, configs, strict=True)], merge, rank, alpha / rank)
     out = run / "adapter"
     out.mkdir(parents=True, exist_ok=True)
-    weights = {}
+    weights: dict[str, Any] = {}
     for layer, found in merged.items():
         weights |= {f"{layer}.lora_A.weight": found.factors.a, f"{layer}.lora_B.weight": found.factors.b}
     save_file(weights, str(out / WEIGHTS), metadata={"format": "pt"})

@@ -14,7 +14,7 @@ from finetune.kinds import BASE
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
-from kernel.ids import now_ms
+from kernel.ids import iso, now_ms
 from kernel.jobs import ACTIVE
 from kernel.tables import Job
 from rehearsal.tables import Example
@@ -107,6 +107,7 @@ class Runs:
             "error": row.error,
             "sibling": row.options.get("sibling"),
             "preferred": None,
+            "created": iso(row.created),
             "seconds": round(((row.finished or now_ms()) - row.created) / 1000, 1),
         }
 

@@ -154,8 +154,12 @@ def _salient(questions: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
         lift = {s: (n / size) / (everywhere[s] / total) for s, n in counts.items() if n >= least}
         weight = {s: counts[s] * math.log(lifted) for s, lifted in lift.items() if lifted > _LEAST_LIFT}
         best = sorted(weight, key=lambda s: (-weight[s], s))[: 2 * _WORDS]
-        found[label] = [min(spelled[s], key=lambda word, s=s: (-spelled[s][word], word)) for s in best]
+        found[label] = [_usual(spelled[s]) for s in best]
     return found
+
+
+def _usual(spellings: Counter[str]) -> str:
+    return min(spellings, key=lambda word: (-spellings[word], word))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Editing an example. What is asked, answered or quoted makes another example of it; what only sorts it does not.
 
 Other words have another vector, and no adapter has practised them: so the edited form is a new example, born in the
-epoch in which the old one dies, on the old one's side of the exam, and its history goes on from the old one's. A slice, a licence or a pin is changed in place: it moves nothing that was learnt.
+epoch in which the old one dies, on the old one's side of the exam, and its history goes on from the old one's. A slice,
+a licence or a pin is changed in place: it moves nothing that was learnt.
 """
 
 from __future__ import annotations

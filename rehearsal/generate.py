@@ -236,9 +236,7 @@ class Generation:
             return
         for (draft, _), taken in zip(batch, self._examples.take([new for _, new in batch], actor=actor), strict=True):
             if taken.example is None:
-                told.dropped[
-                    "known already" if taken.why == "the same question" else "a duplicate of a better one"
-                ] += 1
+                told.dropped[f"there already: {taken.why}"] += 1
             else:
                 told.kept += 1
                 told.rules[draft.rule] += 1

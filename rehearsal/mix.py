@@ -20,7 +20,7 @@ from kernel.ports import VectorIndex
 from rehearsal.controller import Replay
 from rehearsal.policies import POLICIES, Pick
 from rehearsal.policies.picks import Target, chance
-from rehearsal.pool import Pool, Pools
+from rehearsal.pool import Pool, Pools, stratum
 from rehearsal.standing import Moved, Standing
 from rehearsal.tables import Example, Ground
 
@@ -161,7 +161,7 @@ class Mixer:
         picks = self._visible_picks(pool, candidates)
         digests = self._digests([*pool.new.examples, *(p.example for p in picks)])
         rows = [
-            Row(example=e, part="new", reason=NEW, slice=pool.facts[e].slice, digest=digests[e])
+            Row(example=e, part="new", reason=NEW, slice=stratum(pool.facts[e]), digest=digests[e])
             for e in pool.new.examples
         ]
         rows += [
@@ -169,7 +169,7 @@ class Mixer:
                 example=p.example,
                 part="recalled",
                 reason=p.reason,
-                slice=pool.facts[p.example].slice,
+                slice=stratum(pool.facts[p.example]),
                 digest=digests[p.example],
                 rise=round(rises[p.example].by, 4) if p.example in rises else None,
                 target=p.target,
@@ -205,7 +205,7 @@ class Mixer:
             rho=pool.replay.rho,
             seed=pool.seed,
             rows=tuple(
-                Row(example=e, part=part, reason="virtual step", slice=pool.facts[e].slice, digest="")
+                Row(example=e, part=part, reason="virtual step", slice=stratum(pool.facts[e]), digest="")
                 for e, part in parts
             ),
             excluded={},
@@ -257,7 +257,7 @@ class Mixer:
 def _by_slice(pool: Pool, rises: Mapping[str, Rise]) -> tuple[Interference, ...]:
     found: dict[str, list[float]] = {}
     for example in sorted(rises):
-        found.setdefault(pool.facts[example].slice, []).append(rises[example].by)
+        found.setdefault(stratum(pool.facts[example]), []).append(rises[example].by)
     return tuple(
         Interference(
             slice=name,

@@ -214,7 +214,7 @@ class Pools:
         """Points of a draw from every stratum. As policies draw by the same chance, theirs is a part of it."""
         strata: dict[str, list[Any]] = {}
         for e in old:
-            strata.setdefault(_stratum(e), []).append(e)
+            strata.setdefault(stratum(e), []).append(e)
         each = max(CENTRE, min(wanted, MOST * wanted // len(strata)))
         return {e.point for m in strata.values() for e in sorted(m, key=lambda e: chance(seed, e.id))[:each]}
 
@@ -228,16 +228,16 @@ def _rule(when: When, workspace: str | None) -> models.Filter:
     return models.Filter(must=must, must_not=rule.must_not)
 
 
-def _stratum(e: Any) -> str:
+def stratum(e: Any) -> str:
     """As `Example.stratum`, of a light row."""
     return str(Example.stratum.fget(e))  # type: ignore[attr-defined]
 
 
 def _candidate(e: Any, vector: np.ndarray | None, replay: Replay, recent: int) -> Candidate:
-    stratum = _stratum(e)
+    counted_in = stratum(e)
     return Candidate(
         example=e.id,
-        slice=stratum,
+        slice=counted_in,
         pinned=bool(e.pinned),
         vector=vector,
         times_rehearsed=e.rehearsed,
@@ -249,7 +249,7 @@ def _candidate(e: Any, vector: np.ndarray | None, replay: Replay, recent: int) -
         cluster=e.cluster or None,
         recent=recent,
         storable=bool(e.answered) and not (e.licence or "").casefold().startswith(NO_STORAGE),
-        weight=replay.of(stratum, e.slice) / replay.rho if replay.rho else 1.0,
+        weight=replay.of(counted_in, e.slice) / replay.rho if replay.rho else 1.0,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ColumnElement, ForeignKey, Index, case
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kernel.tables import Base
@@ -58,6 +58,11 @@ class Example(Base):
     def stratum(self) -> str:
         """The slice it is counted in: the one a person named, otherwise its topic."""
         return self.slice if self.slice != UNNAMED else self.cluster or UNNAMED
+
+    @classmethod
+    def stratum_column(cls) -> ColumnElement[str]:
+        """`stratum`, in SQL."""
+        return case((cls.slice != UNNAMED, cls.slice), (cls.cluster != "", cls.cluster), else_=UNNAMED)
 
 
 class ExampleEvent(Base):

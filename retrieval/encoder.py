@@ -68,6 +68,7 @@ class QueryEncoder:
         self._model: Any = None
         self._tokenizer: Any = None
         self._spec: SentenceModel | None = None
+        self._base: str | None = None  # hash of its weights
         self._inner: dict[str, str] = {}  # our name to PEFT's: module names cannot hold dots, ours may
         self._weights: dict[str, str] = {}  # of every name that was ever loaded
         self._counter = itertools.count(1)
@@ -97,7 +98,9 @@ class QueryEncoder:
                 )
             self._start()
             assert self._spec is not None
-            _same_base(manifest, self._spec.folder, name)
+            if self._base is None:  # once: the weights are in memory, and 100 MB take longer than the adapter
+                self._base = weights_sha256(self._spec.folder)
+            _same_base(manifest, self._base, name)
             inner = f"a{next(self._counter)}"
             self._model = attach(self._model, folder, inner)
             self._model.eval()
@@ -322,9 +325,9 @@ def _complete(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _same_base(manifest: dict[str, Any], folder: Path, name: str) -> None:
+def _same_base(manifest: dict[str, Any], base: str, name: str) -> None:
     wanted = manifest.get("base", {}).get("sha256")
-    if wanted is not None and wanted != weights_sha256(folder):
+    if wanted is not None and wanted != base:
         raise Refused(
             f"the adapter {name!r} was trained on another base model ({wanted[:12]}…)",
             hint="adapters are bound to the embedder they were trained on; retrain on this one",

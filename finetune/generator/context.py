@@ -35,29 +35,31 @@ class Context:
     quotes: tuple[str, ...]
     """Words that ground it; empty where a whole document does."""
     gold: tuple[Passage, ...]
+    grounded: bool
+    """Whether anything was ever given that grounds it, standing or not."""
     near: tuple[Passage, ...]
     """What search finds for the question, best first; passages that answer are among them if it finds them."""
 
     @property
     def answer(self) -> str | None:
         """The answer that was given, or the words that ground it; None where nothing can be written."""
-        if self.example.answer and self.example.answer.strip():
-            return self.example.answer
+        given = self.example.answer or self.example.preferred or ""
+        if given.strip():
+            return given
         return next((quote for quote in self.quotes if quote.strip()), None)
 
     @property
     def unanswerable(self) -> bool:
         """Whether the right answer is a refusal: a question on its own, which no document answers."""
-        answer = (self.example.answer or "").strip()
-        return not self.gold and not self.quotes and answer in ("", NO_ANSWER)
+        return not self.grounded and (self.answer or NO_ANSWER).strip() == NO_ANSWER
 
     def beside(self, *, alone: bool = False) -> list[Passage]:
         """Passages that do not answer, best first. `alone` leaves out whatever might: where nothing else is shown, the
         right answer is a refusal, and must be right."""
         gold = {p.chunk for p in self.gold}
         said = [q for q in self.quotes if q.strip()]
-        if alone and self.example.answer:
-            said.append(self.example.answer)
+        if alone and self.answer:
+            said.append(self.answer)
         return [p for p in self.near if p.chunk not in gold and not any(holds(p.text, text) for text in said)]
 
 
@@ -90,7 +92,8 @@ class Contexts:
                     for point in list(dict.fromkeys(g.point for g in grounds.get(e.id, ())))[:MOST_GOLD]
                     if point in placed
                 ),
-                near=tuple(p for p in beside[e.id] if p.document not in without),
+                grounded=e.id in grounds,
+                near=beside[e.id],
             )
             for e in ordered
         ]

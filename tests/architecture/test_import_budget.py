@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-MODELS = {"torch", "transformers", "peft", "sentence_transformers", "llama_index", "sklearn", "scipy"}
+MODELS = {
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "sentence_transformers",
+    "llama_index",
+    "sklearn",
+    "scipy",
+}
 HEAVY = MODELS | {
     "streamlit",
     "qdrant_client",

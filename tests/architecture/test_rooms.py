@@ -24,6 +24,8 @@ HEAVY = {
     "torch",
     "transformers",
     "peft",
+    "trl",
+    "datasets",
     "sentence_transformers",
     "llama_index",
     "streamlit",
@@ -32,9 +34,15 @@ HEAVY = {
 }
 ADAPTERS = {
     "kernel/index/edge.py": {"qdrant_edge"},  # the embedded engine; only the wiring imports it
-    "finetune/model.py": {"torch"},  # these three are the training process, and nothing else imports them
+    "finetune/model.py": {"torch"},  # these are the training process, and nothing else imports them
     "finetune/training.py": {"torch"},
     "finetune/checkpoint.py": {"torch"},
+    "finetune/restraint.py": {"torch"},
+    "finetune/deltas.py": {"torch"},
+    "finetune/generator/model.py": {"torch"},  # and these, that of generators
+    "finetune/generator/training.py": {"torch", "transformers"},
+    "finetune/generator/trainers.py": {"torch", "trl", "datasets"},
+    "finetune/generator/checks.py": {"torch", "transformers"},
 }
 """Modules whose business is one heavy library, imported at their top; others import it where it is needed."""
 

@@ -185,16 +185,18 @@ def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) ->
 
     # Import more, see them, and start a retrain from the preview of its mix.
     go(page, "Rehearsal")
-    page.get_by_role("tab", name="Import and export").click()
+    page.get_by_role("tab", name="Add", exact=True).click()
     page.get_by_label("… or lines pasted here").fill(examples() + "\nnot json")
     page.get_by_role("button", name="Import", exact=True).click()
     page.get_by_text("40 examples imported").wait_for()
     page.get_by_text("1 line was not taken").wait_for()
     shot("import")
-    page.get_by_role("tab", name="Examples").click()
+    page.get_by_role("tab", name="Examples", exact=True).click()
     page.get_by_text("41 examples").wait_for()
-    page.get_by_role("tab", name="Next mix").click()
+    shot("examples")
+    page.get_by_role("tab", name="Next mix", exact=True).click()
     page.get_by_role("button", name="Start the retrain").wait_for()
+    page.get_by_text("Replay ratio 20 %").wait_for()
     shot("preview")
     page.get_by_role("button", name="Start the retrain").click()
 
@@ -204,14 +206,29 @@ def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) ->
         timeout=400_000
     )
     shot("verdict")
-    assert page.locator("ul li").count() >= 1
+    assert page.locator(".rp-reasons li").count() >= 1
+    assert page.locator(".rp-ci").count() >= 1
     page.get_by_text("The mix it was trained on").click()
     page.get_by_text("policy mixed").last.wait_for()
     shot("mix")
 
-    for name in ("Schedule", "System"):
-        go(page, name)
-        shot(name.lower())
+    # Its card, and every other tab; then the schedule in words.
+    for tab, shown in (
+        ("Adapters", "Where its examples come from"),
+        ("Rollout", "A place of its own"),
+        ("Gate", "Save"),
+    ):
+        page.get_by_role("tab", name=tab, exact=True).last.click()
+        page.get_by_text(shown).first.wait_for()
+        shot(tab.lower())
+    go(page, "Schedule")
+    page.get_by_text("working days at 04:00").click()
+    page.get_by_text("0 4 * * 1-5 means on working days at 04:00.").wait_for()
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_text("On working days at 04:00 (UTC)").wait_for()
+    shot("schedule")
+    go(page, "System")
+    shot("system")
     assert page.get_by_test_id("stException").count() == 0
     assert page.leaving == []
 

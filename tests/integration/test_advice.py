@@ -25,7 +25,11 @@ from tests.house import House, page
 
 pytestmark = pytest.mark.integration
 ANIMALS = ("otter", "heron", "badger", "lynx", "marten", "stork", "beaver", "hare", "falcon", "adder", "newt", "crane")
-WILD = page("Wildlife", {a.title(): f"The {a} sleeps in its den near the {n}th bridge." for n, a in enumerate(ANIMALS)})
+OTHERS = [f"{colour} {animal}" for colour in ("red", "grey", "old", "shy") for animal in ANIMALS]
+WILD = page(
+    "Wildlife",
+    {a.title(): f"The {a} sleeps in its den near the {n}th bridge." for n, a in enumerate((*ANIMALS, *OTHERS))},
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +50,14 @@ def wild(house: House) -> dict[str, Any]:
     """A stable document with examples: half of them in its words, half in words that it lacks."""
     row = house.put("wild.md", WILD)
     with house.db.read() as session:
-        points = list(session.scalars(select(Position.point).where(Position.document == row["document"])))
-    assert len(points) >= len(ANIMALS)
+        here = select(Position.point).where(Position.document == row["document"]).order_by(Position.ordinal)
+        points = list(session.scalars(here))
+    assert len(points) == len(ANIMALS) + len(OTHERS)
     new = [
         NewExample(workspace="default", question=question, slice=part, origin="import",
                    quotes=(Quote(document=row["document"], point=points[n], text=f"The {animal} sleeps"),))
         for n, animal in enumerate(ANIMALS)
-        for question, part in ((f"Where has the {animal} its den?", "plain"), (f"Xq{n} zvv{n} habitat kjw{n}", "odd"))
+        for question, part in ((f"Where has the {animal} its den?", "plain"), (f"Habitat {animal[::-1]}?", "odd"))
     ]  # fmt: skip
     house.examples.add(new)
     return row

@@ -114,6 +114,13 @@ COMMANDS = [
     "schedule add",
     "schedule remove",
     "schedule pause",
+    "schedule edit",
+    "schedule history",
+    "advise",
+    "card",
+    "lineage",
+    "export-run",
+    "reproduce",
 ]
 GROUPS = (
     "watch",
@@ -187,7 +194,7 @@ def test_the_contract_names_no_command_that_does_not_exist() -> None:
     named = [words.split() for words in re.findall(r"`reprise ([a-z-]+(?: [a-z-]+)?)", contract)]
     spoken = {" ".join(words[:2] if words[0] in GROUPS else words[:1]) for words in named}
     assert spoken <= set(COMMANDS)
-    in_passing = {"schedule add", "schedule remove", "schedule pause", "job cancel", "job retry", "job remove"}
+    in_passing = {"schedule remove", "schedule pause", "job cancel", "job retry", "job remove"}
     assert set(COMMANDS) - spoken == in_passing
 
 
@@ -535,7 +542,31 @@ def test_schedules_are_added_paused_and_removed(terminal: Terminal) -> None:
     assert paused["paused"] is True
     (resumed,) = terminal.json("schedule", "pause", row["schedule"])
     assert resumed["paused"] is False
+    (edited,) = terminal.json(
+        "schedule", "edit", row["schedule"], "--when", "examples>=50", "--timezone", "Europe/Berlin", "--cooldown", "2d",
+        "--workspace", "", "--rho", "0.3",
+    )  # fmt: skip
+    assert set(edited) >= {"when", "timezone", "cooldown", "policy", "rho", "last_result", "last_run", "seen"}
+    assert (edited["when"], edited["timezone"], edited["cooldown"]) == (["examples>=50"], "Europe/Berlin", 172_800)
+    assert (edited["workspace"], edited["rho"], edited["kind"]) == (None, 0.3, "retriever")
+    assert terminal.json("schedule", "history", row["schedule"]) == []
+    assert terminal.error("schedule", "edit", row["schedule"])["code"] == "bad_request"
+    assert terminal.error("schedule", "edit", row["schedule"], "--when", "full moon")["code"] == "bad_trigger"
+    assert terminal.error("schedule", "add")["code"] == "bad_schedule"
+    assert terminal.error("schedule", "add", "0 3 * * 1", "--timezone", "Mars")["code"] == "bad_timezone"
     assert terminal.json("schedule", "remove", row["schedule"]) == []
+
+
+def test_advice_and_lineage_of_a_home_without_adapters(terminal: Terminal, folder: Path) -> None:
+    (row,) = terminal.json("advise", "--document", "returns.md")
+    assert set(row) >= {"subject", "name", "verdict", "reason", "ready", "missing", "seconds", "facts"}
+    assert row["verdict"] in ("index", "retriever adapter", "generator adapter", "neither")
+    assert terminal.json("lineage", "returns.md")["adapters"] == []
+    assert terminal.error("lineage", "nowhere.md")["code"] == "not_found"
+    assert terminal.error("card", "retriever-1")["code"] == "not_found"
+    assert terminal.error("export-run", "run-1", str(folder / "run"))["code"] == "not_found"
+    assert terminal.error("reproduce", str(folder))["code"] == "not_found"
+    assert terminal.error("advise", "--slice", "nowhere")["code"] == "not_found"
 
 
 def test_the_gate_is_made_stricter_asks_a_pinned_suite_and_has_nothing_to_approve(
@@ -574,6 +605,12 @@ def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal:
     assert terminal.error("promote", "retriever-1")["code"] == "not_found"
     assert terminal.error("promote", "retriever-1", "--override", "because")["code"] == "not_found"
     assert "nothing to roll back" in terminal.error("rollback")["hint"]
+    assert terminal.json("rollout", "show") == terminal.json("route", "list") == []
+    assert terminal.error("rollout", "start", "retriever-1", "--share", ".1")["code"] == "not_found"
+    assert terminal.error("rollout", "stop")["code"] == "no_rollout"
+    assert terminal.error("route", "remove", "--workspace", "law")["code"] == "not_found"
+    assert "which is no number" in terminal.error("rollout", "start", "x", "--steps", ".1,many")["message"]
+    assert "margin=.05" in terminal.error("rollout", "start", "x", "--test", "margin")["hint"]
     assert terminal.error("gate", "run-1")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"

@@ -96,7 +96,12 @@ ROUTES = {
     "/v1/watches/{watch}/pause": {"post"},
     "/v1/watches/{watch}/look": {"post"},
     "/v1/schedules": {"get", "post"},
-    "/v1/schedules/{schedule}": {"delete"},
+    "/v1/schedules/{schedule}": {"delete", "patch"},
+    "/v1/schedules/{schedule}/history": {"get"},
+    "/v1/adapters/{adapter}/card": {"get"},
+    "/v1/documents/{doc}/lineage": {"get"},
+    "/v1/retrains/{run}/export": {"post"},
+    "/v1/advice": {"get"},
     "/v1/schedules/{schedule}/pause": {"post"},
     "/v1/jobs": {"get"},
     "/v1/jobs/events": {"get"},
@@ -326,6 +331,14 @@ def test_examples_schedules_and_the_rest_answer_as_the_command_line_does(http: T
     assert all(row["reason"] for row in preview["rows"])
     (schedule,) = http.post("/v1/schedules", json={"cron": "0 3 * * 1"}).json()
     assert http.post(f"/v1/schedules/{schedule['schedule']}/pause").json()[0]["paused"] is True
+    changes = {"cron": None, "when": ["examples>=5"], "cooldown": 60, "paused": False}
+    (edited,) = http.patch(f"/v1/schedules/{schedule['schedule']}", json=changes).json()
+    assert (edited["cron"], edited["when"], edited["cooldown"]) == (None, ["examples>=5"], 60)
+    assert http.patch(f"/v1/schedules/{schedule['schedule']}", json={"colour": "red"}).status_code == 422
+    assert http.get(f"/v1/schedules/{schedule['schedule']}/history").json() == []
+    assert http.get("/v1/advice", params={"document": "returns.md"}).json()[0]["subject"] == "document"
+    assert http.get("/v1/documents/returns.md/lineage").json()["adapters"] == []
+    assert http.get("/v1/adapters/none/card").status_code == 404
     assert http.delete(f"/v1/schedules/{schedule['schedule']}").json() == http.get("/v1/schedules").json() == []
     assert http.get("/v1/adapters").json() == http.get("/v1/retrains").json() == []
     assert http.get("/v1/audit").json()["intact"] is True

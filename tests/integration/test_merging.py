@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import models
 
 from finetune import retriever, trainer
 from finetune.kinds import BASE, Options
 from kernel.errors import NotFound, Refused, UserError
+from kernel.index.schema import DENSE, keyword
 from kernel.settings import load
 from tests.dying_runs import ANIMALS
 from tests.house import incoming
@@ -80,15 +82,12 @@ def test_a_merge_is_judged_and_has_both_parents(platform: Platform, two: tuple[s
     row = next(r for r in platform.adapters() if r["adapter"] == run["adapter"])
     assert (row["state"], row["run"]) == ("candidate", run["run"])
     runs = {r["adapter"]: r["run"] for r in platform.adapters()}
-    assert set(platform.w.registry.ancestry(run["adapter"])) == {runs[first], runs[second], run["run"]}
+    assert set(platform.w.registry.runs_behind(run["adapter"])) == {runs[first], runs[second], run["run"]}
     assert run["adapter"] in platform.w.registry.trained_on([runs[second]]), "a delete names it too"
 
 
-@pytest.mark.parametrize("method", ["ties", "dare"])
-def test_other_methods_come_to_a_verdict_and_say_what_they_lost(
-    platform: Platform, two: tuple[str, str], method: str
-) -> None:
-    run = platform.merge(list(two), method=method)
+def test_another_method_comes_to_a_verdict_and_says_what_it_lost(platform: Platform, two: tuple[str, str]) -> None:
+    run = platform.merge(list(two), method="ties")
     assert run["state"] in ("accepted", "rejected")
     manifest = json.loads((Path(run["manifest"]).parent / "adapter" / "manifest.json").read_text())
     assert 0 < manifest["merge"]["energy_lost"] < 1
@@ -125,7 +124,6 @@ def test_a_cycle_that_owes_a_fresh_challenger_enters_it_and_each_names_the_other
     from finetune import challengers
 
     retrainer = platform.w.retrainer
-    trained(platform, ("Where would {f} end up?",), "third")  # so that something is new
     asked = Options(policy="mixed", rho=0.2, recipe=RECIPE)
     run = retrainer.request("retriever", asked, None)
     monkeypatch.setattr(challengers, "REFUSALS", 99)
@@ -137,15 +135,13 @@ def test_a_cycle_that_owes_a_fresh_challenger_enters_it_and_each_names_the_other
     assert (one["sibling"], other["sibling"]) == (sibling, run)
     assert other["options"]["start"] == BASE
     assert one["preferred"] is other["preferred"] is None
-    for entered in (run, sibling):
-        retrainer.run(entered, lambda *_: None)
+    retrainer.run(sibling, lambda *_: None)
     mix = platform.mix(sibling)
     memory = [e for e in platform.examples("approved") if e["split"] == "train"]
     assert len(mix["rows"]) == len(memory), "from nothing, all that is remembered is practised"
     manifest = json.loads((platform.w.runs.folder(sibling) / "adapter" / "manifest.json").read_text())
     assert (manifest["warm_start"], manifest["parent"]) == (False, None)
-    accepted = [platform.run(r)["adapter"] for r in (run, sibling) if platform.run(r)["state"] == "accepted"]
-    assert platform.run(run)["preferred"] in (accepted or [None])
+    assert platform.run(run)["preferred"] is None, "the other is still to come"
 
 
 def test_a_run_whose_job_was_cancelled_before_its_turn_does_not_stay_open(platform: Platform) -> None:
@@ -160,3 +156,28 @@ def test_a_run_whose_job_was_cancelled_before_its_turn_does_not_stay_open(platfo
     assert platform.run(queued)["state"] == "failed"
     assert wired.runs.settle(orphaned=True) == [left]
     assert platform.run(left)["error"]["code"] == "abandoned"
+
+
+def test_no_chunk_of_a_document_that_answers_as_a_whole_is_a_negative(platform: Platform, tmp_path: Path) -> None:
+    wired = platform.w
+    parts = [
+        f"## Year {n}\n\n" + f"In year {n} the stork stands on roof {n} and claps its bill. " * 12 for n in range(8)
+    ]
+    platform.ingest([incoming("stork.md", "# Stork\n\n" + "\n\n".join(parts))])
+    rows = [{"question": f"Everything about the stork, part {n}", "document": "stork.md"} for n in range(12)]
+    platform.import_examples("".join(json.dumps(row) + "\n" for row in rows))
+    run = wired.runs.get(wired.retrainer.request("retriever", Options(policy="mixed", rho=0.0), None))
+    mix = wired.retrainer.drawing.mix("retriever", Options(policy="mixed", rho=0.0), None)
+    wired.kinds["retriever"].materialise(run, mix, tmp_path)
+
+    document = next(d["document"] for d in platform.documents() if d["name"] == "stork.md")
+    points = wired.index.scroll(models.Filter(must=[keyword("doc", document)]), with_vectors=True)
+    own = np.array([p.vector[DENSE] for p in points], np.float32)  # type: ignore[index, call-overload]
+    assert len(own) > 3, "more chunks than stand for the document"
+    vectors = np.load(tmp_path / "vectors.npy")
+    lines = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    asked = [line for line in lines if "stork" in line["question"]]
+    assert asked
+    for line in asked:
+        assert line["negatives"], "there are others"
+        assert float((vectors[line["negatives"]] @ own.T).max()) < 0.999

@@ -12,8 +12,9 @@ import pytest
 from finetune.gate import HeldOut
 from finetune.kinds import Evaluation, Options
 from finetune.registry import point
-from finetune.tables import Adapter, Run, Schedule
-from kernel.errors import Refused
+from finetune.schedule import Due
+from finetune.tables import Adapter, Run
+from kernel.errors import Refused, UserError
 from kernel.ids import now_ms
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix, Rise
@@ -213,11 +214,12 @@ def test_a_mix_that_was_drawn_against_another_champion_is_not_trained(platform: 
 
 
 def test_a_schedule_that_wants_approval_proposes_once(platform: Platform, parrot: Parrot) -> None:
-    due = Schedule(id="sch_1", cron="* * * * *", kind=KIND, workspace=None, options={"hold": True}, paused=0, next=1)
-    job = platform._fire(due)
-    run = platform.job(job)["args"]["run"] if "args" in platform.job(job) else platform.runs()[0]["run"]
+    due = Due(id="sch_1", firing="fir_1", kind=KIND, workspace=None, options={"hold": True})
+    platform._fire(due)
+    run = platform.runs()[0]["run"]
     assert platform.w.retrainer.run(run, silent)["state"] == "proposed"
-    assert platform._fire(due) == "", "one proposal waits"
+    with pytest.raises(UserError, match=f"{run} waits for approval"):
+        platform._fire(due)
     platform.reject_mix(run)
 
 

@@ -239,7 +239,7 @@ def test_a_delete_killed_at_a_step_leaves_everything_or_nothing(
         ("died", 1, "quarantined"),
         ("inserted", 1, "quarantined"),
         ("flipping", 2, "approved"),
-        ("born", 1, "approved"),
+        ("born", 2, "approved"),
     ],
 )
 def test_a_decision_about_examples_killed_at_a_step_is_whole_or_not_at_all(
@@ -253,7 +253,6 @@ def test_a_decision_about_examples_killed_at_a_step_is_whole_or_not_at_all(
         assert {e["status"] for e in found} == {status}
         shown = visible_points(house.index, house.now(), keyword("kind", "example"))
         assert len(shown) == (3 if status == "approved" else 0)
-        assert_nothing_is_left_over(house)
         house.vetting.approve([e["example"] for e in found])
         assert len(visible_points(house.index, house.now(), keyword("kind", "example"))) == 3
         assert_nothing_is_left_over(house)

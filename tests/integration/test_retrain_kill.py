@@ -15,7 +15,7 @@ import pytest
 from finetune.trainer import train
 from tests.dying_runs import DEATHS, EPOCHS, live
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 Live = Callable[[str], dict[str, Any] | None]
 
 

@@ -189,6 +189,33 @@ def test_a_route_serves_its_slice_and_without_its_files_the_base_does(platform: 
     assert platform.status()["trouble"] is None
 
 
+def test_the_doors_of_http_try_and_route(platform: Platform) -> None:
+    from fastapi.testclient import TestClient
+
+    from ui.api.app import make_app
+
+    with TestClient(make_app(platform), base_url="http://127.0.0.1") as http:
+        asked = {"adapter": NAMES[0], "share": 0.5, "test": {"margin": 0.2}, "override": "again"}
+        started = http.post("/v1/rollouts", json=asked).json()
+        assert (started["state"], started["share"], started["plan"]["margin"]) == ("running", 0.5, 0.2)
+        assert http.post("/v1/rollouts", json=asked).json()["error"]["code"] == "rollout_running"
+        assert http.post("/v1/rollouts", json=asked | {"test": {"luck": 1}}).status_code == 400
+        served = {
+            http.post("/v1/search", json={"query": QUESTIONS[0]}, headers={"X-Reprise-User": f"u{n}"}).json()["adapter"]
+            for n in range(20)
+        }
+        assert served == {None, NAMES[0]}
+        assert http.get("/v1/rollouts").json()[0]["rollout"] == started["rollout"]
+        assert http.post("/v1/rollouts/stop", json={}).json()["state"] == "stopped"
+        assert http.post("/v1/rollouts/advance", json={}).status_code == 404
+        route = {"adapter": NAMES[0], "workspace": "default", "slice": "pumps", "override": "by hand"}
+        assert http.post("/v1/routes", json=route).json() == http.get("/v1/routes").json()
+        asked = {"question": QUESTIONS[1], "slice": "pumps"}
+        assert http.post("/v1/ask", json=asked).json()["chosen"]["retriever"] == "route"
+        gone = http.delete("/v1/routes", params={"workspace": "default", "slice": "pumps"})
+        assert gone.json() == []
+
+
 def test_no_answer_fails_or_is_mixed_while_adapters_come_and_go(platform: Platform) -> None:
     """A small `benchmarks/swap.py`."""
     seen: list[tuple[str, dict[str, Any]]] = []

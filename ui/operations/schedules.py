@@ -84,13 +84,23 @@ class Schedules(Learning):
     # --- beat's part -----------------------------------------------------------------------------
 
     def _fire(self, due: Due) -> str:
-        """Start what a schedule asks for; its job."""
+        """Start what a schedule asks for, with the fresh challenger that its cycle may owe; the job of the former.
+
+        Where mixes are approved, it ends when the mix is drawn.
+        """
+        options = {"hold": self.settings.approve_mix, **due.options}
         try:
-            run = self.request_run(kind=due.kind, workspace=due.workspace, **due.options)
+            if options["hold"] and (proposal := self.w.proposals.waiting(due.kind, due.workspace)):
+                raise UserError(f"{proposal} waits for approval", hint="approve or reject it", code="proposal_waits")
+            run = self.request_run(kind=due.kind, workspace=due.workspace, **options)
         except RepriseError as error:
             log.info("schedule %s starts nothing: %s", due.id, error.message)
             raise
-        return self.w.ledger.enqueue("retrain", {"run": run, "firing": due.firing}, keys=["retrain"], by="beat")
+        sibling = self.w.retrainer.challenge(run)
+        job = self.w.ledger.enqueue("retrain", {"run": run, "firing": due.firing}, keys=["retrain"], by="beat")
+        if sibling is not None:
+            self._enqueue_run(sibling, "beat")
+        return job
 
     def _triggers(self, schedule: str, told: Mapping[str, Any]) -> Triggers:
         now: dict[str, Any] = next((s for s in self.schedules() if s["schedule"] == schedule), {})

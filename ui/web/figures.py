@@ -90,7 +90,8 @@ def heat(
         body.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     for name, words in below:
         body.append(f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(w)}</td>' for w in words)}</tr>")
-    return f'<div class="rp-grid rp-heat"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    return f'<div class="rp-grid rp-heat">{table}</div>'
 
 
 def steps(names: Sequence[str], at: int) -> str:

@@ -44,8 +44,8 @@ def facts(pairs: Sequence[tuple[str, object]]) -> None:
 
 def pairs(rows: Sequence[tuple[str, object]]) -> None:
     """Named values below one another, for those that need a line of their own."""
-    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
-    st.html(f'<dl class="rp-pairs">{cells}</dl>')
+    cells = "".join(f"<span>{escape(name)}</span><div>{escape(value)}</div>" for name, value in rows)
+    st.html(f'<div class="rp-pairs">{cells}</div>')
 
 
 def tag(text: str, tone: str = "") -> str:

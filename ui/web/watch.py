@@ -21,6 +21,9 @@ KINDS = {
     "rechunk": "Chunking again",
     "maintain": "Index maintenance",
     "retrain": "Retrain",
+    "tune": "Tuning of search",
+    "examples-generate": "Examples from documents",
+    "examples-cluster": "Topics of examples",
 }
 """What people call a kind of job."""
 _LISTED, _BARS = 300, 5

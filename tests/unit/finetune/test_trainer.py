@@ -299,9 +299,10 @@ def test_a_disk_that_fills_up_while_training_is_told_and_the_run_goes_on_once_th
     assert not (run / "error.json").exists()
 
 
-@pytest.mark.parametrize("hold", ["l2", "ewc"])
+# What did not matter to the recalled rows is free under EWC, so the way as a whole is less shortened.
+@pytest.mark.parametrize(("hold", "share"), [("l2", 0.5), ("ewc", 0.9)])
 def test_a_run_that_is_held_stays_nearer_to_its_champion(
-    trained: Path, tmp_path: Path, encoder: QueryEncoder, task: tuple[list[str], np.ndarray], hold: str
+    trained: Path, tmp_path: Path, encoder: QueryEncoder, task: tuple[list[str], np.ndarray], hold: str, share: float
 ) -> None:
     from safetensors.torch import load_file
 
@@ -310,7 +311,7 @@ def test_a_run_that_is_held_stays_nearer_to_its_champion(
         before, after = (load_file(f / "adapter" / "adapter_model.safetensors") for f in (trained, train(run).parent))
         return sum(float((after[name] - w).square().sum()) for name, w in before.items())
 
-    assert moved("held", **{hold: 1000.0}) < 0.5 * moved("free")
+    assert moved("held", **{hold: 1000.0}) < share * moved("free")
 
 
 def test_usage_is_told() -> None:

@@ -82,7 +82,7 @@ def test_the_web_app_imports_no_model() -> None:
     code = (
         "import sys, ui.web.pages, ui.web.passage, ui.web.marks\n"
         "from ui.web.views import adapters, chat, conversations, copies, index, jobs, library, preferences\n"
-        "from ui.web.views import rehearsal, retention, schedule, search, sources, system, upload\n"
+        "from ui.web.views import rehearsal, retention, schedule, search, sight, sources, system, upload\n"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from ui.web import look
 from ui.web.client import node, told, who
 from ui.web.pages import asked, go
 from ui.web.plain import count, label, moment
-from ui.web.views import card, forgetting, gatekeeping, rollout, runs, verdict
+from ui.web.views import card, forgetting, gatekeeping, merging, rollout, runs, verdict
 from ui.web.views.retrain import ask as ask_retrain
 
 SAID = "adapters.said"
@@ -147,7 +147,10 @@ def _adapters(adapters: list[dict[str, Any]], trained: list[dict[str, Any]]) -> 
         if row is not None and row < len(adapters):
             st.session_state[card.OPEN] = adapters[row]["adapter"]
 
-    look.small(count(len(adapters), "adapter"), "the newest first; a click opens its card")
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        look.small(count(len(adapters), "adapter"), "the newest first; a click opens its card")
+        if len(adapters) > 1 and st.button("Merge …", icon=":material/merge:", key="adapters.merge"):
+            merging.ask(adapters)
     look.table(
         [
             {

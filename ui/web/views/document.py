@@ -11,6 +11,7 @@ from ui.web import look
 from ui.web.client import node, tell, told
 from ui.web.languages import called
 from ui.web.plain import count, escape, label, moment, size
+from ui.web.views import sight
 
 VERSION = "document.version"
 """Session key: (document, version) that another page wants to see."""
@@ -30,8 +31,10 @@ def show(document: dict[str, Any]) -> None:
     _sorted_by(document)
     with told():
         history = node().history(doc)
-        tabs = st.tabs(["Text", "Versions", "Compare", "Delete"], key=f"document.tab.{doc}", on_change="rerun")
-        for tab, draw in zip(tabs, (_text, _versions, _compare, _delete), strict=True):
+        tabs = st.tabs(
+            ["Text", "Versions", "Compare", "Adapters", "Delete"], key=f"document.tab.{doc}", on_change="rerun"
+        )
+        for tab, draw in zip(tabs, (_text, _versions, _compare, sight.show, _delete), strict=True):
             if tab.open:
                 with tab:
                     draw(document, history)

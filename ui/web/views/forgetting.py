@@ -37,9 +37,7 @@ def show(adapters: list[dict[str, Any]]) -> None:
     options = {"kind": kind, "workspace": None if workspace == ALL else workspace, "served": served}
     remote = node()
     line = [x["adapter"] for x in adapters if x["state"] in ("champion", "previous")]
-    told = later(
-        _ANSWER, (options, line, remote.url), lambda: remote.forgetting(**options), "Asking every adapter the same"
-    )
+    told = later(_ANSWER, (options, line), lambda: remote.forgetting(**options), "Asking every adapter the same")
     if told is not None:
         _matrix(told)
 

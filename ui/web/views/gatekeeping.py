@@ -14,7 +14,11 @@ from ui.web.views.asking import KINDS
 Threshold = tuple[str, str, float]
 """Its name on the page, what it means, and the step of its field."""
 LOSS: dict[str, Threshold] = {
-    "tolerance": ("Loss that is let pass", "On an old slice, and as served. Measured noise may allow more.", 0.005),
+    "tolerance": (
+        "Loss that is let pass",
+        "On an old slice, and as served: .015 is one and a half points of nDCG. Noise may allow more.",
+        0.005,
+    ),
     "leg_tolerance": ("The same for refusals, citations, …", "Of a leg that has no tolerance of its own.", 0.005),
     "min_slice": ("Smallest slice judged alone", "Old slices with fewer questions are judged together.", 1),
     "led": ("Questions led astray", "That had the right document first, and are now led to one wrong one.", 1),
@@ -58,6 +62,12 @@ def _policy(kind: str, workspace: str | None) -> None:
     with st.form(f"gate.policy.{place}"):
         values["approval"] = st.checkbox(
             "An accepted adapter waits until a person approves it", policy["approval"], key=f"gate.approval.{place}"
+        )
+        values["gain"] = st.checkbox(
+            "An adapter has to be surely better on what is new",
+            policy["gain"],
+            key=f"gate.gain.{place}",
+            help="Off: it need only lose nothing, as one does that leaves documents out.",
         )
         for title, group in _GROUPS.items():
             st.html(f'<div class="rp-small"><b>{escape(title)}</b></div>')

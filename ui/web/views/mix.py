@@ -37,7 +37,7 @@ def show() -> None:
         remote = node()
         preview = later(
             _ANSWER,
-            (options, measure, remote.url, st.session_state.get("rehearsal.drawn", 0)),
+            (options, measure),
             lambda: remote.preview(**options, **({"measure": True} if measure else {})),
             said,
         )

@@ -1,4 +1,4 @@
-"""What a person does with an adapter that has its verdict: promote it or begin a trial; with a reason, if it was refused."""
+"""What a person does with an adapter that has its verdict: promote or try it; with a reason, if it was refused."""
 
 from __future__ import annotations
 

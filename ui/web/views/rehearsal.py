@@ -10,10 +10,10 @@ import streamlit as st
 from ui.web import look
 from ui.web.client import node, told
 from ui.web.pages import asked
-from ui.web.views import adding, examples, mix, proposals, topics
+from ui.web.views import adding, advice, examples, mix, proposals, topics
 
 _TAB = "rehearsal.tab"
-_TABS = ("Examples", "Add", "Topics", "Next mix", "Waiting mixes")
+_TABS = ("Examples", "Add", "Topics", "Advice", "Next mix", "Waiting mixes")
 
 
 def show() -> None:
@@ -34,6 +34,7 @@ def show() -> None:
         lambda: examples.show(known),
         lambda: adding.show(known),
         topics.show,
+        advice.show,
         lambda: _mix(known),
         lambda: proposals.show(waiting),
     )

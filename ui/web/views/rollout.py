@@ -1,4 +1,4 @@
-"""Rollouts: an adapter on trial, what its figures say so far and what follows; and adapters with a place of their own."""
+"""Rollouts: an adapter on trial, what its figures say so far and what follows; adapters with a place of their own."""
 
 from __future__ import annotations
 
@@ -78,15 +78,13 @@ def _trial(trial: dict[str, Any]) -> None:
         if st.button("Stop the trial", icon=":material/stop:", key=f"rollout.stop.{trial['rollout']}"):
             with told():
                 node().stop_rollout(trial["kind"])
-                st.session_state[_SAID] = (
-                    f"The trial of {label(trial['adapter'])} was stopped; it is a candidate again."
-                )
+                st.session_state[_SAID] = f"The trial of {label(trial['adapter'])} was stopped; it is a candidate."
                 st.rerun()
         look.small("Whatever the figures say; by themselves they decide at each look.")
 
 
 def _steps(trial: dict[str, Any]) -> None:
-    """Where it stands on its way. What is behind is not told by a trial, so only the step it is at and the rest show."""
+    """Where it stands on its way: a trial tells the step it is at and those to come, not what is behind."""
     onward = [percent(s) if s < 1 else "everybody" for s in trial["steps"]]
     if trial["stage"] == "shadow":
         st.html(figures.steps(["unseen", *onward], 0))

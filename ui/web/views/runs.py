@@ -9,7 +9,7 @@ import streamlit as st
 from ui.web import look
 from ui.web.client import node, problem, told
 from ui.web.pages import go
-from ui.web.plain import label
+from ui.web.plain import label, moment
 from ui.web.views import promotion, verdict
 from ui.web.views.mix import excluded, mix_table
 from ui.web.watch import ACTIVE, watch
@@ -59,7 +59,7 @@ def _table(runs: list[dict[str, Any]]) -> None:
     look.table(
         [
             {
-                "Run": r["run"],
+                "Begun (UTC)": moment(r.get("created")),
                 "State": r["state"],
                 "Kind": r["kind"],
                 "Gain": verdict.gain(r["verdict"]),
@@ -68,6 +68,7 @@ def _table(runs: list[dict[str, Any]]) -> None:
                 "Replay": f"{r['options'].get('rho', 0):.0%}",
                 "Took": verdict.duration(r["seconds"]) if r["state"] in _ENDED else "",
                 "Workspace": r["workspace"] or "all",
+                "Run": r["run"],
             }
             for r in runs
         ],

@@ -36,7 +36,7 @@ _PARTS = {
     "pinned": "pinned",
     "suite": "suite",
     "leg": "as answered",
-    "all": "all",
+    "all": "",
 }
 _NDCG = "nDCG@10 tells how near the top the right passage stands: 1 is always first, 0 is never among the first ten."
 
@@ -127,6 +127,19 @@ def facts(run: dict[str, Any]) -> None:
         pairs.append(("Energy, estimated", f"{cost['energy_wh_estimate']:.2g} Wh"))
     if pairs:
         look.facts(pairs)
+    _halves(m)
+
+
+def _halves(m: dict[str, Any]) -> None:
+    """The two halves of the exam: passages that training asked about in other words, and passages it never saw."""
+    said = []
+    for name, words in (("seen", "about passages it practised"), ("unseen", "about passages it never saw")):
+        half = m.get(name) or {}
+        if half.get("n") and half.get("champion") is not None and half.get("challenger") is not None:
+            change = signed(half["challenger"] - half["champion"])
+            said.append(f"{change} on {count(half['n'], 'question')} {words}")
+    if said:
+        look.small("; ".join(said))
 
 
 def duration(seconds: float) -> str:
