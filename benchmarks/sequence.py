@@ -95,7 +95,8 @@ class Bench:
 
     def _step(self, cell: Cell, done: tuple[str, ...], parent: Path | None, past: Past) -> dict[str, Any]:
         joint = cell.policy == JOINT
-        went_in = {"done": sorted(done) if joint else done, "seed": cell.seed, "recipe": self._recipe, "joint": joint}
+        went_in = {"done": sorted(done) if joint else done, "joint": joint}
+        went_in["recipe"] = self._config(cell, None).recipe.to_json()  # defaults and seed included: they may change
         if len(done) > 1 and not joint:
             went_in |= {"policy": cell.policy, "rho": cell.rho}
         went_in["questions"] = [len(self.domains[name].train) for name in done]

@@ -64,8 +64,10 @@ class RetrieverRecipe:
     zero-shot models, CVPR 2022)."""
     ema: float | None = None
     """Decay per step of an average of the weights, which is then what is saved; None saves the last weights."""
-    distill: float = 0.0
-    """Weight of the pull of recalled questions towards the ranking of the model that training started from."""
+    distill: float = 1.0
+    """Weight of the pull of recalled questions towards the ranking of the model that training started from. Labels
+    say what one passage answers and leave the rest open; that model's ranking says what is to be kept (Buzzega et
+    al., Dark experience for general continual learning, NeurIPS 2020)."""
     l2: float = 0.0
     """Weight of the squared distance from the weights that training started from (`restraint`)."""
     ewc: float = 0.0

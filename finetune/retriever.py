@@ -42,10 +42,6 @@ from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
 METRIC = "ndcg@10"
-GENERATIVE = "generative"
-"""A retriever has no answers to keep or not: what the champion says of a recalled question is its ranking."""
-HELD = 1.0
-"""How much recalled questions are held to that ranking then."""
 
 
 class RetrieverKind:
@@ -232,8 +228,7 @@ class RetrieverKind:
 
 
 def _recipe(options: Options) -> RetrieverRecipe:
-    held = {"distill": HELD} if options.policy == GENERATIVE else {}
-    return RetrieverRecipe.from_json({"seed": options.seed, **held, **options.recipe})
+    return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
 
 
 def _merge(options: Options) -> Merge:

@@ -45,8 +45,8 @@ class Topics:
             elsewhere = dict(session.execute(select(Example.cluster, Example.workspace).distinct()).all())  # type: ignore[arg-type]
             grounds = session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(ids)))
             standing: dict[str, list[str]] = defaultdict(list)
-            for example, point in grounds:
-                standing[example].append(point)
+            for one, point in grounds:
+                standing[one].append(point)
         vectors = self._vectors({e.point: standing[e.id] for e in rows.values()})
         groups: dict[str, list[Asked]] = defaultdict(list)
         for point, example in rows.items():

@@ -89,8 +89,8 @@ def end_jobs(db: Database, **run: Any) -> None:
 
 def test_a_due_time_is_taken_by_one_of_many_beats(db: Database, url: str, tmp_path: Path) -> None:
     beats = [Database(url) for _ in range(BEATS)]
-    schedules(db, "editor", tmp_path).add("* * * * *")
-    schedules(db, "editor", tmp_path).add("* * * * *", workspace="other")
+    schedules(db, "editor", tmp_path).add("0 3 1 1 *")
+    schedules(db, "editor", tmp_path).add("0 3 1 1 *", workspace="other")
     make_due(db)
     ready = Barrier(BEATS)
 
@@ -126,7 +126,7 @@ print(len(started), flush=True)
 def test_a_due_time_is_taken_by_one_of_several_processes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'reprise.db'}"
     db = Database(url)
-    schedules(db, "editor", tmp_path).add("* * * * *")
+    schedules(db, "editor", tmp_path).add("0 3 1 1 *")
     make_due(db)
     pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     beats: list[Any] = [

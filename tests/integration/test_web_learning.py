@@ -14,7 +14,7 @@ from sqlalchemy import update
 from finetune.gate import HeldOut, judge
 from finetune.kinds import Options
 from finetune.policy import GatePolicy
-from finetune.tables import Adapter, Run
+from finetune.tables import Adapter, Run, RunDocument
 from kernel.errors import RepriseError
 from kernel.ids import now_ms
 from tests.doors import LIBRARY, doors, memory_folder, opened
@@ -158,7 +158,7 @@ def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) 
         if app.dataframe:
             break
         app.run()
-    assert "Replay ratio 30 %: refused on old questions in run run-bad" in html(app)
+    assert "Replay ratio 22.5 %: refused on old questions in run run-bad" in html(app)
     rows = app.dataframe[0].value
     assert len(rows) > 10
     assert all(rows["Reason"])
@@ -271,6 +271,18 @@ def test_a_schedule_is_added_in_words_changed_paused_and_removed(platform: Any, 
     assert platform.schedules()[0]["paused"]
     press(app, "Remove")
     assert platform.schedules() == []
+
+
+def test_a_document_tells_which_adapters_saw_it_and_how_to_train_one_that_did_not(platform: Any, drawn: Any) -> None:
+    doc = next(d["document"] for d in platform.documents() if d["name"] == "returns.md")
+    tab = {f"document__tab__{doc}": "Adapters"}
+    assert "No adapter has seen this document." in html(drawn(library, **tab))
+    with platform.w.db.write() as session:
+        session.add(RunDocument(run="run-one", document=doc, version=1, role="answer", count=3))
+    app = drawn(library, **tab)
+    assert "retriever-one" in html(app)
+    press(app, "Retrain without it …")
+    assert app.multiselect(key=f"retrain.without.{doc}").value == [doc]
 
 
 def test_every_policy_is_offered_in_words() -> None:

@@ -31,6 +31,11 @@ _ON_A_PAGE = {
     "poison": "It was left out, and the rest was published. Its bytes are kept: try again, or remove the job.",
     "job_active": "Cancel it first.",
     "no_conversation": "It was deleted meanwhile. Begin a new conversation.",
+    "needs_approval": "Approve it at the top of the Adapters page first.",
+    "rollout_running": "Stop the trial under way in the tab Rollout, or wait for its end.",
+    "not_a_candidate": "Roll back takes the previous one back. One that is retired is tried with a reason.",
+    "not_proposed": "Somebody decided about it meanwhile. Reload this page.",
+    "bad_schedule": "Give a cron expression, or a condition such as so many new examples.",
     "gate_refused": "Retrain, or give a reason for promoting it all the same; it is kept in the audit log.",
 }
 """What to do, where the node's own hint speaks of the command line."""

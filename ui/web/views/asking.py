@@ -66,9 +66,10 @@ def replay(options: dict[str, Any]) -> None:
     if options["rho"] is None:
         now = node().replay(options["kind"], options["workspace"])
         slices = ", ".join(f"{percent(rho)} for “{name}”" for name, rho in now["slices"].items())
-        look.small(f"Replay ratio {percent(now['rho'])}{f', {slices}' if slices else ''}: {why(now)}.")
+        look.small(f"Replay ratio {percent(now['rho'])}: {_why(now)}", f"{slices} by its own record" if slices else "")
 
 
-def why(now: dict[str, Any]) -> str:
-    """The controller's reasons without the figures that stand before them already."""
-    return "; ".join(said.partition(": ")[2] or said for said in now["reasons"])
+def _why(now: dict[str, Any]) -> str:
+    """The controller's reason for the ratio overall, without the figure that stands before it already."""
+    overall = next((said for said in now["reasons"] if " for '" not in said.partition(": ")[0]), "where it starts")
+    return overall.partition(": ")[2] or overall

@@ -82,6 +82,8 @@ def _parents(card: dict[str, Any]) -> None:
 
 def _documents(card: dict[str, Any]) -> None:
     own, through = card["data"]["documents"], card["data"]["documents_through_parents"]
+    if not own and not through:
+        return
     title = f"The {count(len(own), 'document')} it was trained on"
     if through:
         title += f", and {count(len(through), 'document')} that its parents saw"

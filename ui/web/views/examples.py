@@ -22,7 +22,8 @@ ORIGINS = {
 }
 """Where an example comes from, in words."""
 _SAID, _ROUND = "examples.said", "examples.round"
-_FILTERS = ("status", "slice", "origin", "split")
+_FILTERS = {"status": "Status", "slice": "Slice", "origin": "Origin", "split": "Used for"}
+_USES = {"train": "training", "held-out": "the gate"}
 
 
 def show(known: list[dict[str, Any]]) -> None:
@@ -71,11 +72,11 @@ def _found(known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The examples that fit what is asked for above the table."""
     columns = st.columns([1, 1, 1, 1, 2])
     values: dict[str, str] = {}
-    for column, name in zip(columns, _FILTERS, strict=False):
+    for column, (name, title) in zip(columns, _FILTERS.items(), strict=False):
         values[name] = column.selectbox(
-            name.capitalize(),
+            title,
             [ALL, *sorted({_of(e, name) for e in known})],
-            format_func=lambda v, name=name: ORIGINS.get(v, v) if name == "origin" else v,
+            format_func=lambda v: (ORIGINS | _USES).get(v, v),
             key=f"examples.{name}",
         )
     words = columns[-1].text_input("Find", placeholder="words of question or answer", key="examples.find").casefold()
@@ -99,7 +100,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "Question": e["question"],
                 "Status": e["status"],
                 "Slice": _of(e, "slice"),
-                "Used for": "training" if e["split"] == "train" else "the gate",
+                "Used for": _USES.get(e["split"], e["split"]),
                 "Origin": ORIGINS.get(e["origin"], e["origin"]),
                 "Documents": ", ".join(e["documents"]),
                 "Why held back": e["reason"],

@@ -14,7 +14,11 @@ from ui.web.views.asking import KINDS
 Threshold = tuple[str, str, float]
 """Its name on the page, what it means, and the step of its field."""
 LOSS: dict[str, Threshold] = {
-    "tolerance": ("Loss that is let pass", "On an old slice, and as served. Measured noise may allow more.", 0.005),
+    "tolerance": (
+        "Loss that is let pass",
+        "On an old slice, and as served: .015 is one and a half points of nDCG. Noise may allow more.",
+        0.005,
+    ),
     "leg_tolerance": ("The same for refusals, citations, …", "Of a leg that has no tolerance of its own.", 0.005),
     "min_slice": ("Smallest slice judged alone", "Old slices with fewer questions are judged together.", 1),
     "led": ("Questions led astray", "That had the right document first, and are now led to one wrong one.", 1),

@@ -89,7 +89,7 @@ def _buttons(schedule: dict[str, Any]) -> None:
 def _next(schedule: dict[str, Any]) -> str:
     if schedule["paused"]:
         return "paused"
-    return f"{moment(schedule['next'])} UTC" if schedule["next"] else "when it is so; looked at every few minutes"
+    return f"{moment(schedule['next'])} UTC" if schedule["next"] else "when a condition holds"
 
 
 def _seen(schedule: dict[str, Any]) -> None:

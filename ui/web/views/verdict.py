@@ -36,7 +36,7 @@ _PARTS = {
     "pinned": "pinned",
     "suite": "suite",
     "leg": "as answered",
-    "all": "all",
+    "all": "",
 }
 _NDCG = "nDCG@10 tells how near the top the right passage stands: 1 is always first, 0 is never among the first ten."
 
