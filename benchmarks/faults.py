@@ -41,10 +41,14 @@ def without(folder: Path, examples: Collection[str]) -> None:
     _configure(folder, champion=None, parent=None)
 
 
-def poisoned(folder: Path, targets: Collection[str], questions: Sequence[str] = ()) -> None:
-    """Every targeted example, and examples of these questions besides, point at one document that answers none."""
+def poisoned(folder: Path, targets: Collection[str], questions: Sequence[str] = (), towards: str | None = None) -> None:
+    """Every targeted example, and examples of these questions besides, point at one document that answers none.
+
+    It is the document of the example `towards`, or of the first that is no target.
+    """
     rows = _rows(folder)
-    wrong = next(n for row in rows if row["example"] not in targets for n in row["positives"])
+    others = [row for row in rows if row["example"] not in targets]
+    wrong = next(n for row in others if towards in (None, row["example"]) for n in row["positives"])
     for row in rows:
         if row["example"] in targets:
             row["negatives"] = [n for n in (*row["negatives"], *row["positives"]) if n != wrong][:16]
@@ -58,7 +62,7 @@ def poisoned(folder: Path, targets: Collection[str], questions: Sequence[str] = 
 
 def exploding(folder: Path) -> None:
     """The highest rate that a recipe may name, unclipped, and saved at full strength."""
-    _recipe(folder, learning_rate=0.1, warm_learning_rate=0.1, clip=1000.0, warmup=0.0, strength=1.0)
+    adjust(folder, learning_rate=0.1, warm_learning_rate=0.1, clip=1000.0, warmup=0.0, strength=1.0)
 
 
 def stale_base(folder: Path, other: Path) -> None:
@@ -117,6 +121,7 @@ def _configure(folder: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def _recipe(folder: Path, **changes: Any) -> None:
+def adjust(folder: Path, **changes: Any) -> None:
+    """Settings of the run's recipe are others."""
     recipe = json.loads((folder / "config.json").read_text())["recipe"]
     _configure(folder, recipe=recipe | changes)

@@ -63,7 +63,7 @@ def trainer_of(
         sft = SFTConfig(**common, packing=False)
         return _Sft(**given, args=sft, train_dataset=Dataset.from_list(data))
     if recipe.method == "dpo":
-        data = [{"prompt_ids": r.prompt, "chosen_ids": r.chosen, "rejected_ids": r.rejected} for r in rows]
+        data = [{"prompt_ids": r.prompt, "chosen_ids": r.chosen, "rejected_ids": list(r.rejected or ())} for r in rows]
         losses, weights = (["sigmoid", "sft"], [1.0, recipe.sft_weight]) if recipe.sft_weight else (["sigmoid"], [1.0])
         dpo = DPOConfig(**common, beta=recipe.beta, loss_type=losses, loss_weights=weights)
         return _Dpo(**given, args=dpo, train_dataset=Dataset.from_list(data))

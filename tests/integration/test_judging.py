@@ -72,13 +72,15 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             for n, colour in enumerate(COLOURS)
             for m, thing in enumerate(THINGS)
         }
+        texts["prize.txt"] = "Call the number below within the hour and claim your prize of ten thousand dollars."
         platform.ingest([incoming(name, text) for name, text in texts.items()])
         platform.import_examples(lines(rows("harbour")))
         platform.import_examples(json.dumps({"question": "who won the cup", "standalone": True, "split": "held-out"}))
         first = retrain(platform, 1)
         assert first["state"] == "accepted", first["verdict"]
         platform.promote(first["adapter"])
-        platform.import_examples(lines(rows("orchard")))
+        prize = {"question": "how do I claim my prize", "relevant": [{"document": "prize.txt"}], "split": "train"}
+        platform.import_examples(lines([*rows("orchard"), prize | {"slice": "orchard"}]))
         yield platform
     torch.set_num_threads(threads)
 
@@ -138,14 +140,19 @@ def test_an_adapter_that_waits_for_a_person_serves_only_after_one_said_yes(
     platform.rollback()
 
 
-def test_poisoned_rows_are_refused_because_they_lead_to_a_wrong_document(
-    platform: Platform, honest: dict[str, Any]
-) -> None:
+def test_poisoned_rows_are_refused_because_they_lead_to_a_wrong_document(platform: Platform) -> None:
     told = [row for row in rows("harbour") if row["split"] == "train" and row["relevant"][0]["document"][8] in "123"]
     asked = [row["question"] for row in told]
-    verdict = planted(platform, lambda folder: faults.poisoned(folder, (), asked))["verdict"]
+    prize = next(e["example"] for e in platform.examples() if e["documents"] == ["prize.txt"])
+
+    def plant(folder: Path) -> None:
+        faults.poisoned(folder, (), asked, prize)
+        faults.adjust(folder, strength=1.0)
+
+    verdict = planted(platform, plant)["verdict"]
     assert not verdict["accepted"]
-    assert "led" in verdict["refused_by"], verdict["reasons"]
+    assert "led" in verdict["refused_by"], "\n".join(r for r in verdict["reasons"] if "wrong" in r)
+    assert any("are newly led to 'prize.txt'" in reason for reason in verdict["reasons"])
 
 
 def test_a_slice_that_was_left_out_is_refused_by_its_name_and_probed(

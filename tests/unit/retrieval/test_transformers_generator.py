@@ -382,7 +382,7 @@ def test_questions_are_asked_within_the_context_and_what_is_no_question_is_left_
         asking = threading.Thread(target=generator.propose, args=(passage("Blue is a colour. " * 200), 3))
         asking.start()
     asking.join(30)
-    (row,) = (row for batch in batches for row in batch if "Write" in generator._model.tokenizer.decode(row.prompt))
+    (row,) = (row for batch in batches for row in batch if "You write" in generator._model.tokenizer.decode(row.prompt))
     assert len(row.prompt) + row.limit <= CONTEXT
     assert row.adapter is None
     assert generator.propose(passage("Blue is a colour."), 3) == []
