@@ -157,7 +157,7 @@ def mix_table(rows: list[dict[str, Any]], *, key: str) -> None:
                 **({"Rise of loss": None if r.get("rise") is None else signed(r["rise"])} if measured else {}),
                 "Example": r["example"],
             }
-            for r in rows
+            for r in sorted(rows, key=lambda r: r["part"] == "new")  # the reasons worth reading stand first
             if part in ("all", None, r["part"])
         ],
         key=f"{key}.rows",
