@@ -56,7 +56,7 @@ demo: setup ## play the whole loop once, with a report at the end
 	@exec $(BIN)/reprise demo $(ARGS)
 
 test: setup ## every test that can run here; what is missing is skipped and named
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .
