@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import ui.wiring
 from kernel import audit
 from kernel.errors import NotFound, UserError
 from kernel.types import Exchange, Wishes
-from rehearsal.tables import Example
+from rehearsal.tables import Example, MixRow
 from retrieval.tables import Cited, Conversation, Feedback, PreferenceRow, Turn
 from retrieval.turns import REDACTED, Asker
 from tests.doors import LIBRARY, Terminal, doors, memory_folder, opened
@@ -72,6 +73,17 @@ def talk(platform: Platform, user: str, *questions: str, **given: Any) -> list[d
 def rows(platform: Platform, table: Any, *where: Any) -> list[Any]:
     with platform.w.db.read() as session:
         return list(session.scalars(select(table).where(*where)))
+
+
+def practised_as(platform: Platform, rows: list[str]) -> Path:
+    """The training rows of a run that practised examples, and turns as votes."""
+    folder = platform.w.home / "runs" / "run-people"
+    folder.mkdir(parents=True)
+    lines = [json.dumps({"example": row, "question": "What was asked?"}) for row in rows]
+    (folder / "train.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    with platform.w.db.write() as session:
+        session.add_all(MixRow(run="run-people", example=row, part="new") for row in rows)
+    return folder / "train.jsonl"
 
 
 # --- conversations --------------------------------------------------------------------------------
@@ -347,13 +359,17 @@ def test_an_example_that_only_consent_allowed_goes_with_its_conversation(platfor
     with pytest.raises(NotFound):
         platform.delete_conversation(first["conversation"], user="another")
     assert platform.w.memory.status(personal) == "approved"
+    practised = practised_as(platform, [personal, first["turn"], other])
     receipt = platform.delete_conversation(first["conversation"], user=user)
     assert (receipt["examples"], receipt["examples_kept"]) == (1, [plain])
+    assert receipt["training_rows_redacted"] == 2
+    assert [json.loads(line)["example"] for line in practised.read_text().splitlines()] == [other]
     (example,) = rows(platform, Example, Example.id == personal)
     assert (example.status, example.question, example.answer) == ("retired", REDACTED, None)
     assert not platform.w.index.retrieve([example.point])
     assert platform.w.memory.status(other) == "approved"
     assert platform.erase_me(user=user)["examples"] == 1
+    assert practised.read_text() == ""
     assert platform.w.memory.status(other) == "retired"
 
 
