@@ -543,8 +543,8 @@ def test_schedules_are_added_paused_and_removed(terminal: Terminal) -> None:
     (resumed,) = terminal.json("schedule", "pause", row["schedule"])
     assert resumed["paused"] is False
     (edited,) = terminal.json(
-        "schedule", "edit", row["schedule"], "--when", "examples>=50", "--timezone", "Europe/Berlin", "--cooldown", "2d",
-        "--workspace", "", "--rho", "0.3",
+        "schedule", "edit", row["schedule"], "--when", "examples>=50", "--timezone", "Europe/Berlin",
+        "--cooldown", "2d", "--workspace", "", "--rho", "0.3",
     )  # fmt: skip
     assert set(edited) >= {"when", "timezone", "cooldown", "policy", "rho", "last_result", "last_run", "seen"}
     assert (edited["when"], edited["timezone"], edited["cooldown"]) == (["examples>=50"], "Europe/Berlin", 172_800)
