@@ -185,7 +185,8 @@ class Retrainer:
         started = time.perf_counter()
         if not (folder / "adapter" / "manifest.json").exists():
             if not (folder / "config.json").exists():
-                self._kind(row.kind).materialise(row, mix, folder)
+                # What is shown beside the rows is of now: a proposal may have waited while versions were superseded.
+                self._kind(row.kind).materialise(row, replace(mix, epoch=self._epochs.committed()), folder)
             self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)
         seconds = time.perf_counter() - started

@@ -55,7 +55,7 @@ class Parrot:
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         (folder / "train.jsonl").write_text("".join(json.dumps({"example": r.example}) + "\n" for r in mix.rows))
-        (folder / "config.json").write_text("{}")
+        (folder / "config.json").write_text(json.dumps({"epoch": mix.epoch}))
 
     def train(self, folder: Path, progress: Progress) -> None:
         (folder / "adapter").mkdir()
@@ -171,6 +171,8 @@ def test_a_document_that_is_left_out_takes_its_examples_out(platform: Platform, 
     options = Options(policy="random", rho=0.9, without=(lamp,))
     seen = platform.w.retrainer.preview(KIND, options, None)
     assert {row["slice"] for row in recalled(seen)} == set(THINGS) - {"Lamp"}
+    asked = platform.preview(KIND, "random", 0.9, without=["Lamp.md"])
+    assert {row["slice"] for row in asked["rows"]} == (set(THINGS) | set(NEWS)) - {"Lamp"}
 
 
 def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(
@@ -190,6 +192,8 @@ def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(
     mix = platform.mix(proposal["proposal"])
     assert [row["example"] for row in mix["rows"]] == [e for e in rows if e != gone]
     assert mix["dropped"] == [gone]
+    shown = json.loads((platform.w.runs.folder(proposal["proposal"]) / "config.json").read_text())
+    assert shown["epoch"] == platform.w.epochs.committed() > mix["epoch"]  # what is read beside them is of now
     with platform.w.db.read() as session:
         assert session.get_one(Example, rows[-1]).last_rehearsed is not None
     with pytest.raises(Refused, match="does not wait for approval: it is accepted"):
