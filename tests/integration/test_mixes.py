@@ -11,6 +11,7 @@ import pytest
 
 from finetune.gate import HeldOut
 from finetune.kinds import Evaluation, Options
+from finetune.novelty import judged_in, new_slices
 from finetune.registry import point
 from finetune.schedule import Due
 from finetune.tables import Adapter, Run
@@ -198,6 +199,20 @@ def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(
         assert session.get_one(Example, rows[-1]).last_rehearsed is not None
     with pytest.raises(Refused, match="does not wait for approval: it is accepted"):
         platform.approve_mix(proposal["proposal"])
+
+
+def test_a_challenger_from_the_base_is_asked_for_what_the_champion_knows(platform: Platform, parrot: Parrot) -> None:
+    w = platform.w
+    mix = w.retrainer.drawing.mix(KIND, Options(policy="mixed", rho=0.2, start="base"), None)
+    assert {row.part for row in mix.rows} == {"new"}  # to a model that knows nothing
+    run = Run(
+        id="run_fresh", kind=KIND, parent="first", workspace=None, options=Options(policy="mixed", rho=0.2).to_json()
+    )
+    with w.db.write() as session:
+        session.add_all(MixRow(run=run.id, example=row.example, part=row.part) for row in mix.rows)
+    new = new_slices(w.db, w.registry, run, mix)
+    assert new == set(NEWS)
+    assert [judged_in(run, name, "default", new)[1] for name in ("Lamp", *NEWS)] == ["old", *("new" for _ in NEWS)]
 
 
 def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:
