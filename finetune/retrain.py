@@ -37,7 +37,7 @@ from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError
+from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError, UserError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled
 from kernel.types import Progress
@@ -111,6 +111,10 @@ class Retrainer:
             return None
         more = challengers(Options.from_json(row.options), self._runs.cycles(row.kind))[1:]
         if not more:
+            return None
+        try:
+            self._kind(row.kind).check(more[0])
+        except UserError:  # what can only go on from the champion, as DPO does, owes none
             return None
         sibling = self.request(row.kind, replace(more[0], sibling=run), row.workspace)
         with self._db.write() as session:

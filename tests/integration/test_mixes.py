@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from finetune.challengers import EVERY, Cycle
 from finetune.gate import HeldOut
 from finetune.kinds import Evaluation, Options
 from finetune.novelty import judged_in, new_slices
@@ -213,6 +214,28 @@ def test_a_challenger_from_the_base_is_asked_for_what_the_champion_knows(platfor
     new = new_slices(w.db, w.registry, run, mix)
     assert new == set(NEWS)
     assert [judged_in(run, name, "default", new)[1] for name in ("Lamp", *NEWS)] == ["old", *("new" for _ in NEWS)]
+
+
+def test_what_cannot_begin_from_the_base_owes_no_fresh_challenger(
+    platform: Platform, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycles = [Cycle(fresh=n == 0, accepted=True) for n in range(EVERY)]
+    monkeypatch.setattr(platform.w.runs, "cycles", lambda _kind: cycles)
+    options = Options(policy="mixed", rho=0.2)
+    run = platform.w.retrainer.request(KIND, options, None)
+    sibling = platform.w.retrainer.challenge(run)
+    assert sibling is not None
+    assert platform.run(sibling)["options"]["start"] == "base"
+
+    def check(options: Options) -> None:
+        if options.start == "base":
+            raise UserError("this goes on from the champion", hint="leave the start out")
+
+    monkeypatch.setattr(parrot, "check", check)
+    assert platform.w.retrainer.challenge(platform.w.retrainer.request(KIND, options, None)) is None
+    for ours in platform.runs():
+        if ours["state"] == "requested":
+            platform.w.runs.fail(ours["run"], {"code": "test", "message": "over", "hint": ""})
 
 
 def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:

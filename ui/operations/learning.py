@@ -78,7 +78,7 @@ class Learning(Seat):
         return self.w.registry.promote(adapter, override=override)
 
     def rollback(self, kind: str = RETRIEVER) -> dict[str, Any]:
-        return self.w.registry.rollback(_kind(kind))
+        return self.w.registry.rollback(kind_of(kind))
 
     def _retrain_job(self, running: Running) -> dict[str, Any]:
         return self.w.retrainer.run(running.args["run"], running.progress)
@@ -109,7 +109,12 @@ class Learning(Seat):
         return rho
 
 
-def _kind(kind: str) -> str:
+def kind_of(kind: str) -> str:
+    """The kind, if adapters of it can serve.
+
+    Raises:
+        UserError: there is none of that name.
+    """
     if kind not in KINDS:
         raise UserError(f"no kind {kind!r}", hint=f"give {' or '.join(KINDS)}")
     return kind
