@@ -5,7 +5,8 @@ The same gate decides, by the verdict of the adapter's own run:
     for                 it may serve when
     a whole workspace   its gate accepted it, in a run over that workspace or over all of them
     a slice             its gate accepted it and it lost nothing beyond the tolerance on that slice; or it is surely
-                        better there, and was refused for nothing but what it loses on other slices
+                        better there, was refused for nothing but what it loses on other slices, and its policy
+                        asks for no approval
 
 or when a reason is given, which stands in the audit log. A route whose adapter cannot be loaded breaks nothing: the
 base model answers, and `trouble` says so.
@@ -164,6 +165,8 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
         return False, f"the gate refused it, and it is not surely better there: {told}"
     if set(verdict.get("refused_by") or ["?"]) != {OLD}:  # surely better there, so it is not this slice that was lost
         return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
+    if policy.approval:
+        return False, f"surely better there ({told}), but its policy wants a person's yes, and an override is one"
     return True, f"surely better there ({told}), and refused only for other slices"
 
 

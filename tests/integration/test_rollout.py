@@ -346,6 +346,9 @@ def test_a_route_is_judged_by_the_policy_of_its_run() -> None:
     verdict = {"accepted": True, "reasons": [], "slices": [row("tax", -0.01, -0.02)]}
     assert speaks_for(verdict, "tax")[0]
     assert not speaks_for(verdict | {"policy": {"tolerance": 0.005}}, "tax")[0]
+    refused = {"accepted": False, "reasons": [], "refused_by": ["old"], "slices": [row("tax", 0.1, 0.05)]}
+    assert speaks_for(refused, "tax")[0]
+    assert not speaks_for(refused | {"policy": {"approval": True}}, "tax")[0]  # nobody could have approved it
 
 
 def test_the_gate_names_a_loss_elsewhere_as_routes_look_for_it() -> None:
