@@ -39,7 +39,7 @@ from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError, UserError
 from kernel.ids import fresh, now_ms
-from kernel.jobs import Cancelled
+from kernel.jobs import Cancelled, TakenAway
 from kernel.types import Progress
 from rehearsal.history import note_rehearsed
 from rehearsal.mix import Mix, Mixer, Row
@@ -141,6 +141,8 @@ class Retrainer:
                 progress(_STAGES[state][1], 0, 0)
                 _STAGES[state][0](self, run, progress)
                 self.step(state)
+        except TakenAway:
+            raise  # whoever has the job next goes on from here
         except Cancelled:
             self._runs.fail(
                 run,

@@ -26,11 +26,11 @@ from kernel.errors import Conflict, NotFound, RepriseError
 from kernel.ids import fresh, now_ms
 from kernel.items import Outcomes
 from kernel.pace import unbegun
-from kernel.running import Cancelled, Running
+from kernel.running import Cancelled, Running, TakenAway
 from kernel.tables import Job
 from kernel.told import as_json, brief
 
-__all__ = ["ACTIVE", "Cancelled", "Deliver", "Ledger", "Running", "SoFar", "Work"]
+__all__ = ["ACTIVE", "Cancelled", "Deliver", "Ledger", "Running", "SoFar", "TakenAway", "Work"]
 log = logging.getLogger(__name__)
 
 ACTIVE = ("queued", "running")

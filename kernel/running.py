@@ -26,6 +26,10 @@ class Cancelled(Exception):
     """Raised inside a job's work when somebody asked to cancel it, or the job is no longer this attempt's."""
 
 
+class TakenAway(Cancelled):
+    """The latter: the process stops in order, or another attempt has the job. What was done is not to be undone."""
+
+
 class Running:
     """A job being run: where its work reports what it does and learns of a cancel."""
 
@@ -65,11 +69,11 @@ class Running:
         """Record what became of items, for good: a later attempt finds it. A retry takes up those in `again` once more.
 
         Raises:
-            Cancelled: the job is another attempt's by now.
+            TakenAway: the job is another attempt's by now.
         """
         ours, _ = self._beat(None, lambda session: items.settle(session, self.id, outcomes, again))
         if not ours:
-            raise Cancelled
+            raise TakenAway
 
     @contextmanager
     def by_itself(self) -> Iterator[None]:
@@ -83,5 +87,7 @@ class Running:
 
     def _report(self, change: Change) -> None:
         ours, cancelled = self._beat(self._told, change)
-        if cancelled or not ours:
+        if not ours:
+            raise TakenAway
+        if cancelled:
             raise Cancelled

@@ -60,10 +60,10 @@ class Topics:
             taken = slices | {cluster for cluster, where in elsewhere.items() if where != name} | set(found.values())
             found |= topics(groups[name], seed=seed, taken=taken | {UNNAMED, ""})
         before = {e.id: e.cluster for e in rows.values()}
-        moved = {example: cluster for example, cluster in found.items() if before[example] != cluster}
+        moved = {ident: cluster for ident, cluster in found.items() if before[ident] != cluster}
         with self._db.write() as session:
-            for example, cluster in moved.items():
-                mine = (Example.id == example, Example.status == "approved")  # a delete may have come meanwhile
+            for ident, cluster in moved.items():
+                mine = (Example.id == ident, Example.status == "approved")  # a delete may have come meanwhile
                 session.execute(update(Example).where(*mine).values(cluster=cluster))
             if moved:
                 record(session, "example-cluster", workspace or "all workspaces", moved=len(moved))

@@ -13,7 +13,9 @@ import pytest
 from ingest import sources
 from ingest.incoming import Incoming
 from kernel.errors import Refused, UserError
+from kernel.jobs import Cancelled, TakenAway
 from kernel.settings import load
+from kernel.types import Progress
 from ui.platform import Platform
 from ui.wiring import Wired, demo_folder, guide_folder
 
@@ -149,3 +151,20 @@ def test_a_delete_names_the_adapters_and_empties_the_runs(platform: Platform, ac
 def test_the_extractive_generator_has_nothing_to_train(platform: Platform) -> None:
     with pytest.raises(UserError, match="'extractive' has no weights here"):
         platform.preview("generator")
+
+
+def test_a_run_whose_job_was_taken_away_waits_where_it_was_and_a_cancelled_one_has_ended(platform: Platform) -> None:
+    def stop(error: type[Cancelled]) -> Progress:
+        def progress(stage: str, _done: int, _total: int) -> None:
+            if stage == "training":
+                raise error
+
+        return progress
+
+    run = platform.request_run()
+    with pytest.raises(TakenAway):
+        platform.w.retrainer.run(run, stop(TakenAway))
+    assert (platform.run(run)["state"], platform.run(run)["error"]) == ("drawn", None)
+    with pytest.raises(Cancelled):
+        platform.w.retrainer.run(run, stop(Cancelled))
+    assert (platform.run(run)["state"], platform.run(run)["error"]["code"]) == ("failed", "cancelled")

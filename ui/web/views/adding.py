@@ -94,7 +94,7 @@ def _imported(said: dict[str, Any]) -> None:
 
 def _by_line(rows: Sequence[tuple[int, str]]) -> None:
     shown = [[escape(line), f'<div class="rp-wide">{escape(message)}</div>'] for line, message in rows[:_LINES]]
-    look.grid(["Line", "What"], shown, numbers=(0,))
+    look.grid(["Line", "What"], shown)
     if len(rows) > _LINES:
         look.small(f"and {len(rows) - _LINES} more")
 
@@ -112,12 +112,12 @@ def _generate() -> None:
     if not documents:
         look.empty("There are no documents.", "Upload some on the Library page first.")
         return
-    names = {d["document"]: d["name"] for d in documents}
+    names: dict[str, str] = {d["document"]: d["name"] for d in documents}
     with st.form("rehearsal.generate", border=False):
         chosen = st.multiselect(
             "Documents",
             list(names),
-            format_func=lambda d: shorten(names.get(d, d), 60),
+            format_func=lambda d: shorten(names.get(d) or str(d), 60),
             key="rehearsal.generate.documents",
             placeholder="all of the workspace",
         )
@@ -151,4 +151,4 @@ def _told(result: dict[str, Any]) -> None:
     dropped = Counter(result["dropped"])
     if dropped:
         rows = [[escape(n), f'<div class="rp-wide">{escape(why)}</div>'] for why, n in dropped.most_common()]
-        look.grid(["Dropped", "Why"], rows, numbers=(0,))
+        look.grid(["Dropped", "Why"], rows)

@@ -36,14 +36,13 @@ def fields(key: str, *, kind: bool = True) -> dict[str, Any]:
             "What is trained", list(KINDS), format_func=lambda k: KINDS[k], key=f"{key}.kind",
             help="A retriever adapter changes what is found; a generator adapter changes how answers are written.",
         )  # fmt: skip
-    workspace = b.selectbox("Workspace", [ALL, *workspaces(node().documents())], key=f"{key}.workspace")
+    where = b.selectbox("Workspace", [ALL, *workspaces(node().documents())], key=f"{key}.workspace")
     policy = c.selectbox(
         "Which old examples are practised",
         list(POLICIES),
         key=f"{key}.policy",
         help="Each policy in a few words stands below.",
     )
-    workspace = None if workspace == ALL else workspace
     a, b, c = st.columns([1.2, 1.2, 1.4], vertical_alignment="bottom")
     automatic = a.toggle(
         "Choose the replay ratio by itself",
@@ -58,7 +57,13 @@ def fields(key: str, *, kind: bool = True) -> dict[str, Any]:
         )
     seed = c.number_input("Seed", 0, 2**31 - 1, 0, key=f"{key}.seed", help="The same seed and state give the same mix.")
     look.small(f"{policy}: {POLICIES[policy]}.")
-    return {"kind": chosen, "policy": policy, "rho": rho, "seed": int(seed), "workspace": workspace}
+    return {
+        "kind": chosen,
+        "policy": policy,
+        "rho": rho,
+        "seed": int(seed),
+        "workspace": None if where == ALL else where,
+    }
 
 
 def replay(options: dict[str, Any]) -> None:

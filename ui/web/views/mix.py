@@ -38,7 +38,7 @@ def show() -> None:
         preview = later(
             _ANSWER,
             (options, measure),
-            lambda: remote.preview(**options, **({"measure": True} if measure else {})),
+            lambda: remote.preview(**options, measure=measure),
             said,
         )
         if preview is not None:
@@ -157,7 +157,7 @@ def mix_table(rows: list[dict[str, Any]], *, key: str) -> None:
                 **({"Rise of loss": None if r.get("rise") is None else signed(r["rise"])} if measured else {}),
                 "Example": r["example"],
             }
-            for r in rows
+            for r in sorted(rows, key=lambda r: r["part"] == "new")  # the reasons worth reading stand first
             if part in ("all", None, r["part"])
         ],
         key=f"{key}.rows",

@@ -12,7 +12,7 @@ from ui.web.pages import go
 from ui.web.plain import label
 
 _SAID = "adapters.said"
-FIRST_STEPS = {
+FIRST_STEPS: dict[str, dict[str, Any]] = {
     "Unseen first, then 5 %, 25 %, everybody": {"shadow": True},
     "5 %, 25 %, everybody": {},
     "Half of those who ask, then everybody": {"steps": [0.5, 1.0]},

@@ -47,12 +47,12 @@ def ask(without: Sequence[str] = ()) -> None:
 def _more(kind: str, without: Sequence[str]) -> dict[str, Any]:
     """What is rarely asked for."""
     more: dict[str, Any] = {}
-    names = {d["document"]: d["name"] for d in node().documents()}
+    names: dict[str, str] = {d["document"]: d["name"] for d in node().documents()}
     chosen = st.multiselect(
         "Without these documents",
         list(names),
         [d for d in without if d in names],
-        format_func=lambda d: shorten(names.get(d, d), 60),
+        format_func=lambda d: shorten(names.get(d) or str(d), 60),
         key=f"retrain.without.{','.join(without)}",
         placeholder="none",
         help="Their examples stay out, and training starts from an adapter that has never seen them.",
@@ -61,9 +61,9 @@ def _more(kind: str, without: Sequence[str]) -> dict[str, Any]:
         more["without"] = chosen
     a, b = st.columns(2)
     if not chosen:
-        names = [a_["adapter"] for a_ in node().adapters() if a_["kind"] == kind and a_["state"] != "champion"]
+        others = [x["adapter"] for x in node().adapters() if x["kind"] == kind and x["state"] != "champion"]
         start = a.selectbox(
-            "Training starts from", [*_STARTS, *names], format_func=lambda s: _STARTS.get(s, s), key="retrain.from"
+            "Training starts from", [*_STARTS, *others], format_func=lambda s: _STARTS.get(s, s), key="retrain.from"
         )
         if start != "champion":
             more["start"] = start

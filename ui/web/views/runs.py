@@ -46,6 +46,16 @@ def _running(runs: list[dict[str, Any]]) -> None:
         return
     jobs = [j["job"] for j in node().jobs(50) if j["kind"] == "retrain" and j["state"] in ACTIVE]
     watch(jobs, lambda j: f"**Retrain** {label(j['args'].get('run', ''))}", stages=True)
+    if not jobs:
+        _settling({r["run"]: r["state"] for r in runs})
+
+
+@st.fragment(run_every=1.5)
+def _settling(drawn: dict[str, str]) -> None:
+    """For runs that ended between the looks at runs and at jobs, and would stand as they were for ever."""
+    with told():
+        if {r["run"]: r["state"] for r in node().runs()} != drawn:
+            st.rerun()
 
 
 def _table(runs: list[dict[str, Any]]) -> None:
@@ -94,7 +104,7 @@ def _detail(run: dict[str, Any], adapters: list[dict[str, Any]]) -> None:
         promotion.show(adapter)
     verdict.facts(run)
     look.small(*_asked(run))
-    if run["manifest"]:
+    if run["manifest"] and run["state"] != "proposed":
         with st.expander("The mix it was trained on, with the reason of each row"):
             _mix(run["run"])
 

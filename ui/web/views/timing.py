@@ -30,8 +30,7 @@ _HOUR = 3600.0
 def add() -> None:
     """Draw the form of a new schedule."""
     st.pills("Often wanted", list(OFTEN), format_func=lambda c: OFTEN[c], key="schedule.example", on_change=_take)
-    st.session_state.setdefault("schedule.new.cron", _DEFAULT)
-    asked = _fields("schedule.new", {"timezone": "UTC", "when": [], "cooldown": None})
+    asked = _fields("schedule.new", {"cron": _DEFAULT, "timezone": "UTC", "when": [], "cooldown": None})
     if asked is None:
         return
     with told():
@@ -62,6 +61,7 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
     """The fields with what stands there now; what was asked, when it was sent."""
     told_before = {text.partition(">=")[0]: float(text.partition(">=")[2] or 0) for text in now["when"]}
     new = "schedule" not in now
+    st.session_state.setdefault(f"{key}.cron", now["cron"] or "")
     with st.form(key, border=False):
         a, b = st.columns([1.5, 1])
         cron = a.text_input(
@@ -70,7 +70,6 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             placeholder="0 3 * * 0",
             help="Minute, hour, day of the month, month, weekday; an asterisk stands for every one. "
             "Empty: on conditions alone.",
-            **({} if new else {"value": now["cron"] or ""}),
         ).strip()
         zones = list(dict.fromkeys([now["timezone"], *ZONES]))
         zone = b.selectbox(

@@ -29,6 +29,7 @@ _ROWS = {
     "(all old)": "All old slices together",
     "(small slices)": "Small slices together",
     "(pinned)": "Pinned questions",
+    "(unseen)": "About passages that nobody practised",
 }
 _PARTS = {
     "new": "new",
@@ -52,7 +53,8 @@ def state_line(run: dict[str, Any]) -> None:
 def show(verdict: dict[str, Any]) -> None:
     """Draw reasons and slices."""
     st.html(f'<ul class="rp-reasons">{"".join(map(reason, verdict["reasons"]))}</ul>')
-    slices = sorted(verdict["slices"], key=lambda s: list(_PARTS).index(s.get("part", "all")))
+    order = list(_PARTS)  # a part that a later release adds stands last
+    slices = sorted(verdict["slices"], key=lambda s: order.index(s["part"]) if s.get("part") in order else len(order))
     if not slices:
         return
     slice_table(slices)
@@ -95,7 +97,7 @@ def reason(said: str) -> str:
     """HTML of a reason, as an item of a list; whether it speaks for or against the adapter shows."""
     verb, colon, rest = said.partition(": ")
     kind = {"passed": "for", "refused": "against"}.get(verb, "aside")
-    text = rest if colon and verb in ("passed", "refused", "note") else said
+    text = (rest if colon and verb in ("passed", "refused", "note") else said).replace("ndcg@", "nDCG@")
     return f'<li class="rp-{kind}">{escape(text[:1].upper() + text[1:])}</li>'
 
 
@@ -103,7 +105,7 @@ def gain(verdict: dict[str, Any] | None) -> str:
     """What a verdict says of the new slices, in a few words for a list."""
     if not verdict:
         return ""
-    row = next((s for s in verdict["slices"] if s.get("part") == "all"), None)
+    row = next((s for s in verdict["slices"] if s["slice"] == "(all)"), None)
     if row is None:
         return ""
     rival = row["champion"] if row["champion"] is not None else row["base"]
