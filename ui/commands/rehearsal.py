@@ -35,8 +35,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """The mix of a retrain, every row with its reason, and what it would cost."""
         if save:
-            options = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace}
-            options |= {"method": method, "start": start, "without": without}
+            options: dict[str, Any] = {"kind": kind, "policy": policy, "rho": rho, "seed": seed}
+            options |= {"workspace": workspace, "method": method, "start": start, "without": without}
             door.out(door.platform.propose(door.progress(), **options), _people_proposal)
         else:
             found = door.platform.preview(kind, policy, rho, seed, workspace, measure, method, start, without)

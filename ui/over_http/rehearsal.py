@@ -15,8 +15,8 @@ class Rehearsal(Learning):
     def preview(self, kind: str = "retriever", policy: str | None = None, rho: float | None = None, seed: int = 0,
                 workspace: str | None = None, measure: bool = False, method: str | None = None,
                 start: str | None = None, without: Sequence[str] | None = None) -> dict[str, Any]:  # fmt: skip
-        asked = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace, "measure": measure}
-        asked |= {"method": method, "start": start, "without": without}
+        asked: dict[str, Any] = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace}
+        asked |= {"measure": measure, "method": method, "start": start, "without": without}
         return self._get("/v1/rehearsal/preview", **asked)
 
     def propose(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:
