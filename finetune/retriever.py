@@ -25,6 +25,7 @@ from finetune.novelty import judged_in, new_slices
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
+from finetune.runs import PROBE
 from finetune.suites import Suites
 from finetune.tables import Run
 from kernel.database import Database
@@ -157,7 +158,7 @@ class RetrieverKind:
             rows = sorted((q for q in practised if q.slice in slices), key=lambda q: digest(f"probe:{q.example}"))
             if not rows or not asked:
                 continue
-            place = folder / "probe"
+            place = folder / PROBE
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             try:

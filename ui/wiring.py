@@ -282,7 +282,7 @@ class Wired:
         self.delete.finish_interrupted(orphaned=alone)
         self.keeper.finish_interrupted()
         self.replacer.tidy()
-        self.runs.clean_up()
+        self.runs.clean_up(orphaned=alone)
         self.runs.settle(orphaned=alone)
 
     def close(self) -> None:

@@ -317,6 +317,20 @@ def test_a_virtual_step_on_the_real_model_leaves_nothing_but_its_figures(platfor
     assert {row.rise for row in platform.w.mixer.pick(pool, rises).rows if row.part == "recalled"} - {None}
 
 
+def test_what_a_crash_left_of_a_trial_step_goes_and_no_work_of_another_process(platform: Platform) -> None:
+    runs = platform.w.runs
+    virtual, mine = runs.folder("virtual-left"), runs.folder(platform.runs()[0]["run"])
+    for folder in (virtual, mine / "probe"):
+        folder.mkdir(parents=True)
+    runs.clean_up(orphaned=False)
+    assert virtual.is_dir()
+    assert (mine / "probe").is_dir()
+    runs.clean_up(orphaned=True)
+    assert not virtual.exists()
+    assert not (mine / "probe").exists()
+    assert mine.is_dir()
+
+
 def test_the_command_line_lists_proposals_and_the_ratio(platform: Platform, home: Path) -> None:
     platform.w.close()
     terminal = Terminal(home)
