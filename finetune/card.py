@@ -113,7 +113,7 @@ def _counts(session: Session, run: str) -> dict[str, Any]:
         "rows": len(rows),
         "parts": dict(parts.all()),
         "origins": by("origin"),
-        "slices": by("slice"),
+        "slices": by("stratum"),
         "licences": by("licence"),
     }
 

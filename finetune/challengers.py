@@ -63,7 +63,7 @@ def preferred(runs: Sequence[Mapping[str, Any]]) -> str | None:
     Both were measured on the same questions. Among equals the first wins; give the one that goes on from the champion
     first, since it changes less. `runs` are as `Runs.result` tells them.
     """
-    if any(run["state"] not in ("accepted", "rejected", "failed") for run in runs):
+    if any(run["state"] not in ("accepted", "rejected", "failed", "declined") for run in runs):
         return None
     accepted = [run for run in runs if run["state"] == "accepted"]
     best = max(accepted, key=_figure, default=None)

@@ -1,9 +1,9 @@
-"""What a delete or an expiry takes out of the folders of runs: training rows, and names on the cards of adapters."""
+"""What a delete, an expiry or a person takes out of the folders of runs: training rows, and names on cards."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class RunEraser:
         gone = set(points)
         self._take_out_passages(lambda passage: passage["chunk"] in gone)
         return {"training_rows_redacted": self._take_out(examples)[1]}
+
+    def withdraw(self, rows: Collection[str]) -> int:
+        """Take out the training rows of these examples, and of these turns that were practised as votes; how many."""
+        return self._take_out(set(rows))[1]
 
     def _take_out_passages(self, gone: Callable[[dict[str, Any]], bool]) -> None:
         """Passages of a run may be of documents that none of its examples stands on: all runs are looked at."""

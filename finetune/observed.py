@@ -83,7 +83,11 @@ class Observed:
             return session.scalar(wanted.where(Example.id.not_in(practised))) or 0
 
     def ended(self, kind: str, workspace: str | None) -> list[Ended]:
-        """Runs with a verdict, newest first. Controls are made to fail, and say nothing."""
+        """Retrains with a verdict, newest first.
+
+        Controls are made to fail; merges and runs that leave documents out are what a person wanted once. More
+        rehearsal would be no answer to any of them.
+        """
         with self._db.read() as session:
             wanted = select(Run).where(Run.kind == kind, Run.state.in_(("accepted", "rejected")))
             wanted = wanted.where(Run.workspace == workspace if workspace is not None else Run.workspace.is_(None))
@@ -97,7 +101,7 @@ class Observed:
                 start=r.options.get("start") or "champion",
             )
             for r in runs
-            if not r.options.get("control")
+            if not any(r.options.get(special) for special in ("control", "merged", "without"))
         ]
 
     def under_way(self, kind: str, workspace: str | None) -> str | None:

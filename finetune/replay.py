@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from finetune.kinds import Options
+from finetune.kinds import CHAMPION, Options
 from finetune.tables import Run
 from kernel.database import Database
 from rehearsal.controller import START, Control, Judged, control
@@ -35,9 +35,13 @@ class Replays:
 
 
 def judged_as(run: Run) -> Judged | None:
-    """What a run says of its replay; None for a control, which was meant to fail."""
+    """What a run says of its replay; None where it says nothing.
+
+    That is a control, which was meant to fail; a merge, which practised nothing; and what began elsewhere than at the
+    champion, to which more was new than its rho tells: from the base everything was.
+    """
     options = Options.from_json(run.options)
-    if options.control is not None or run.verdict is None:
+    if options.control is not None or options.merged or options.start != CHAMPION or run.verdict is None:
         return None
     old = {row["slice"]: row for row in run.verdict["slices"] if row["part"] == "old"}
     named = {name: row for name, row in old.items() if not name.startswith("(")}

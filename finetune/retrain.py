@@ -37,7 +37,7 @@ from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
-from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError
+from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError, UserError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled, TakenAway
 from kernel.types import Progress
@@ -111,6 +111,10 @@ class Retrainer:
             return None
         more = challengers(Options.from_json(row.options), self._runs.cycles(row.kind))[1:]
         if not more:
+            return None
+        try:
+            self._kind(row.kind).check(more[0])
+        except UserError:  # what can only go on from the champion, as DPO does, owes none
             return None
         sibling = self.request(row.kind, replace(more[0], sibling=run), row.workspace)
         with self._db.write() as session:
@@ -187,7 +191,8 @@ class Retrainer:
         started = time.perf_counter()
         if not (folder / "adapter" / "manifest.json").exists():
             if not (folder / "config.json").exists():
-                self._kind(row.kind).materialise(row, mix, folder)
+                # What is shown beside the rows is of now: a proposal may have waited while versions were superseded.
+                self._kind(row.kind).materialise(row, replace(mix, epoch=self._epochs.committed()), folder)
             self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)
         seconds = time.perf_counter() - started

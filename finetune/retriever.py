@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
@@ -23,9 +21,11 @@ from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.materialise import materialise
 from finetune.merge import Merge, write_config
+from finetune.novelty import judged_in, new_slices
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
+from finetune.runs import PROBE
 from finetune.suites import Suites
 from finetune.tables import Run
 from kernel.database import Database
@@ -37,7 +37,6 @@ from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix, Rise, Row
-from rehearsal.tables import Example, MixRow
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
@@ -135,7 +134,7 @@ class RetrieverKind:
         compared = {model: scores[model] for model in judged if model != "base" or not run.parent}
         seen = self._evaluator.seen(asked, [*self._registry.lineage(RETRIEVER), run.id])
         return Evaluation(
-            held_out=_held_out(asked, self._new_slices(run, mix), run, seen),
+            held_out=_held_out(asked, new_slices(self._db, self._registry, run, mix), run, seen),
             scores={model: scores[model].dense for model in judged},
             served={model: scores[model].served for model in judged},
             metric=METRIC,
@@ -159,7 +158,7 @@ class RetrieverKind:
             rows = sorted((q for q in practised if q.slice in slices), key=lambda q: digest(f"probe:{q.example}"))
             if not rows or not asked:
                 continue
-            place = folder / "probe"
+            place = folder / PROBE
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             try:
@@ -208,19 +207,6 @@ class RetrieverKind:
     def finish(self, run: Run) -> None:
         self._live.tidy()
 
-    def _new_slices(self, run: Run, mix: Mix) -> set[str]:
-        """Slices that the challenger was made for, as seen from the champion: it has practised something of them that
-        the champion has not. Where nothing is new to the champion, the challenger has to gain wherever it can."""
-        options = Options.from_json(run.options)
-        behind = {r for name in options.merged for r in self._registry.runs_behind(name)}
-        with self._db.read() as session:
-            known = select(MixRow.example).where(MixRow.run.in_(self._registry.runs_behind(run.parent)))
-            theirs = select(MixRow.example).where(MixRow.run.in_(behind or {run.id}))
-            of = select(Example.stratum_column()).distinct().where(Example.id.in_(theirs))
-            brought = set(session.scalars(of.where(Example.id.not_in(known))))
-            every = set(session.scalars(of))
-        return brought or every or {row.slice for row in mix.rows if row.part == "new"}
-
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         if options.merged:
             return 0
@@ -236,21 +222,10 @@ def _merge(options: Options) -> Merge:
 
 
 def _held_out(questions: list[Question], new: set[str], run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:
-    """Questions of the slices `new` are new; without a champion everything is.
-
-    In another workspace than the run's own nothing is new, and a slice of the same name there is judged for itself.
-    """
-
     def of(q: Question) -> HeldOut:
-        elsewhere = run.workspace is not None and q.workspace != run.workspace
-        fresh = not elsewhere and (run.parent is None or q.slice in new)
+        slice_name, part = judged_in(run, q.slice, q.workspace, new)
         return HeldOut(
-            example=q.example,
-            slice=f"{q.slice} ({q.workspace})" if elsewhere else q.slice,
-            part="new" if fresh else "old",
-            pinned=q.pinned,
-            suite=q.suite,
-            seen=seen.get(q.example),
+            example=q.example, slice=slice_name, part=part, pinned=q.pinned, suite=q.suite, seen=seen.get(q.example)
         )
 
     return [of(q) for q in questions]

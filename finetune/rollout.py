@@ -9,6 +9,9 @@
     either      harm        retired                the figures alone
     either      (promote, rollback of the kind)    candidate: what it was compared with is gone
 
+A trial is never started by itself: of two challengers of one cycle a run says which is `preferred`, and a person takes
+it. What goes on by itself is the trial that was started.
+
 Each move is one transaction, and needs an accepting verdict or the reason that was given at the start; both stand in
 the audit log. It loads first, then flips the row, then lets go. A move that was decided from figures is made only if
 nothing has moved since they were read, so that two ticks, or a tick and a person, make one move and not two.

@@ -5,7 +5,8 @@ The same gate decides, by the verdict of the adapter's own run:
     for                 it may serve when
     a whole workspace   its gate accepted it, in a run over that workspace or over all of them
     a slice             its gate accepted it and it lost nothing beyond the tolerance on that slice; or it is surely
-                        better there, and was refused for nothing but what it loses on other slices
+                        better there, was refused for nothing but what it loses on other slices, and its policy
+                        asks for no approval
 
 or when a reason is given, which stands in the audit log. A route whose adapter cannot be loaded breaks nothing: the
 base model answers, and `trouble` says so.
@@ -13,6 +14,7 @@ base model answers, and `trouble` says so.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +33,8 @@ from kernel.ids import iso, now_ms
 from retrieval.lending import Lending
 from retrieval.tables import RouteRow
 
-ELSEWHERE = ("refused: old slice ", "refused: all old slices together")
-"""How the gate begins what it says of losses on slices; a route to another slice is not concerned by those."""
+OLD = "old"
+"""The gate's rule on losses on old slices: a route to another slice is not concerned by those."""
 
 
 class Routes:
@@ -134,11 +136,13 @@ def _judged(session: Session, adapter: Adapter, workspace: str, slice_name: str 
     return speaks_for(run.verdict, slice_name)
 
 
-def speaks_for(
-    verdict: Mapping[str, Any], slice_name: str | None, policy: GatePolicy | None = None
-) -> tuple[bool, str]:
-    """Whether a verdict lets its adapter serve one slice (None: everything), and why or why not."""
-    policy = policy or GatePolicy()
+def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool, str]:
+    """Whether a verdict lets its adapter serve one slice (None: everything), and why or why not.
+
+    By the policy that the run was judged by. A verdict of an earlier release that names none, nor its rules, speaks for
+    no slice where it refused.
+    """
+    policy = _policy(verdict)
     refusals = [reason for reason in verdict["reasons"] if reason.startswith("refused: ")]
     if slice_name is None:
         if verdict["accepted"]:
@@ -159,10 +163,16 @@ def speaks_for(
         return fits, f"{'the gate accepted it, with ' if fits else ''}{told}"
     if row["low"] <= policy.min_gain:
         return False, f"the gate refused it, and it is not surely better there: {told}"
-    graver = [r for r in refusals if not r.startswith(ELSEWHERE) or repr(slice_name) in r]
-    if graver:
-        return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in graver)
+    if set(verdict.get("refused_by") or ["?"]) != {OLD}:  # surely better there, so it is not this slice that was lost
+        return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
+    if policy.approval:
+        return False, f"surely better there ({told}), but its policy wants a person's yes, and an override is one"
     return True, f"surely better there ({told}), and refused only for other slices"
+
+
+def _policy(verdict: Mapping[str, Any]) -> GatePolicy:
+    known = {f.name for f in dataclasses.fields(GatePolicy)}
+    return GatePolicy.from_json({name: v for name, v in (verdict.get("policy") or {}).items() if name in known})
 
 
 def _where(workspace: str, slice_name: str | None) -> str:

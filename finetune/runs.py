@@ -21,6 +21,9 @@ from rehearsal.tables import Example
 
 RUNS = "runs"
 """The folder of all runs, in the home folder."""
+PROBE = "probe"
+"""In a run's folder, while a slice that it lost is practised again."""
+_DAY_MS = 86_400_000
 
 
 class Runs:
@@ -157,15 +160,20 @@ class Runs:
             raise Refused(f"{run!r} has no verdict: it is {row.state}", hint="wait for it to end", code="no_verdict")
         return read_json(file)["verdict"]
 
-    def clean_up(self) -> None:
-        """Remove folders of runs that no row knows (a crash before the first transaction)."""
+    def clean_up(self, *, orphaned: bool) -> None:
+        """Remove what a crash left: folders that no row knows, and probes: a delete looks for words in neither.
+
+        Unless they are `orphaned`, since this process is alone with its home, only those that nobody touched for a day.
+        """
         folders = self._home / RUNS
-        if folders.is_dir():
-            with self._db.read() as session:
-                known = set(session.scalars(select(Run.id)))
-            for folder in folders.iterdir():
-                if folder.name not in known:
-                    shutil.rmtree(folder, ignore_errors=True)
+        if not folders.is_dir():
+            return
+        with self._db.read() as session:
+            known = set(session.scalars(select(Run.id)))
+        unknown = [folder for folder in folders.iterdir() if folder.name not in known]
+        for folder in (*unknown, *(probe for run in known for probe in folders.glob(f"{run}/{PROBE}"))):
+            if orphaned or now_ms() - folder.stat().st_mtime * 1000 > _DAY_MS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(file: Path, value: Any) -> None:

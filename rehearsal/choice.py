@@ -40,7 +40,8 @@ class Choice:
 
 
 def choose(session: Session, new: Sequence[NewExample], *, replace: bool) -> Choice:
-    """Decide in the caller's transaction. With `replace`, what asks the same question gives way."""
+    """Decide in the caller's transaction. With `replace`, what asks the same question gives way, unless it is held back
+    and of no worse an origin."""
     there = _There(session, new)
     kept: list[int] = []
     refused: dict[int, tuple[str | int, str]] = {}
@@ -80,11 +81,11 @@ def _gives_way(n: NewExample, old: _Standing, why: str, replace: bool) -> bool:
     """Whether what is there goes for what is new."""
     if old.place is not None or n.edits is not None:
         return False  # an edit takes the place of one example, and of no other
-    if replace and why == _ASKED:
-        return True
+    better = duplicates.better(n.origin, old.stated.origin)
+    if replace and why == _ASKED:  # a thumb up does not bring back what a person holds back; a correction of it may
+        return old.held in ("", NO_PASSAGE) or better
     if old.held:  # what is held back does not come in by another door, unless grounding is all that it lacked
         return old.held == NO_PASSAGE and not n.reason
-    better = duplicates.better(n.origin, old.stated.origin)
     return better and (why != _ASKED or old.stated.origin == "document")
 
 

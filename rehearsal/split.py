@@ -60,6 +60,17 @@ def sides(session: Session, workspace: str, new: Sequence[Asking]) -> list[Split
     return found
 
 
+def kept_back(session: Session, workspace: str, asked: Sequence[Asking]) -> list[bool]:
+    """Whether each of these questions is the exam's: it is asked there, or an example of it would be held out.
+
+    For what is practised without being an example, as a vote on an answer is.
+    """
+    exam = select(Example.question_key).where(Example.workspace == workspace, Example.split == "held-out")
+    known = set(session.scalars(exam.where(Example.question_key.in_({a.key for a in asked}))))
+    held = _held_passages(session, workspace, {point for a in asked for point in a.points})
+    return [a.key in known or _by_question(a.key) or not held.isdisjoint(a.points) for a in asked]
+
+
 def practised(session: Session, held_out: Collection[str], trained: Collection[str]) -> set[str]:
     """Those of the examples `held_out` that ask about a passage on which one of `trained` stands: new wordings.
 

@@ -180,6 +180,14 @@ class Conversations:
                 made = made.where(Turn.conversation == conversation)
             return sorted({example for example in session.scalars(made) if example})
 
+    def turns(self, user: str, *, conversation: str | None = None) -> list[str]:
+        """Ids of what the user asked, in a conversation of theirs if one is given."""
+        with self._db.read() as session:
+            asked = select(Turn.id).where(Turn.user == user)
+            if conversation is not None:
+                asked = asked.where(Turn.conversation == conversation)
+            return sorted(session.scalars(asked))
+
 
 def turn_json(turn: Turn, voted: list[str]) -> dict[str, Any]:
     """A turn as conversations show it; `shown` is the JSON of `reprise ask`, quotes of deleted documents redacted."""

@@ -149,13 +149,13 @@ class Wired:
         self.lineage = Lineage(self.db, self.registry)
         self.cards = Cards(self.db, self.lineage, self.home)
         # Runs before turns and memory: they find their rows by what those then take away.
-        runs = RunEraser(self.db, self.registry, self.cards, self.home)
+        self.run_rows = RunEraser(self.db, self.registry, self.cards, self.home)
         readings = Readings()
         self.suites = Suites(self.db, self.library)
-        erasers: list[Eraser] = [runs, self.turns, self.preferences, self.memory, self.suites, self.remembering]
-        erasers += [self.catalogues, readings]  # last: those before them read
+        erasers: list[Eraser] = [self.run_rows, self.turns, self.preferences, self.memory, self.suites]
+        erasers += [self.remembering, self.catalogues, readings]  # last: those before them read
         self.delete = DeleteHandler(self.db, self.blobs, self.index, self.epochs, self.library, [fate], erasers)
-        self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [runs, self.memory, readings])
+        self.keeper = Keeper(self.db, self.blobs, self.index, self.library, [self.run_rows, self.memory, readings])
         self.near = Near(self.db, self.library)
         readers = max(1, min(4, (os.cpu_count() or 2) // 2))
         self.reading = Reading(self.embedder, settings, readers)
@@ -282,7 +282,7 @@ class Wired:
         self.delete.finish_interrupted(orphaned=alone)
         self.keeper.finish_interrupted()
         self.replacer.tidy()
-        self.runs.clean_up()
+        self.runs.clean_up(orphaned=alone)
         self.runs.settle(orphaned=alone)
 
     def close(self) -> None:

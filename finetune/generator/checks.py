@@ -27,7 +27,8 @@ from transformers import TrainerCallback
 
 from finetune.checkpoint import require_room
 from finetune.duty import tell, write
-from finetune.generator.model import ADAPTER, REFERENCE, differing, read_weights
+from finetune.generator.model import ADAPTER, REFERENCE, differing
+from finetune.model import read_weights
 from kernel.errors import TrainingFailed
 from retrieval.encoder import WEIGHTS, weights_of
 

@@ -103,7 +103,7 @@ class GeneratorEvaluator:
             )
             left_out = grounded_on(session, without)
             rows = [
-                (e.id, f"{e.workspace}\0{e.slice}", bool(e.pinned))
+                (e.id, f"{e.workspace}\0{e.stratum}", bool(e.pinned))
                 for e in session.scalars(wanted)
                 if e.id not in left_out
             ]
@@ -203,7 +203,7 @@ def _question(context: Context, recipe: GeneratorRecipe) -> Question | None:
     return Question(
         example=e.id,
         question=e.question,
-        slice=e.slice,
+        slice=e.stratum,
         workspace=e.workspace,
         pinned=bool(e.pinned),
         answer=context.answer or "" if wanted else "",

@@ -21,6 +21,7 @@ from finetune.generator.triple import require
 from finetune.generator.votes import Votes
 from finetune.kinds import BASE as FROM_BASE
 from finetune.kinds import Evaluation, Options
+from finetune.novelty import judged_in, new_slices
 from finetune.registry import Registry
 from finetune.runs import read_json
 from finetune.tables import Run
@@ -138,7 +139,7 @@ class GeneratorKind:
             with self._worn(None if name == BASE else name, paths.get(name)) as alias:
                 scores[model] = self._evaluator.score(generator, questions, alias, write=rivals)
         return Evaluation(
-            held_out=_held_out(questions, mix, run),
+            held_out=_held_out(questions, new_slices(self._db, self._registry, run, mix), run),
             scores={model: s.probability for model, s in scores.items()},
             metric=METRIC,
             legs=legs_of(scores),
@@ -207,22 +208,10 @@ def _recipe(options: Options) -> GeneratorRecipe:
     return GeneratorRecipe.from_json({"seed": options.seed, **options.recipe, "method": method})
 
 
-def _held_out(questions: Sequence[Question], mix: Mix, run: Run) -> list[HeldOut]:
-    """New slices are those the mix brings something new of; without a champion everything is new.
-
-    In another workspace than the run's own nothing is new, and a slice of the same name there is judged for itself.
-    """
-    new = {row.slice for row in mix.rows if row.part == "new"}
-
+def _held_out(questions: Sequence[Question], new: set[str], run: Run) -> list[HeldOut]:
     def of(q: Question) -> HeldOut:
-        elsewhere = run.workspace is not None and q.workspace != run.workspace
-        fresh = not elsewhere and (run.parent is None or q.slice in new)
-        return HeldOut(
-            example=q.example,
-            slice=f"{q.slice} ({q.workspace})" if elsewhere else q.slice,
-            part="new" if fresh else "old",
-            pinned=q.pinned,
-        )
+        slice_name, part = judged_in(run, q.slice, q.workspace, new)
+        return HeldOut(example=q.example, slice=slice_name, part=part, pinned=q.pinned)
 
     return [of(q) for q in questions]
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from finetune.generator.recipe import SMALL, GeneratorRecipe
+from finetune.model import read_weights
 from kernel.errors import NotFound, UserError
 from retrieval.encoder import CONFIG, WEIGHTS, fill, quiet_peft, weights_of
 from retrieval.generators import chat
@@ -86,19 +87,6 @@ def build(base: str, recipe: GeneratorRecipe, champion: Path | None, rows: int) 
     if champion is not None:
         fill(laid, read_weights(champion), ADAPTER)
     return Learner(laid, tokenizer, frozenset(chat.ends(model, tokenizer)), parameters, precision, four_bits)
-
-
-def read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights in an adapter's folder.
-
-    Raises:
-        NotFound: it holds none.
-    """
-    from safetensors.torch import load_file
-
-    if not (folder / WEIGHTS).is_file():
-        raise NotFound(f"there is no adapter in {str(folder)!r}", hint=f"its folder holds {WEIGHTS}")
-    return load_file(str(folder / WEIGHTS))
 
 
 def write_adapter(learner: Learner, folder: Path, base: str) -> None:

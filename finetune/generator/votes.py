@@ -2,7 +2,8 @@
 
 A thumb up makes an example, and comes with the mix. A thumb down without a correction makes none, as nothing says what
 would be right; it still says what was wrong. A turn is left out when it holds words of a person (earlier turns,
-wishes), when anything it cites stands no more, and when it was a refusal.
+wishes), when anything it cites stands no more, when it was a refusal, and when its question is the exam's: held out, or
+about a passage on which nothing is practised.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from finetune.generator.context import Contexts
 from finetune.generator.rows import Said, TrainRow
 from ingest.library import Library
 from kernel.database import Database
 from kernel.types import Passage, When
+from rehearsal.split import Asking, kept_back, question_key
 from rehearsal.tables import MixRow
 from retrieval.generators.marks import parse_marks
 from retrieval.search import as_passage
@@ -66,7 +69,20 @@ class Votes:
             votes = select(Feedback).where(Feedback.turn.in_([t.id for t in turns])).order_by(Feedback.created)
             for vote in session.scalars(votes):
                 last[vote.turn] = vote
-        return [t for t in reversed(turns) if _told(t.shown, last[t.id])]
+            told = [t for t in reversed(turns) if _told(t.shown, last[t.id])]
+            return _practised(session, told)
+
+
+def _practised(session: Session, turns: Sequence[Turn]) -> list[Turn]:
+    """Those that may be practised: an exam whose questions were trained on tells nothing."""
+    exam: set[str] = set()
+    for workspace in sorted({t.workspace for t in turns}):
+        ours = [t for t in turns if t.workspace == workspace]
+        asked = [
+            Asking(key=question_key(t.meant), points=tuple(str(c["chunk"]) for c in t.shown["citations"])) for t in ours
+        ]
+        exam |= {t.id for t, held in zip(ours, kept_back(session, workspace, asked), strict=True) if held}
+    return [t for t in turns if t.id not in exam]
 
 
 def _told(shown: dict[str, Any], vote: Feedback) -> bool:

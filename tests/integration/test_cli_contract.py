@@ -615,7 +615,7 @@ def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal:
     assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"
     assert terminal.error("merge", "retriever-1", "retriever-2", "--weights", "half,half")["code"] == "bad_request"
-    assert terminal.error("retrain", "--kind", "generator")["code"] == "not_available"
+    assert terminal.error("retrain", "--kind", "generator")["code"] == "not_trainable"
 
 
 # --- measuring -----------------------------------------------------------------------------------

@@ -96,6 +96,18 @@ def test_what_is_in_quarantine_does_not_come_in_by_importing_it_again(house: Hou
     assert take(house, on(TUSKS, "Who sings?"))["imported"] == 1  # all that it had lacked was grounding
 
 
+def test_a_thumb_up_does_not_bring_back_what_a_person_holds_back(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?", answer="Stones."))
+    held = only(house)["example"]
+    house.vetting.quarantine([held], "wrong")
+    liked, right = (_new(house, "What does a walrus eat?", origin=origin) for origin in ("thumbs", "correction"))
+    assert house.examples.add([liked], replace=True) == [None]
+    assert not drawn(house)
+    (made,) = house.examples.add([right], replace=True)
+    assert house.memory.status(held) == "retired"
+    assert made is not None
+
+
 def test_a_fifth_is_held_out_and_half_of_that_asks_about_passages_nobody_practised(house: House) -> None:
     sections = {f"Chapter {n}": f"Animal number {n} eats {n} clams a day." for n in range(80)}
     house.put("many.md", page("Many", sections))

@@ -238,6 +238,17 @@ def test_a_thumb_down_is_a_row_until_its_document_is_deleted(platform: Platform,
     assert not any("bell" in p.text for row in after for p in row.passages)
 
 
+def test_a_thumb_down_on_a_question_of_the_exam_is_no_row(platform: Platform) -> None:
+    w = platform.w
+    votes = Votes(w.db, w.library, Contexts(w.db, w.library, w.search, w.live, w.epochs))
+    exam = [e["question"] for e in platform.examples() if e["split"] == "held-out"]
+    shown = [platform.ask(question, generator="extractive") for question in exam[:3]]
+    assert any(turn["citations"] for turn in shown)
+    for turn in shown:
+        platform.feedback(turn["turn"], "down")
+    assert not {row.example for row in votes.down(None, w.search.when(), 3)} & {turn["turn"] for turn in shown}
+
+
 def test_no_row_shows_what_was_superseded(platform: Platform, tmp_path: Path) -> None:
     changed = page("Lamp", {"Colour": "The lamp of the house is orange.", "Care": "Clean the lamp of the house."})
     assert platform.w.ingest.add([incoming("lamp.md", changed)])["documents"][0]["status"] == "published"

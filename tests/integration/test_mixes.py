@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from finetune.challengers import EVERY, Cycle
 from finetune.gate import HeldOut
 from finetune.kinds import Evaluation, Options
+from finetune.novelty import judged_in, new_slices
 from finetune.registry import point
 from finetune.schedule import Due
 from finetune.tables import Adapter, Run
@@ -55,7 +57,7 @@ class Parrot:
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         (folder / "train.jsonl").write_text("".join(json.dumps({"example": r.example}) + "\n" for r in mix.rows))
-        (folder / "config.json").write_text("{}")
+        (folder / "config.json").write_text(json.dumps({"epoch": mix.epoch}))
 
     def train(self, folder: Path, progress: Progress) -> None:
         (folder / "adapter").mkdir()
@@ -171,6 +173,8 @@ def test_a_document_that_is_left_out_takes_its_examples_out(platform: Platform, 
     options = Options(policy="random", rho=0.9, without=(lamp,))
     seen = platform.w.retrainer.preview(KIND, options, None)
     assert {row["slice"] for row in recalled(seen)} == set(THINGS) - {"Lamp"}
+    asked = platform.preview(KIND, "random", 0.9, without=["Lamp.md"])
+    assert {row["slice"] for row in asked["rows"]} == (set(THINGS) | set(NEWS)) - {"Lamp"}
 
 
 def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(
@@ -190,10 +194,48 @@ def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(
     mix = platform.mix(proposal["proposal"])
     assert [row["example"] for row in mix["rows"]] == [e for e in rows if e != gone]
     assert mix["dropped"] == [gone]
+    shown = json.loads((platform.w.runs.folder(proposal["proposal"]) / "config.json").read_text())
+    assert shown["epoch"] == platform.w.epochs.committed() > mix["epoch"]  # what is read beside them is of now
     with platform.w.db.read() as session:
         assert session.get_one(Example, rows[-1]).last_rehearsed is not None
     with pytest.raises(Refused, match="does not wait for approval: it is accepted"):
         platform.approve_mix(proposal["proposal"])
+
+
+def test_a_challenger_from_the_base_is_asked_for_what_the_champion_knows(platform: Platform, parrot: Parrot) -> None:
+    w = platform.w
+    mix = w.retrainer.drawing.mix(KIND, Options(policy="mixed", rho=0.2, start="base"), None)
+    assert {row.part for row in mix.rows} == {"new"}  # to a model that knows nothing
+    run = Run(
+        id="run_fresh", kind=KIND, parent="first", workspace=None, options=Options(policy="mixed", rho=0.2).to_json()
+    )
+    with w.db.write() as session:
+        session.add_all(MixRow(run=run.id, example=row.example, part=row.part) for row in mix.rows)
+    new = new_slices(w.db, w.registry, run, mix)
+    assert new == set(NEWS)
+    assert [judged_in(run, name, "default", new)[1] for name in ("Lamp", *NEWS)] == ["old", *("new" for _ in NEWS)]
+
+
+def test_what_cannot_begin_from_the_base_owes_no_fresh_challenger(
+    platform: Platform, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycles = [Cycle(fresh=n == 0, accepted=True) for n in range(EVERY)]
+    monkeypatch.setattr(platform.w.runs, "cycles", lambda _kind: cycles)
+    options = Options(policy="mixed", rho=0.2)
+    run = platform.w.retrainer.request(KIND, options, None)
+    sibling = platform.w.retrainer.challenge(run)
+    assert sibling is not None
+    assert platform.run(sibling)["options"]["start"] == "base"
+
+    def check(options: Options) -> None:
+        if options.start == "base":
+            raise UserError("this goes on from the champion", hint="leave the start out")
+
+    monkeypatch.setattr(parrot, "check", check)
+    assert platform.w.retrainer.challenge(platform.w.retrainer.request(KIND, options, None)) is None
+    for ours in platform.runs():
+        if ours["state"] == "requested":
+            platform.w.runs.fail(ours["run"], {"code": "test", "message": "over", "hint": ""})
 
 
 def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:
@@ -273,6 +315,20 @@ def test_a_virtual_step_on_the_real_model_leaves_nothing_but_its_figures(platfor
     assert len({round(r.by, 4) for r in rises.values()}) > 1
     assert not (folder / "adapter").exists()
     assert {row.rise for row in platform.w.mixer.pick(pool, rises).rows if row.part == "recalled"} - {None}
+
+
+def test_what_a_crash_left_of_a_trial_step_goes_and_no_work_of_another_process(platform: Platform) -> None:
+    runs = platform.w.runs
+    virtual, mine = runs.folder("virtual-left"), runs.folder(platform.runs()[0]["run"])
+    for folder in (virtual, mine / "probe"):
+        folder.mkdir(parents=True)
+    runs.clean_up(orphaned=False)
+    assert virtual.is_dir()
+    assert (mine / "probe").is_dir()
+    runs.clean_up(orphaned=True)
+    assert not virtual.exists()
+    assert not (mine / "probe").exists()
+    assert mine.is_dir()
 
 
 def test_the_command_line_lists_proposals_and_the_ratio(platform: Platform, home: Path) -> None:

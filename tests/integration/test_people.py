@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import ui.wiring
 from kernel import audit
 from kernel.errors import NotFound, UserError
 from kernel.types import Exchange, Wishes
-from rehearsal.tables import Example
+from rehearsal.tables import Example, MixRow
 from retrieval.tables import Cited, Conversation, Feedback, PreferenceRow, Turn
 from retrieval.turns import REDACTED, Asker
 from tests.doors import LIBRARY, Terminal, doors, memory_folder, opened
@@ -72,6 +73,17 @@ def talk(platform: Platform, user: str, *questions: str, **given: Any) -> list[d
 def rows(platform: Platform, table: Any, *where: Any) -> list[Any]:
     with platform.w.db.read() as session:
         return list(session.scalars(select(table).where(*where)))
+
+
+def practised_as(platform: Platform, rows: list[str]) -> Path:
+    """The training rows of a run that practised examples, and turns as votes."""
+    folder = platform.w.home / "runs" / "run-people"
+    folder.mkdir(parents=True)
+    lines = [json.dumps({"example": row, "question": "What was asked?"}) for row in rows]
+    (folder / "train.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    with platform.w.db.write() as session:
+        session.add_all(MixRow(run="run-people", example=row, part="new") for row in rows)
+    return folder / "train.jsonl"
 
 
 # --- conversations --------------------------------------------------------------------------------
@@ -340,19 +352,24 @@ def test_with_consent_the_example_is_the_question_as_understood(platform: Platfo
 def test_an_example_that_only_consent_allowed_goes_with_its_conversation(platform: Platform, user: str) -> None:
     platform.set_me({"consent": True}, user=user)
     first, followup = talk(platform, user, "What does sending a parcel back cost?", "And from abroad?")
-    elsewhere = talk(platform, user, RETURNS, "And what does that cost?")[1]
+    # Of what no test before has kept an example: that would be the same from the same span, and make none.
+    elsewhere = talk(platform, user, "Is a gift refunded with a voucher?", "And does it expire?")[1]
     plain, personal, other = (platform.feedback(a["turn"], "up")["example"] for a in (first, followup, elsewhere))
     assert len({plain, personal, other} - {None}) == 3
     with pytest.raises(NotFound):
         platform.delete_conversation(first["conversation"], user="another")
     assert platform.w.memory.status(personal) == "approved"
+    practised = practised_as(platform, [personal, first["turn"], other])
     receipt = platform.delete_conversation(first["conversation"], user=user)
     assert (receipt["examples"], receipt["examples_kept"]) == (1, [plain])
+    assert receipt["training_rows_redacted"] == 2
+    assert [json.loads(line)["example"] for line in practised.read_text().splitlines()] == [other]
     (example,) = rows(platform, Example, Example.id == personal)
     assert (example.status, example.question, example.answer) == ("retired", REDACTED, None)
     assert not platform.w.index.retrieve([example.point])
     assert platform.w.memory.status(other) == "approved"
     assert platform.erase_me(user=user)["examples"] == 1
+    assert practised.read_text() == ""
     assert platform.w.memory.status(other) == "retired"
 
 

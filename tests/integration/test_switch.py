@@ -176,10 +176,24 @@ def test_what_is_deleted_between_the_last_look_and_the_switch_is_not_in_the_new_
     with opened(quick_folder / "home", step=at) as platform:
         known = furnish(platform)
         points = platform.w.index.count()
-        at.deeds["reconciled"] = lambda: in_thread(lambda: platform.retire_example(known["ex"][0]))
+        at.deeds["reconciled"] = lambda: in_thread(lambda: platform.w.memory.withdraw(known["ex"][:1], "withdrawn"))
         platform.switch_embedder(LARGE)
         assert_whole(platform)
         assert platform.w.index.count() == points - 1
+
+
+def test_what_is_retired_between_the_last_look_and_the_switch_waits_for_that_alone_and_is_retired_after_it(
+    quick_folder: Path,
+) -> None:
+    at = At()
+    with opened(quick_folder / "home", step=at) as platform:
+        (retired, *_) = furnish(platform)["ex"]
+        retiring = threading.Thread(target=lambda: platform.retire_example(retired))
+        at.deeds["reconciled"] = retiring.start  # a flip: it has the lock as soon as the switch lets go of it
+        platform.switch_embedder(LARGE)
+        retiring.join(60)
+        assert platform.w.memory.status(retired) == "retired"
+        assert_whole(platform)
 
 
 def test_a_delete_by_who_still_holds_the_old_index_reaches_the_new_one(quick_folder: Path) -> None:

@@ -11,6 +11,7 @@ from ui.api.access import Node
 
 router = APIRouter(prefix="/v1", tags=["adapters"])
 Kind = Literal["retriever", "generator"]
+Method = Literal["sft", "dpo", "kto"]
 
 
 class RetrainRequest(BaseModel):
@@ -20,7 +21,7 @@ class RetrainRequest(BaseModel):
     seed: int = 0
     workspace: str | None = None
     control: Literal["shuffled"] | None = Field(None, description="shuffle the labels: a run the gate must refuse")
-    method: Literal["sft", "dpo", "kto"] | None = Field(None, description="how a generator is trained (default: sft)")
+    method: Method | None = Field(None, description="how a generator is trained (default: sft)")
     recipe: dict[str, Any] = Field({}, description="settings of the recipe that differ from its defaults")
     start: str | None = Field(None, description="champion (default), base, or the name of an adapter")
     without: list[str] | None = Field(None, description="documents that the adapter must never have seen")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ui.api.access import Node
-from ui.api.adapters import Kind
+from ui.api.adapters import Kind, Method
 
 router = APIRouter(prefix="/v1/rehearsal", tags=["rehearsal"])
 
@@ -26,10 +26,13 @@ def preview(
     seed: int = 0,
     workspace: str | None = None,
     measure: bool = False,
+    method: Method | None = None,
+    start: str | None = None,
+    without: Annotated[list[str] | None, Query()] = None,
 ) -> dict[str, Any]:
     """What a retrain would train on, each row with its reason, and what it would cost. `measure` takes a virtual step
     to see what it would hurt, which takes some seconds."""
-    return node.preview(kind, policy, rho, seed, workspace, measure)
+    return node.preview(kind, policy, rho, seed, workspace, measure, method, start, without)
 
 
 @router.get("/rho")

@@ -16,6 +16,13 @@ Rho = Annotated[float | None, typer.Option("--rho", help="Replay ratio: share of
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and epoch give the same mix.")]
 Method = Annotated[str | None, typer.Option("--method", help="Of a generator: sft, dpo or kto (default: sft).")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace's examples.")]
+Start = Annotated[
+    str | None, typer.Option("--start", help="champion (default), base, or the name of an adapter to go on from.")
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--without", metavar="DOC", help="A document that the adapter must never have seen."),
+]
 ADAPTER_COLUMNS = ["adapter", "kind", "state", "accepted", "share", "parent", "run", "created"]
 
 
@@ -36,13 +43,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--set", metavar="NAME=VALUE", help="A setting of the recipe; may be given several times."),
         ] = None,
-        start: Annotated[
-            str | None, typer.Option(help="champion (default), base, or the name of an adapter to go on from.")
-        ] = None,
-        without: Annotated[
-            list[str] | None,
-            typer.Option("--without", metavar="DOC", help="A document that the adapter must never have seen."),
-        ] = None,
+        start: Start = None,
+        without: Without = None,
     ) -> None:
         """Train an adapter on what is new and what must be practised again, and judge it."""
         options = {

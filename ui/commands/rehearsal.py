@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ui.commands.adapters import Kind, Policy, Rho, Seed, Workspace, people_run
+from ui.commands.adapters import Kind, Method, Policy, Rho, Seed, Start, Without, Workspace, people_run
 from ui.door import Door, command, say, table
 
 Proposal = Annotated[str, typer.Argument(help="A proposal, as `reprise rehearsal proposals` lists them.")]
@@ -28,14 +28,18 @@ def register(app: typer.Typer) -> None:
         measure: Annotated[
             bool, typer.Option("--measure", help="Measure what the new would hurt, in seconds.")
         ] = False,
+        method: Method = None,
+        start: Start = None,
+        without: Without = None,
         save: Annotated[bool, typer.Option("--save", help="Keep this mix for somebody to approve.")] = False,
     ) -> None:
         """The mix of a retrain, every row with its reason, and what it would cost."""
         if save:
-            options = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace}
+            options: dict[str, Any] = {"kind": kind, "policy": policy, "rho": rho, "seed": seed}
+            options |= {"workspace": workspace, "method": method, "start": start, "without": without}
             door.out(door.platform.propose(door.progress(), **options), _people_proposal)
         else:
-            found = door.platform.preview(kind, policy, rho, seed, workspace, measure)
+            found = door.platform.preview(kind, policy, rho, seed, workspace, measure, method, start, without)
             door.out(found, _people_preview)
 
     @command(rehearsal)

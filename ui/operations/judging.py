@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kernel.errors import UserError
 from kernel.types import Progress, silent
 from retrieval.live import RETRIEVER
 from retrieval.preferences import user_name
 from retrieval.turns import LOCAL
 from ui import evalsuite
-from ui.operations.learning import KINDS
+from ui.operations.learning import kind_of
 from ui.operations.seat import Seat
 
 
 class Judging(Seat):
     def gate_policy(self, kind: str = RETRIEVER, workspace: str | None = None) -> dict[str, Any]:
-        return self.w.gate_policies.show(_kind(kind), workspace)
+        return self.w.gate_policies.show(kind_of(kind), workspace)
 
     def set_gate_policy(
         self,
@@ -29,7 +28,7 @@ class Judging(Seat):
     ) -> dict[str, Any]:
         """Change thresholds; with `reset` all others of this kind and workspace take their defaults again."""
         by = user_name(user or LOCAL)
-        return self.w.gate_policies.set(_kind(kind), changes, workspace, reset=reset, by=by)
+        return self.w.gate_policies.set(kind_of(kind), changes, workspace, reset=reset, by=by)
 
     def approvals(self) -> list[dict[str, Any]]:
         return self.w.approvals.listing()
@@ -63,11 +62,5 @@ class Judging(Seat):
     ) -> dict[str, Any]:
         """The matrix of the champion's line, measured now; cells of this epoch are not measured again."""
         return self.w.forgetting.show(
-            _kind(kind), workspace, served=served, last=last, before=before, after=after, seed=seed, progress=progress
+            kind_of(kind), workspace, served=served, last=last, before=before, after=after, seed=seed, progress=progress
         )
-
-
-def _kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise UserError(f"no kind {kind!r}", hint=f"give {' or '.join(KINDS)}")
-    return kind

@@ -55,10 +55,8 @@ class Learning(Seat):
     ) -> str:
         """Enter a run. `without` names documents that the adapter must not have seen, not even through its parents;
         `recipe` are settings of the kind's recipe that differ from its defaults."""
-        more = {"control": control, "start": start or CHAMPION, "hold": hold, "method": method, "recipe": recipe or {}}
-        chosen = self._options(kind, workspace, policy, rho, seed, **more)
-        if without:
-            chosen = self.w.lineage.cleaned(kind, chosen, self.w.lineage.ids(without))
+        more = {"control": control, "hold": hold, "method": method, "recipe": recipe or {}}
+        chosen = self._options(kind, workspace, policy, rho, seed, start, without, **more)
         return self.w.retrainer.request(kind, chosen, workspace)
 
     def run(self, run: str) -> dict[str, Any]:
@@ -80,20 +78,29 @@ class Learning(Seat):
         return self.w.registry.promote(adapter, override=override)
 
     def rollback(self, kind: str = RETRIEVER) -> dict[str, Any]:
-        return self.w.registry.rollback(_kind(kind))
+        return self.w.registry.rollback(kind_of(kind))
 
     def _retrain_job(self, running: Running) -> dict[str, Any]:
         return self.w.retrainer.run(running.args["run"], running.progress)
 
     def _options(
-        self, kind: str, workspace: str | None, policy: str | None, rho: float | None, seed: int, **more: Any
+        self,
+        kind: str,
+        workspace: str | None,
+        policy: str | None,
+        rho: float | None,
+        seed: int,
+        start: str | None,
+        without: Sequence[str] | None,
+        **more: Any,
     ) -> Options:
         """What is asked of a run. Where no replay ratio is given, the controller's, with its reasons."""
         if rho is None:
             replay = self.w.replays.control(kind, workspace).replay
             more |= {"slices": replay.slices, "because": replay.reasons}
             rho = replay.rho
-        return Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, **more)
+        asked = Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, start=start or CHAMPION, **more)
+        return self.w.lineage.cleaned(kind, asked, self.w.lineage.ids(without)) if without else asked
 
     @staticmethod
     def _rho(rho: float) -> float:
@@ -102,7 +109,12 @@ class Learning(Seat):
         return rho
 
 
-def _kind(kind: str) -> str:
+def kind_of(kind: str) -> str:
+    """The kind, if adapters of it can serve.
+
+    Raises:
+        UserError: there is none of that name.
+    """
     if kind not in KINDS:
         raise UserError(f"no kind {kind!r}", hint=f"give {' or '.join(KINDS)}")
     return kind

@@ -36,10 +36,12 @@ class People(Seat):
         """
         name = user_name(user or LOCAL)
         personal = self.w.conversations.examples(name, personal=True, conversation=conversation)
+        turns = self.w.conversations.turns(name, conversation=conversation)
+        rows = self.w.run_rows.withdraw([*personal, *turns])
         withdrawn = self.w.memory.withdraw(personal, "conversation deleted")
         gone = self.w.conversations.delete(conversation, name)
         kept = [example for example in gone.pop("examples_kept") if example not in personal]
-        return gone | {"examples": withdrawn, "examples_kept": kept}
+        return gone | {"examples": withdrawn, "training_rows_redacted": rows, "examples_kept": kept}
 
     def me(self, user: str | None = None) -> dict[str, Any]:
         return self.w.preferences.show(user_name(user or LOCAL))
@@ -52,6 +54,7 @@ class People(Seat):
         withdrawn = 0
         if before.consent and not now["consent"]:
             made = self.w.conversations.examples(name, personal=True)
+            self.w.run_rows.withdraw(made)
             withdrawn = self.w.memory.withdraw(made, "consent withdrawn")
         return now | {"examples_withdrawn": withdrawn}
 
@@ -73,12 +76,14 @@ class People(Seat):
         """
         name = user_name(user or LOCAL)
         personal = self.w.conversations.examples(name, personal=True)
+        rows = self.w.run_rows.withdraw([*personal, *self.w.conversations.turns(name)])
         withdrawn = self.w.memory.withdraw(personal, "user erased")
         with self.w.db.write() as session:
             gone = self.w.conversations.forget(session, name)
             preferences = self.w.preferences.forget(session, name)
             kept = [example for example in gone.pop("examples_kept") if example not in personal]
-            counts = {"preferences": preferences, **gone, "examples": withdrawn, "examples_kept": kept}
+            counts = {"preferences": preferences, **gone, "examples": withdrawn, "training_rows_redacted": rows}
+            counts |= {"examples_kept": kept}
             audit.record(
                 session, "user.erase", key_of(name), **{k: v for k, v in counts.items() if k != "examples_kept"}
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kernel.types import Progress, silent
@@ -18,9 +19,12 @@ class Rehearsal(Learning):
         seed: int = 0,
         workspace: str | None = None,
         measure: bool = False,
+        method: str | None = None,
+        start: str | None = None,
+        without: Sequence[str] | None = None,
     ) -> dict[str, Any]:
         """The mix of a run that would start now; with `measure`, after a virtual step as a run takes it."""
-        options = self._options(kind, workspace, policy, rho, seed)
+        options = self._options(kind, workspace, policy, rho, seed, start, without, method=method)
         return self.w.retrainer.preview(kind, options, workspace, measure=measure)
 
     def propose(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:

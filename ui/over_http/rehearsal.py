@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +13,10 @@ from ui.over_http.learning import Learning
 
 class Rehearsal(Learning):
     def preview(self, kind: str = "retriever", policy: str | None = None, rho: float | None = None, seed: int = 0,
-                workspace: str | None = None, measure: bool = False) -> dict[str, Any]:  # fmt: skip
-        asked = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace, "measure": measure}
+                workspace: str | None = None, measure: bool = False, method: str | None = None,
+                start: str | None = None, without: Sequence[str] | None = None) -> dict[str, Any]:  # fmt: skip
+        asked: dict[str, Any] = {"kind": kind, "policy": policy, "rho": rho, "seed": seed, "workspace": workspace}
+        asked |= {"measure": measure, "method": method, "start": start, "without": without}
         return self._get("/v1/rehearsal/preview", **asked)
 
     def propose(self, progress: Progress = silent, **options: Any) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def test_the_better_accepted_run_is_preferred_and_a_tie_goes_to_the_first() -> N
     assert preferred([warm, _run("fresh", "rejected", 0.9)]) == "warm"
     assert preferred([_run("warm", "rejected", 0.7), _run("fresh", "failed", None)]) is None
     assert preferred([warm, _run("fresh", "trained", None)]) is None, "one is under way"
+    assert preferred([warm, _run("fresh", "declined", None)]) == "warm", "nobody will ever train the other"
 
 
 def _run(adapter: str, state: str, figure: float | None) -> dict[str, Any]:
