@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.lineage import RUNS
+from finetune.runs import RUNS
 from ingest.tables import Embedding, Sketch, Watch, WatchItem
 from kernel.ids import iso, now_ms
 from kernel.settings import load

@@ -498,7 +498,7 @@ def test_a_correction_supersedes_the_example_of_the_same_question(house: House) 
         NewExample(workspace="default", question=q, answer=q, quotes=quotes)
         for q in ("what do THEY eat", "What do they eat ?")
     ]
-    first, second = house.examples.add(twice, replace=True)
+    first, second = (house.examples.add([correction], replace=True)[0] for correction in twice)
     assert [status(house, str(e)) for e in (old, first, second)] == ["retired", "retired", "approved"]
     visible = visible_points(house.index, house.now(), keyword("kind", "example"))
     with house.db.read() as session:
