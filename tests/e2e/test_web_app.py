@@ -146,6 +146,8 @@ def upload(page: Any, files: dict[str, str]) -> None:
 
 
 def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
     shots = iter(range(1, 100))
 
     def shot(name: str) -> None:
@@ -208,7 +210,9 @@ def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) ->
     shot("verdict")
     assert page.locator(".rp-reasons li").count() >= 1
     assert page.locator(".rp-ci").count() >= 1
-    page.get_by_text("The mix it was trained on").click()
+    mix = page.get_by_text("The mix it was trained on")
+    expect(mix).to_have_count(1)  # while a page is drawn anew, what stood there before still does
+    mix.click()
     page.get_by_text("policy mixed").last.wait_for()
     shot("mix")
 

