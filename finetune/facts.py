@@ -101,13 +101,17 @@ class Facts:
 
 
 def curve(file: Path) -> tuple[float | None, float | None]:
-    """Mean training loss over the first and the last tenth of the steps, and over three at least; None without any."""
+    """Mean training loss over the first and the last tenth of the steps, and over three at least; None without any.
+
+    The first is at most twice that of the very first step, which no update had touched yet: a rate beyond all reason
+    ruins the second step already, and what it ruined is no beginning to compare an end with.
+    """
     losses = [_loss(line) for line in file.read_text().splitlines()] if file.is_file() else []
     known = [loss for loss in losses if loss is not None]
     if not known:
         return None, None
     some = min(len(known), max(3, len(known) // _TENTH))
-    return math.fsum(known[:some]) / some, math.fsum(known[-some:]) / some
+    return min(math.fsum(known[:some]) / some, 2 * known[0]), math.fsum(known[-some:]) / some
 
 
 def _loss(line: str) -> float | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from finetune.facts import curve
 from finetune.gate import GatePolicy, HeldOut, Leg, Standing, Verdict, judge
 from finetune.noise import chance_loss, sign_test, spread
 from finetune.probe import Recovery, lost_slices
@@ -295,3 +297,13 @@ def _figures() -> tuple[dict[str, dict[str, float]], list[HeldOut]]:
 def _judge(**given: Any) -> Verdict:
     scores, examples = _figures()
     return judge(scores, examples, **given)
+
+
+def test_a_run_whose_second_step_was_ruined_already_does_not_begin_with_what_was_ruined(tmp_path: Path) -> None:
+    def curve_of(*losses: float) -> tuple[float | None, float | None]:
+        file = tmp_path / "metrics.jsonl"
+        file.write_text("".join(json.dumps({"loss": loss}) + "\n" for loss in losses))
+        return curve(file)
+
+    assert curve_of(2.0, 40.0, 20.0, *[9.5] * 33) == (4.0, 9.5)
+    assert curve_of(2.4, 2.1, 1.8, *[0.6] * 33) == (pytest.approx(2.1), pytest.approx(0.6))
