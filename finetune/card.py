@@ -15,9 +15,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from finetune.files import read_json, write
 from finetune.lineage import Lineage
 from finetune.registry import chain
-from finetune.runs import RUNS, read_json
+from finetune.runs import RUNS
 from finetune.tables import Adapter, Run
 from kernel.database import Database
 from kernel.errors import NotFound
@@ -95,9 +96,8 @@ class Cards:
         folder = self._home / row.path if row is not None else None
         if folder is None or not folder.is_dir():
             return None
-        aside = folder / f".{FILE}.tmp"
-        aside.write_text(self.markdown(adapter), encoding="utf-8")
-        return aside.replace(folder / FILE)
+        write(folder / FILE, self.markdown(adapter))
+        return folder / FILE
 
 
 def _counts(session: Session, run: str) -> dict[str, Any]:

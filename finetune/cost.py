@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune.files import write_json
+
 USAGE = "usage.json"
 
 
@@ -33,9 +35,7 @@ def note(folder: Path, cpu_seconds: float, peak_memory_bytes: int) -> Usage:
         peak_memory_bytes=max(before.peak_memory_bytes, peak_memory_bytes),
         processes=before.processes + 1,
     )
-    aside = folder / f".{USAGE}"
-    aside.write_text(json.dumps(asdict(now)))
-    aside.replace(folder / USAGE)
+    write_json(folder / USAGE, asdict(now))
     return now
 
 

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from finetune.files import write
 from kernel.errors import NO_ROOM, Conflict, DiskFull, RepriseError, TrainingFailed, UserError
 
 ERROR, LOCK = "error.json", ".lock"
@@ -111,15 +112,6 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError):
         return math.inf
-
-
-def write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{file.name}.tmp")
-    with aside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(file)
 
 
 def tell(message: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from finetune.card import Cards
+from finetune.files import write
 from finetune.lineage import ANSWER
 from finetune.registry import Registry
 from finetune.runs import RUNS
@@ -75,7 +76,5 @@ def _redact(file: Path, gone: Callable[[dict[str, Any]], bool]) -> int:
     lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line]  # a text may hold U+2028
     kept = [line for line in lines if not gone(json.loads(line))]
     if len(kept) < len(lines):
-        aside = file.with_suffix(".tmp")
-        aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        aside.replace(file)
+        write(file, "".join(f"{line}\n" for line in kept))
     return len(lines) - len(kept)

@@ -33,13 +33,14 @@ from sqlalchemy import select
 
 from finetune.evaluate import Evaluator, Question
 from finetune.facts import FIGURES
+from finetune.files import read_json, write_json
 from finetune.kinds import Options
 from finetune.lineage import POINTS
 from finetune.materialise import materialise
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
 from finetune.reproduce import FORMAT, TOLERANCE, figures
-from finetune.runs import Runs, read_json, write_json
+from finetune.runs import Runs
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.epochs import Epochs

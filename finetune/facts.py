@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from finetune.files import read_json, write_json
 from finetune.gate import HeldOut, Standing
-from finetune.runs import read_json, write_json
 from finetune.tables import Adapter, Run
 from kernel.database import Database
 from rehearsal.ground import grounded_on

@@ -21,9 +21,9 @@ from sqlalchemy import delete, select
 from finetune import matrix
 from finetune.evaluate import Evaluator, Question
 from finetune.facts import FIGURES
+from finetune.files import read_json
 from finetune.matrix import Row
 from finetune.registry import BASE, Registry
-from finetune.runs import read_json
 from finetune.tables import Adapter, Figure
 from kernel.database import Database
 from kernel.epochs import Epochs

@@ -21,6 +21,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.files import write_json
 from rehearsal.mix import Rise
 
 if TYPE_CHECKING:
@@ -114,9 +115,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     folder = Path(arguments[0])
     rises = measure(folder, read_config(folder), read_train_set(folder))
-    aside = folder / f"{RISES}.tmp"
-    aside.write_text(json.dumps({example: asdict(rise) for example, rise in rises.items()}))
-    aside.replace(folder / RISES)
+    write_json(folder / RISES, {example: asdict(rise) for example, rise in rises.items()})
     return 0
 
 

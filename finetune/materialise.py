@@ -15,6 +15,7 @@ import numpy as np
 from qdrant_client import models
 from sqlalchemy import select
 
+from finetune.files import write_json
 from finetune.recipe import RetrieverRecipe
 from kernel.database import Database
 from kernel.ids import now_ms
@@ -105,9 +106,7 @@ def materialise(
         "parent": parent,
         "licences": sorted(licences),
     }
-    aside = folder / "config.tmp"
-    aside.write_text(json.dumps(config, indent=1))
-    aside.replace(folder / "config.json")
+    write_json(folder / "config.json", config)
 
 
 def tell_apart(positives: np.ndarray, candidates: Sequence[np.ndarray]) -> list[int]:

@@ -25,6 +25,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.files import write_json
 from kernel.errors import Refused, UserError
 from retrieval.encoder import CONFIG, MANIFEST, WEIGHTS, weights_sha256
 
@@ -85,9 +86,7 @@ class Merge:
 def write_config(folder: Path, merge: Merge, paths: Sequence[Path], base: str) -> None:
     """Everything `merge_run` needs; its existence means complete."""
     told = {"base": base, "merge": {**dataclasses.asdict(merge), "paths": [str(p) for p in paths]}}
-    aside = folder / "config.tmp"
-    aside.write_text(json.dumps(told, indent=1))
-    aside.replace(folder / "config.json")
+    write_json(folder / "config.json", told)
 
 
 def asked(run: Path) -> dict[str, Any] | None:

@@ -95,11 +95,5 @@ def paired_bootstrap(
     return float(values.mean()), float(low), float(high)
 
 
-def standard_error(diff: np.ndarray) -> float:
-    """Of the mean of `diff` (shape (n,)): s / sqrt(n) with n - 1 in s. 0 for fewer than two differences."""
-    values = np.asarray(diff, dtype=np.float64)
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
 def _dcg(gains: Sequence[float]) -> float:
     return math.fsum(max(gain, 0.0) / math.log2(rank + 1) for rank, gain in enumerate(gains, 1))

@@ -15,8 +15,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from finetune.drawing import Drawing
+from finetune.files import read_json
 from finetune.kinds import Options
-from finetune.runs import Runs, read_json
+from finetune.runs import Runs
 from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database, affected

@@ -26,13 +26,14 @@ from finetune.challengers import challengers
 from finetune.cost import cost
 from finetune.drawing import Drawing
 from finetune.facts import Facts
+from finetune.files import read_json, write_json
 from finetune.gate import judge
 from finetune.kinds import Kind, Options
 from finetune.lineage import Lineage
 from finetune.policies import GatePolicies
 from finetune.probe import Probing, lost_slices
 from finetune.registry import Registry
-from finetune.runs import Runs, read_json, write_json
+from finetune.runs import Runs
 from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database

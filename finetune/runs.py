@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from finetune.challengers import Cycle, preferred
+from finetune.files import read_json
 from finetune.kinds import BASE
 from finetune.tables import Run
 from kernel.database import Database
@@ -174,14 +174,3 @@ class Runs:
         for folder in (*unknown, *(probe for run in known for probe in folders.glob(f"{run}/{PROBE}"))):
             if orphaned or now_ms() - folder.stat().st_mtime * 1000 > _DAY_MS:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Written aside and renamed: a reader finds the old or the new, never half."""
-    aside = file.with_suffix(".tmp")
-    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1))
-    aside.replace(file)
-
-
-def read_json(file: Path) -> Any:
-    return json.loads(file.read_text())

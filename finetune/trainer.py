@@ -31,7 +31,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.duty import ERROR, alone, keep_metrics_until, serve, tell, write
+from finetune.duty import ERROR, alone, keep_metrics_until, serve, tell
+from finetune.files import write
 from finetune.merge import asked, merge_run
 from retrieval.encoder import WEIGHTS, weights_sha256
 

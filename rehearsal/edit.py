@@ -14,7 +14,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
-from ingest.publish import live_version
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
@@ -22,7 +21,7 @@ from kernel.errors import Conflict, UserError
 from kernel.ids import now_ms
 from kernel.ports import VectorIndex
 from rehearsal.examples import Examples, NewExample
-from rehearsal.ground import Quote, ground, holder
+from rehearsal.ground import Quote, ground, holder_now
 from rehearsal.history import note
 from rehearsal.tables import NO_PASSAGE, Example, Ground
 from rehearsal.vetting import find
@@ -115,11 +114,7 @@ class Editing:
     def _standing(self, session: Session, old: Example) -> tuple[Quote, ...]:
         quotes = []
         for one in session.scalars(select(Ground).where(Ground.example == old.id).order_by(Ground.id)):
-            live = live_version(session, one.document)
-            chunk = None
-            if live is not None:
-                text = self._library.text_of(live.text_key)
-                chunk = holder(session, text, live.document, live.number, one.quote, one.point)
+            chunk = holder_now(session, self._library, one)
             if chunk is None:
                 raise UserError(
                     f"the source of {old.id!r} does not hold its quote any more",

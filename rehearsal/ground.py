@@ -102,6 +102,15 @@ def grounded_on(session: Session, documents: Collection[str]) -> set[str]:
     return set(session.scalars(select(Ground.example).where(Ground.document.in_(documents))))
 
 
+def holder_now(session: Session, library: Library, ground: Ground) -> str | None:
+    """The chunk that holds a ground's quote in the live version of its document; None where it does not stand."""
+    live = live_version(session, ground.document)
+    if live is None:
+        return None
+    text = library.text_of(live.text_key)
+    return holder(session, text, live.document, live.number, ground.quote, ground.point)
+
+
 def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:
     positions = _positions(session, live.document, live.number)
     quote, span_given = item.get("quote"), (item.get("start"), item.get("end"))

@@ -21,7 +21,6 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
-from ingest.publish import live_version
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Death, Epochs, Plan
@@ -31,7 +30,7 @@ from kernel.ports import Embedder, VectorIndex
 from kernel.tables import Change
 from kernel.types import OPEN
 from rehearsal.examples import check_standing, point_of, retire
-from rehearsal.ground import holder
+from rehearsal.ground import holder_now
 from rehearsal.history import note
 from rehearsal.tables import Example, Ground
 from retrieval.turns import REDACTED
@@ -148,11 +147,7 @@ class Vetting:
         """
         moved = 0
         for ground in session.scalars(select(Ground).where(Ground.example == example.id)):
-            live = live_version(session, ground.document)
-            chunk = None
-            if live is not None:
-                text = self._library.text_of(live.text_key)
-                chunk = holder(session, text, live.document, live.number, ground.quote, ground.point)
+            chunk = holder_now(session, self._library, ground)
             if chunk is None:
                 raise UserError(
                     f"the source of {example.id!r} does not hold its quote any more",

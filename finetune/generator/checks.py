@@ -26,7 +26,8 @@ import torch
 from transformers import TrainerCallback
 
 from finetune.checkpoint import require_room
-from finetune.duty import tell, write
+from finetune.duty import tell
+from finetune.files import write
 from finetune.generator.model import ADAPTER, REFERENCE, differing
 from finetune.model import read_weights
 from kernel.errors import TrainingFailed

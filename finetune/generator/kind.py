@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from finetune.child import train
+from finetune.files import read_json
 from finetune.gate import HeldOut, Standing
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Scores, legs_of
@@ -23,7 +24,6 @@ from finetune.kinds import BASE as FROM_BASE
 from finetune.kinds import Evaluation, Options
 from finetune.novelty import judged_in, new_slices
 from finetune.registry import Registry
-from finetune.runs import read_json
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.errors import UserError

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from finetune.files import write_json
 from finetune.generator.recipe import GeneratorRecipe
 from kernel.errors import NotFound, UserError
 from kernel.types import Passage, Sentence
@@ -113,9 +114,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
         "licences": list(config.licences),
         "left_out": dict(config.left_out),
     }
-    aside = folder / "config.tmp"
-    aside.write_text(json.dumps(data, indent=1), encoding="utf-8")
-    aside.replace(folder / CONFIG)
+    write_json(folder / CONFIG, data)
 
 
 def read_config(run: Path) -> RunConfig:

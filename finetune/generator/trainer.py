@@ -27,7 +27,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.duty import ERROR, alone, serve, write
+from finetune.duty import ERROR, alone, serve
+from finetune.files import write
 from finetune.generator.rows import RunConfig, TrainSet, read_config, read_train_set
 from finetune.generator.triple import installed, require
 from retrieval.encoder import WEIGHTS

@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from transformers import PrinterCallback
 
-from finetune.duty import keep_metrics_until, write
+from finetune.duty import keep_metrics_until
+from finetune.files import write
 from finetune.generator.checks import Watching, complete, diverged, starts_from
 from finetune.generator.model import Learner, build
 from finetune.generator.rows import RunConfig, TrainSet

@@ -1,0 +1,27 @@
+"""Files of a run's folder: written aside, brought to the disk and renamed, so that nobody ever finds half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write(file: Path, text: str) -> None:
+    """A reader finds the old text or the new one, also after a power cut."""
+    aside = file.with_name(f".{file.name}.tmp")
+    with aside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(file)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Likewise, a value that JSON can hold."""
+    write(file, json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def read_json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
