@@ -26,12 +26,11 @@ class Approvals:
     def listing(self) -> list[dict[str, Any]]:
         """Adapters whose policy asks for approval, those that wait first, then newest first."""
         with self._db.read() as session:
-            pairs = session.execute(
-                select(Adapter, Run).join(Run, Run.id == Adapter.run).order_by(Adapter.created.desc(), Adapter.name)
-            )
+            wanted = select(Adapter, Run, Approval).join(Run, Run.id == Adapter.run)
+            wanted = wanted.outerjoin(Approval, Approval.adapter == Adapter.name)
             rows = [
-                _shown(adapter, session.get(Approval, adapter.name))
-                for adapter, run in pairs
+                _shown(adapter, given)
+                for adapter, run, given in session.execute(wanted.order_by(Adapter.created.desc(), Adapter.name))
                 if (run.verdict or {}).get("approval")
             ]
         return sorted(rows, key=lambda row: row["state"] != "waits")

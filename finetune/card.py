@@ -87,7 +87,7 @@ class Cards:
 
     def markdown(self, adapter: str) -> str:
         """The card as a Hugging Face model card: a block of YAML, then text."""
-        return _markdown(self.of(adapter))
+        return render(self.of(adapter))
 
     def write(self, adapter: str) -> Path | None:
         """Write the card beside the weights of an adapter; None where those are gone."""
@@ -136,7 +136,7 @@ def _read(file: Path) -> dict[str, Any]:
 # --- as text --------------------------------------------------------------------------------------
 
 
-def _markdown(card: dict[str, Any]) -> str:
+def render(card: dict[str, Any]) -> str:
     data, verdict = card["data"], card["verdict"] or {}
     base = (card["base"] or {}).get("name", "unknown")
     said = "The gate accepted it." if card["accepted"] else "The gate did not accept it."

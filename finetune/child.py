@@ -33,11 +33,15 @@ def train(folder: Path, progress: Progress, command: Sequence[str] = TRAINER) ->
             raise _failure(folder, code)
 
 
-def _run(folder: Path, progress: Progress, command: Sequence[str]) -> int:
-    environment = os.environ | {
+def environment() -> dict[str, str]:
+    """What a child is started with: it finds the same modules as this process."""
+    return os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+def _run(folder: Path, progress: Progress, command: Sequence[str]) -> int:
     with (
         (folder / "train.log").open("ab") as log,
         subprocess.Popen(
@@ -45,7 +49,7 @@ def _run(folder: Path, progress: Progress, command: Sequence[str]) -> int:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=environment,
+            env=environment(),
             start_new_session=True,
         ) as child,
     ):

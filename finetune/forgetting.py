@@ -20,8 +20,6 @@ from sqlalchemy import delete, select
 
 from finetune import matrix
 from finetune.evaluate import Evaluator, Question
-from finetune.facts import FIGURES
-from finetune.files import read_json
 from finetune.matrix import Row
 from finetune.registry import BASE, Registry
 from finetune.tables import Adapter, Figure
@@ -162,11 +160,6 @@ class Forgetting:
             "changes": [asdict(change) for change in matrix.compare(*pair, seed=seed)] if pair else [],
             "seconds": round(time.perf_counter() - started, 2),
         }
-
-    def recorded(self, run_folder: Path) -> dict[str, Any] | None:
-        """What a run left behind of its own evaluation: metric, epoch, slices, figures by model. None of older runs."""
-        file = run_folder / FIGURES
-        return read_json(file) if file.is_file() else None
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.child import environment
 from finetune.files import write_json
 from rehearsal.mix import Rise
 
@@ -37,15 +37,11 @@ SECONDS = 600
 
 def measured(folder: Path) -> Mapping[str, Rise]:
     """The rises of a folder's recalled rows, measured in a child process; empty where that failed, which is logged."""
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    given = environment() | {"OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, "-m", "finetune.interference", str(folder)]
     try:
         ended = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+            command, env=given, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         log.warning("the virtual step took more than %d s; the mix is drawn without it", SECONDS)

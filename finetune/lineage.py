@@ -120,7 +120,8 @@ class Lineage:
         with self._db.read() as session:
             champion = self._registry.champion(kind)
             ancestors = chain(session, options.origin(champion))
-            clean = next((a.name for a in ancestors if self._is_clean(session, a, documents)), None)
+            seen = [_seen(session, document) for document in documents]
+            clean = next((a.name for a in ancestors if _is_clean(session, a, seen)), None)
         if options.start not in (CHAMPION, BASE) and clean != options.start:
             raise Refused(
                 f"{options.start!r} has seen what is to be left out",
@@ -130,11 +131,13 @@ class Lineage:
         start = CHAMPION if clean is not None and clean == champion else clean or BASE
         return replace(options, start=start, without=tuple(sorted(documents)))
 
-    def _is_clean(self, session: Session, adapter: Adapter, documents: Collection[str]) -> bool:
-        behind = chain(session, adapter.name)
-        if any(_unrecorded(session, a.run) for a in behind):
-            return False  # who cannot tell what an adapter was pushed away from must not vouch for it
-        return not any(_sight(session, adapter, _seen(session, d)) for d in documents)
+
+def _is_clean(session: Session, adapter: Adapter, seen: Sequence[Collection[str]]) -> bool:
+    """Whether none of the runs behind an adapter is among those that saw something, by document."""
+    behind = chain(session, adapter.name)
+    if any(_unrecorded(session, a.run) for a in behind):
+        return False  # who cannot tell what an adapter was pushed away from must not vouch for it
+    return not any(a.run in runs for runs in seen for a in behind)
 
 
 def _read_by(folder: Path) -> set[str]:

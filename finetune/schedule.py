@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from finetune.cron import check, following, missed, zone
 from finetune.observed import Observed
 from finetune.tables import Firing, Run, Schedule
-from finetune.triggers import Triggers, parse
+from finetune.triggers import Triggers
 from kernel.audit import record
 from kernel.database import Database, affected
 from kernel.errors import NotFound, RepriseError, UserError
@@ -376,4 +376,4 @@ def _told(firing: Firing, run: Run | None) -> dict[str, Any]:
     }
 
 
-__all__ = ["COOLDOWN_MS", "Due", "Schedules", "Start", "following", "parse"]
+__all__ = ["COOLDOWN_MS", "Due", "Schedules", "Start", "following"]

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -234,9 +235,23 @@ def embed(model: Any, tokens: Any, pooling: Literal["mean", "cls"]) -> torch.Ten
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the safetensors files in order of name; of a model in one file, that file's own."""
+    """SHA-256 over the safetensors files in order of name; of a model in one file, that file's own.
+
+    Read once in the life of a process, unless the files change.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    return _read_once(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _read_once(files: tuple[tuple[Path, int, int], ...]) -> str:
+    return sha256_of([file for file, _, _ in files])
+
+
+def sha256_of(files: Sequence[Path]) -> str:
+    """SHA-256 over the bytes of files, one after another."""
     seen = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in files:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 seen.update(block)

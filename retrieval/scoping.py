@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ class Scoped:
         ids = scope.documents if scope.document is None else {scope.document}
         return {
             "workspace": scope.workspace,
-            "documents": None if ids is None else sorted(map(self._named, ids), key=itemgetter("name"))[:TOLD],
+            "documents": None if ids is None else nsmallest(TOLD, map(self._named, ids), key=itemgetter("name")),
             "count": None if ids is None else len(ids),
             "inferred": self._told(self.inferred),
             "suggested": self._told(self.suggested),

@@ -192,8 +192,10 @@ class GeneratorKind:
     def _champion(self, generator: TransformersGenerator, parent: str | None) -> Answers:
         """What the champion writes, as far as its sources support it."""
 
+        path = self._registry.path(parent) if parent else None
+
         def answer(question: str, passages: Sequence[Passage]) -> str | None:
-            with self._worn(parent, self._registry.path(parent) if parent else None) as alias:
+            with self._worn(parent, path) as alias:
                 said, _ = collect(generator.stream(Ask(question=question, adapter=alias), passages))
             kept = [c.sentence.text for c in check(said, passages, self._verifier) if c.supported]
             return " ".join(kept) or None

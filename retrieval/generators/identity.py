@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from kernel.errors import NotFound
+from retrieval.encoder import sha256_of
 
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
 _TEMPLATE = "chat_template.jinja"
@@ -71,14 +72,7 @@ def _read(folder: Path, _state: tuple[tuple[str, int, int], ...]) -> Identity:
 
 
 def _of(files: list[Path]) -> str | None:
-    if not files:
-        return None
-    seen = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                seen.update(block)
-    return seen.hexdigest()
+    return sha256_of(files) if files else None
 
 
 def _template(folder: Path) -> str | None:

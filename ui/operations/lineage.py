@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from finetune.card import render
 from ui.operations.seat import Seat
 
 
 class Lineage(Seat):
     def card(self, adapter: str) -> dict[str, Any]:
         """What an adapter was made of and how, why the gate said what it said, what it cost."""
-        return self.w.cards.of(adapter) | {"markdown": self.w.cards.markdown(adapter)}
+        card = self.w.cards.of(adapter)
+        return card | {"markdown": render(card)}
 
     def lineage(self, doc: str) -> dict[str, Any]:
         """The adapters that saw a document, directly or through those they go on from."""
