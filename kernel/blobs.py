@@ -6,7 +6,6 @@ goes when it is an hour old and somebody opens the folder: nobody writes one blo
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from kernel.errors import DiskFull, Failed, NotFound
+from kernel.errors import NO_ROOM, DiskFull, Failed, NotFound
 from kernel.ids import digest
 
 _STALE_SECONDS = 3600
@@ -92,7 +91,7 @@ class FileBlobs:
             _sync(path.parent)
         except OSError as error:
             aside.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in NO_ROOM:
                 raise DiskFull(
                     f"no room for {size:,} bytes in {str(self._folder)!r}",
                     hint="free some space and try again; nothing was changed",

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rehearsal.policies.picks import unit
 from retrieval.words import stem, stems, tokens
 
 FEWEST = 40
@@ -54,7 +55,7 @@ def topics(asked: Sequence[Asked], *, seed: int = 0, taken: Collection[str] = ()
     most = min(MOST, len(rows) // FEWEST)
     if most < 2:
         return {a.example: "" for a in rows}
-    vectors = _unit(np.stack([a.vector for a in rows]))
+    vectors = unit(np.stack([a.vector for a in rows]))
     labels = _best(vectors, [a.cluster for a in rows], most, seed)
     names = _names(rows, labels, set(taken))
     return {a.example: names[label] for a, label in zip(rows, labels, strict=True)}
@@ -160,9 +161,3 @@ def _salient(questions: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
 
 def _usual(spellings: Counter[str]) -> str:
     return min(spellings, key=lambda word: (-spellings[word], word))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    rows = np.asarray(vectors, dtype=np.float32)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)

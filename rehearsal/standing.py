@@ -79,9 +79,13 @@ def _documents(session: Session, examples: Sequence[str], epochs: set[int]) -> d
     for start in range(0, len(examples), _BATCH):
         some = examples[start : start + _BATCH]
         pairs = select(Ground.example, Document.id, Document.name).join(Document, Document.id == Ground.document)
-        for example, document, name in session.execute(pairs.where(Ground.example.in_(some)).distinct()):
-            if document not in born:
-                numbers = select(Version.born, Version.number).where(Version.document == document)
-                born[document] = {e: number for e, number in session.execute(numbers) if e in epochs}
+        grounds = session.execute(pairs.where(Ground.example.in_(some)).distinct()).all()
+        unread = sorted({document for _, document, _ in grounds} - born.keys())
+        born |= {document: {} for document in unread}
+        numbers = select(Version.document, Version.born, Version.number).where(Version.document.in_(unread))
+        for document, epoch, number in session.execute(numbers):
+            if epoch in epochs:
+                born[document][epoch] = number
+        for example, document, name in grounds:
             found.setdefault(example, []).append({"document": document, "name": name, "versions": born[document]})
     return found
