@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select, update
+from sqlalchemy import case, func, select, update
 
 from kernel.audit import record
 from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.index.schema import DENSE
 from kernel.ports import VectorIndex
-from rehearsal.clusters import Asked, topics
+from rehearsal.clusters import FEWEST, Asked, topics
 from rehearsal.tables import UNNAMED, Example, Ground
 
 _AT_ONCE = 512
+_UNSORTED = 0.1
 
 
 class Topics:
@@ -29,6 +30,26 @@ class Topics:
 
     def __init__(self, db: Database, index: VectorIndex, epochs: Epochs) -> None:
         self._db, self._index, self._epochs = db, index, epochs
+
+    def due(self, since: int = 0) -> list[str]:
+        """Workspaces where sorting would help: a tenth or more of what no slice holds has no topic yet.
+
+        Where nothing came after `since` (UTC milliseconds), what stands was looked at then, and is left as it is.
+        """
+        unnamed = (Example.status == "approved", Example.slice == UNNAMED)
+        counted = select(
+            Example.workspace,
+            func.count(),
+            func.sum(case((Example.cluster == "", 1), else_=0)),
+            func.max(Example.created),
+        )
+        with self._db.read() as session:
+            rows = session.execute(counted.where(*unnamed).group_by(Example.workspace)).all()
+        return sorted(
+            where
+            for where, total, unsorted, newest in rows
+            if newest > since and total >= 2 * FEWEST and unsorted >= max(FEWEST / 2, _UNSORTED * total)
+        )
 
     def find(self, workspace: str | None = None, seed: int = 0) -> dict[str, Any]:
         """Sort the approved examples of a workspace, or of each, into topics.

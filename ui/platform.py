@@ -76,6 +76,7 @@ class Platform(
             **self._tend(),
             **self._tend_index(),
             **self._tend_tuning(),
+            **self._tend_topics(),
             **self._tend_rollout(),
         }
 

@@ -11,6 +11,7 @@ import pytest
 
 from kernel.audit import entries
 from kernel.errors import Conflict, NotFound, UserError
+from kernel.ids import now_ms
 from kernel.index.schema import keyword
 from kernel.types import Passage, Proposal
 from rehearsal.examples import NewExample
@@ -334,7 +335,10 @@ def test_topics_are_counted_where_nobody_named_a_slice(house: House) -> None:
     ]
     take(house, *rows)
     topics = Topics(house.db, house.index, house.epochs)
+    assert topics.due() == ["default"]
+    assert topics.due(since=now_ms()) == []  # looked at already
     told = topics.find()
+    assert topics.due() == []
     assert (told["examples"], told["moved"]) == (90, 90)
     counted = {row["slice"]: row["train"] + row["held_out"] for row in told["clusters"]}
     assert counted.pop("mine") == 2

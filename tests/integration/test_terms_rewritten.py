@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,21 @@ def test_a_tick_tunes_a_workspace_with_enough_examples_once(tmp_path: Path) -> N
         platform.w.ledger.run(job)
         assert platform.job(job)["result"]["adopted"] is False
         assert platform.tuning()["measured"] is None
+
+
+def test_a_tick_sorts_what_has_no_topic_yet_and_leaves_it_at_that(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"{words} {n}?", "standalone": True, "answer": f"{words} {n}."}
+        for words in ("Clams crabs snails food", "Ivory tusk tooth length")
+        for n in range(45)
+    ]
+    with stand_ins(), opened(tmp_path) as platform:
+        platform._topics_looked = -1e9
+        assert "sort" not in platform.tick()
+        platform.import_examples("\n".join(map(json.dumps, rows)))
+        platform._topics_looked = -1e9
+        (job,) = platform.tick()["sort"]
+        platform.w.ledger.run(job)
+        assert platform.job(job)["result"]["moved"] == 90
+        platform._topics_looked = -1e9
+        assert "sort" not in platform.tick()

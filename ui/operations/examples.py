@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sqlalchemy import func, select
+
 from kernel.errors import UserError
 from kernel.jobs import Running
+from kernel.tables import Job
 from kernel.types import Progress, silent
 from rehearsal.generate import LIMIT
 from ui.operations.seat import Seat
 
 STATUSES = ("approved", "quarantined", "retired")
 _GENERATE, _CLUSTER = "examples-generate", "examples-cluster"
+_EVERY_SECONDS = 300.0
 
 
 class Examples(Seat):
+    _topics_looked = 0.0
+
     def import_examples(
         self, content: str, slice_name: str | None = None, workspace: str | None = None
     ) -> dict[str, Any]:
@@ -108,6 +115,16 @@ class Examples(Seat):
     def _register_examples(self) -> None:
         self.w.ledger.register(_GENERATE, self._generate_job, "ingest")
         self.w.ledger.register(_CLUSTER, self._cluster_job, "ingest")
+
+    def _tend_topics(self) -> dict[str, Any]:
+        """What a tick of beat does: sort what came in since the last time and has no topic, where it is enough."""
+        if time.monotonic() - self._topics_looked < _EVERY_SECONDS:
+            return {}
+        self._topics_looked = time.monotonic()
+        with self.w.db.read() as session:
+            last = session.scalar(select(func.max(Job.created)).where(Job.kind == _CLUSTER)) or 0
+        jobs = [str(self.enqueue_cluster(workspace, "beat")["job"]) for workspace in self.w.topics.due(last)]
+        return {"sort": jobs} if jobs else {}
 
     def _generate_job(self, running: Running) -> dict[str, Any]:
         return self.generate_examples(**running.args, progress=running.progress)
