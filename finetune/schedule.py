@@ -34,6 +34,8 @@ _LOOK_MS, _DRIFT_MS = 60_000, 900_000
 """Between two looks at conditions alone; windows of days change slowly."""
 COOLDOWN_MS = 6 * 3_600_000
 """Of a schedule with conditions, unless it says otherwise."""
+OPTIONS = ("policy", "rho", "method")
+"""What a schedule may ask of its runs; what it leaves open is decided when it fires."""
 _KEPT = 200
 """Firings of a schedule that its history keeps."""
 _CARRIED_OUT = Firing.result.is_(None) | Firing.result.not_in(("waiting", "under way"))
@@ -110,7 +112,7 @@ class Schedules:
         return self.listing()
 
     def edit(self, schedule: str, **changes: Any) -> list[dict[str, Any]]:
-        """Change cron, timezone, triggers, cooldown, kind, workspace, paused, policy or rho; all schedules.
+        """Change cron, timezone, triggers, cooldown, kind, workspace, paused, or an option of its runs; all schedules.
 
         Raises:
             NotFound: no such schedule.
@@ -120,7 +122,7 @@ class Schedules:
             found = self._found(session, schedule)
             options = dict(found.options)
             for name, value in changes.items():
-                if name in ("policy", "rho"):
+                if name in OPTIONS:
                     options[name] = value
                 elif name == "triggers":
                     if value and not Triggers.from_json(found.triggers) and "cooldown" not in changes:
@@ -192,7 +194,7 @@ class Schedules:
             due=schedule.next,
             cause=cause or "time",
             missed=missed(schedule.cron, schedule.next, now, schedule.timezone) if schedule.cron else 0,
-            options={"policy": None, "rho": None} | dict(schedule.options) | options,
+            options=dict.fromkeys(OPTIONS) | dict(schedule.options) | options,
             evidence=evidence,
             owner=self._owner,
             lease_until=now + _LEASE_MS,
@@ -343,8 +345,7 @@ def _json(s: Schedule, newest: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "cooldown": s.cooldown / 1000,
         "kind": s.kind,
         "workspace": s.workspace,
-        "policy": s.options.get("policy"),
-        "rho": s.options.get("rho"),
+        **{name: s.options.get(name) for name in OPTIONS},
         "paused": bool(s.paused),
         "last": iso(s.last),
         "next": None if s.paused or not s.cron else iso(s.next),

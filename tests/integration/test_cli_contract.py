@@ -549,6 +549,9 @@ def test_schedules_are_added_paused_and_removed(terminal: Terminal) -> None:
     assert set(edited) >= {"when", "timezone", "cooldown", "policy", "rho", "last_result", "last_run", "seen"}
     assert (edited["when"], edited["timezone"], edited["cooldown"]) == (["examples>=50"], "Europe/Berlin", 172_800)
     assert (edited["workspace"], edited["rho"], edited["kind"]) == (None, 0.3, "retriever")
+    assert terminal.error("schedule", "edit", row["schedule"], "--method", "dpo")["code"] == "bad_request"
+    (writes,) = terminal.json("schedule", "edit", row["schedule"], "--kind", "generator", "--method", "dpo")
+    assert (writes["kind"], writes["method"]) == ("generator", "dpo")
     assert terminal.json("schedule", "history", row["schedule"]) == []
     assert terminal.error("schedule", "edit", row["schedule"])["code"] == "bad_request"
     assert terminal.error("schedule", "edit", row["schedule"], "--when", "full moon")["code"] == "bad_trigger"

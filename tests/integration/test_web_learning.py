@@ -267,6 +267,13 @@ def test_a_schedule_is_added_in_words_changed_paused_and_removed(platform: Any, 
     assert "On working days at 02:30 (Europe/Berlin), if 50 new examples are there" in html(app)
     (one,) = platform.schedules()
     assert (one["timezone"], one["when"], one["cooldown"]) == ("Europe/Berlin", ["examples>=50"], 6 * 3600)
+    key = f"schedule.change.{one['schedule']}"
+    app.session_state[f"schedule.edit.{one['schedule']}"] = True
+    app.run()
+    app.selectbox(key=f"{key}.kind").set_value("generator")
+    app.selectbox(key=f"{key}.method").set_value("kto")
+    press(app, "Save")
+    assert [platform.schedules()[0][name] for name in ("kind", "method")] == ["generator", "kto"]
     press(app, "Pause")
     assert platform.schedules()[0]["paused"]
     press(app, "Remove")

@@ -26,6 +26,7 @@ class NewSchedule(BaseModel):
     )
     policy: str | None = None
     rho: float | None = None
+    method: str | None = Field(None, description="of a generator: sft, dpo or kto")
 
 
 class ScheduleChanges(BaseModel):
@@ -42,6 +43,7 @@ class ScheduleChanges(BaseModel):
     workspace: str | None = None
     policy: str | None = None
     rho: float | None = None
+    method: str | None = Field(None, description="of a generator: sft, dpo or kto")
     paused: bool = False
 
 

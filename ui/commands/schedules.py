@@ -24,6 +24,7 @@ Cooldown = Annotated[
 ]
 Policy = Annotated[str | None, typer.Option("--policy", help="How old examples are chosen (default: mixed).")]
 Rho = Annotated[float | None, typer.Option("--rho", help="Replay ratio (default: that of the settings).")]
+Method = Annotated[str | None, typer.Option("--method", help="Of a generator: sft (the default), dpo or kto.")]
 Id = Annotated[str, typer.Argument(metavar="ID")]
 COLUMNS = ["schedule", "cron", "timezone", "when", "kind", "workspace", "paused", "last", "next", "last_result"]
 
@@ -50,9 +51,10 @@ def register(app: typer.Typer) -> None:
         cooldown: Cooldown = None,
         policy: Policy = None,
         rho: Rho = None,
+        method: Method = None,
     ) -> None:
         """Add a schedule of times, of conditions, or of both; lists all."""
-        options = {"when": when or [], "days": days, "turns": turns, "policy": policy, "rho": rho}
+        options = {"when": when or [], "days": days, "turns": turns, "policy": policy, "rho": rho, "method": method}
         options |= {"timezone": timezone or "UTC", "cooldown": None if cooldown is None else seconds(cooldown)}
         door.out(door.platform.add_schedule(cron, kind or "retriever", workspace, **options), _people)
 
@@ -72,12 +74,13 @@ def register(app: typer.Typer) -> None:
         cooldown: Cooldown = None,
         policy: Policy = None,
         rho: Rho = None,
+        method: Method = None,
         paused: Annotated[bool | None, typer.Option("--pause/--go-on", help="Pause it, or let it go on.")] = None,
     ) -> None:
         """Change what is named; an empty text clears. Lists all."""
         given: dict[str, Any] = {"kind": kind, "timezone": timezone, "days": days, "turns": turns, "rho": rho}
         given |= {"cron": cron, "workspace": workspace, "policy": policy, "when": when, "paused": paused}
-        given |= {"cooldown": None if cooldown is None else seconds(cooldown)}
+        given |= {"method": method, "cooldown": None if cooldown is None else seconds(cooldown)}
         changes = {name: value if value != "" else None for name, value in given.items() if value is not None}
         if when == [""]:
             changes["when"] = []

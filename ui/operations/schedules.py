@@ -6,13 +6,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetune.schedule import Due
+from finetune.generator.recipe import METHODS
+from finetune.schedule import OPTIONS, Due
 from finetune.triggers import Triggers, parse
 from kernel.errors import RepriseError, UserError
+from retrieval.live_generator import GENERATOR
 from ui.operations.learning import Learning
 
 log = logging.getLogger(__name__)
-EDITABLE = ("cron", "timezone", "when", "days", "turns", "cooldown", "kind", "workspace", "policy", "rho", "paused")
+EDITABLE = ("cron", "timezone", "when", "days", "turns", "cooldown", "kind", "workspace", *OPTIONS, "paused")
 
 
 class Schedules(Learning):
@@ -36,9 +38,12 @@ class Schedules(Learning):
         cooldown: float | None = None,
         policy: str | None = None,
         rho: float | None = None,
+        method: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Add a schedule of times, of conditions, or of both; all schedules. `cooldown` is in seconds."""
+        """Add a schedule of times, of conditions, or of both; all schedules. `cooldown` is in seconds, `method`
+        one that the kind knows, such as `dpo`."""
         options = {"policy": self._policy(policy), "rho": None if rho is None else self._rho(rho)}
+        options["method"] = self._method(kind, method)
         return self.w.schedules.add(
             cron,
             self._kind_of(kind),
@@ -67,6 +72,10 @@ class Schedules(Learning):
             told["cooldown"] = round((told["cooldown"] or 0) * 1000)
         if "kind" in told:
             told["kind"] = self._kind_of(told["kind"])
+        if told.get("method") is not None or "kind" in told:
+            now: dict[str, Any] = next((s for s in self.schedules() if s["schedule"] == schedule), {})
+            kind, method = (told.get(name, now.get(name)) for name in ("kind", "method"))
+            self._method(str(kind), method)
         if told.get("policy") is not None:
             told["policy"] = self._policy(told["policy"])
         if told.get("rho") is not None:
@@ -111,6 +120,13 @@ class Schedules(Learning):
         if kind not in self.w.kinds:
             raise UserError(f"no adapter of kind {kind!r} can be trained", hint=f"give {' or '.join(self.w.kinds)}")
         return kind
+
+    def _method(self, kind: str, method: str | None) -> str | None:
+        methods = METHODS if kind == GENERATOR else ()
+        if method is not None and method not in methods:
+            hint = f"there are: {', '.join(methods)}" if methods else "methods are a generator's; leave it out"
+            raise UserError(f"a {kind} has no method {method!r}", hint=hint)
+        return method
 
     def _policy(self, policy: str | None) -> str | None:
         from rehearsal.policies import POLICIES

@@ -24,6 +24,8 @@ POLICIES = {
     "generative": "a spread sample; where an answer may not be kept, the champion's own words stand in",
 }
 """What each policy chooses, by its name."""
+WAYS = {"sft": "learn the answers", "dpo": "prefer corrections", "kto": "learn from thumbs"}
+"""How a generator may be trained."""
 KINDS = {"retriever": "Search (retriever)", "generator": "Writing (generator)"}
 
 

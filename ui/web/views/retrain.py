@@ -14,9 +14,6 @@ from ui.web.pages import go
 from ui.web.plain import shorten
 from ui.web.views import asking
 
-_METHODS = {
-    "generator": {"sft": "learn the answers", "dpo": "prefer corrections", "kto": "learn from thumbs"},
-}
 _STARTS = {"champion": "the champion", "base": "the base model"}
 
 
@@ -67,7 +64,7 @@ def _more(kind: str, without: Sequence[str]) -> dict[str, Any]:
         )
         if start != "champion":
             more["start"] = start
-    methods = _METHODS.get(kind)
+    methods = asking.WAYS if kind == "generator" else None
     if methods:
         more["method"] = b.selectbox(
             "Method", list(methods), format_func=lambda m: f"{m.upper()}: {methods[m]}", key="retrain.method"

@@ -57,7 +57,7 @@ def _schedule(schedule: dict[str, Any]) -> None:
     _seen(schedule)
     look.small(
         f"cron {schedule['cron']}" if schedule["cron"] else "",
-        schedule["kind"],
+        " ".join(filter(None, (schedule["kind"], schedule["method"]))),
         f"policy {schedule['policy']}" if schedule["policy"] else "",
         f"replay ratio {schedule['rho']}" if schedule["rho"] is not None else "replay ratio chosen by itself",
         name,

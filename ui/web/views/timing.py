@@ -10,7 +10,7 @@ from kernel.errors import RepriseError
 from ui.web import look
 from ui.web.client import ALL, node, tell, told, workspaces
 from ui.web.times import when
-from ui.web.views.asking import KINDS, POLICIES
+from ui.web.views.asking import KINDS, POLICIES, WAYS
 
 SAID = "schedule.said"
 OFTEN = {
@@ -94,7 +94,7 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             "After refusals by the gate", 0, 100, int(told_before.get("gate", 0)), key=f"{key}.gate",
             help="More rehearsal after a refusal; after so many in a row from the base model. 0: never mind.",
         )  # fmt: skip
-        a, b, c, d = st.columns(4)
+        a, b, c, d, e = st.columns(5)
         hours = a.number_input(
             "Hours between two",
             0.0,
@@ -121,6 +121,15 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             format_func=lambda p: p or "as usual",
             key=f"{key}.policy",
         )
+        ways = ["", *WAYS]
+        method = e.selectbox(
+            "How",
+            ways,
+            _at(ways, now.get("method")),
+            format_func=lambda m: WAYS.get(m, "as usual"),
+            key=f"{key}.method",
+            help="A generator learns from answers, from pairs of a better and a worse one, or from thumbs.",
+        )
         word, icon = ("Add", ":material/add:") if new else ("Save", ":material/save:")
         sent = st.form_submit_button(word, type="primary", icon=icon)
     if not sent:
@@ -135,6 +144,7 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
         "workspace": None if workspace == ALL else workspace,
         "kind": kind,
         "policy": policy or None,
+        "method": method or None,
     }
     if conditions or not new:  # a schedule of times alone waits for nothing unless somebody says so
         asked["cooldown"] = hours * _HOUR
