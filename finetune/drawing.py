@@ -70,11 +70,14 @@ class Drawing:
         options: Options,
         workspace: str | None,
         *,
-        measure: bool = True,
+        measure: bool | None = None,
         empty_ok: bool = False,
         progress: Progress = silent,
     ) -> Mix:
         """The mix of a run that would start now.
+
+        `measure` None takes a virtual step where the policy chooses by it, or a person will look at the mix; True
+        takes it anyway.
 
         Raises:
             UserError: no such policy, or there is nothing new to train on.
@@ -106,7 +109,8 @@ class Drawing:
                 hint="import examples, or correct some answers; what the champion has seen is not new",
                 code="nothing_new",
             )
-        rises = self._rises(kind, options, pool, progress) if measure and options.measure else {}
+        wanted = options.policy in MEASURED or options.hold if measure is None else measure
+        rises = self._rises(kind, options, pool, progress) if wanted and options.measure else {}
         with self._epochs.one_index():
             since = (last.finished or last.created) if last else 0
             return self._mixer.pick(pool, rises, since=since, epoch=(last.epoch or 0) if last else 0)
@@ -148,9 +152,9 @@ class Drawing:
         }
 
     def _rises(self, kind: str, options: Options, pool: Pool, progress: Progress) -> Mapping[str, Rise]:
-        """What a virtual step does to the rows that are worth measuring; empty where policy or kind want none."""
+        """What a virtual step does to the rows that are worth measuring; empty for a kind that takes none."""
         measures = self.kind(kind)
-        if options.policy not in MEASURED or not isinstance(measures, Measures):
+        if not isinstance(measures, Measures):
             return {}
         examples = worth_measuring(pool.old, pool.new, min(pool.wanted, len(pool.old)), pool.seed)
         if not examples:

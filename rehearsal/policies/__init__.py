@@ -45,10 +45,10 @@ POLICIES: Mapping[str, Policy] = {
     "mixed": mixed,
 }
 
-BY_LIKENESS = frozenset({"near", "far", "mir", "mixed"})
+BY_LIKENESS = frozenset({"near", "far", "mir"})
 """Policies that look at the candidates' vectors."""
-MEASURED = frozenset({"mir", "mixed"})
-"""Policies that choose better where the rise of the candidates' loss was measured."""
+MEASURED = frozenset({"mir"})
+"""Policies that choose by the rise of the candidates' loss, where it was measured."""
 
 __all__ = [
     "BY_LIKENESS",

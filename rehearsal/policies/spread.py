@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from rehearsal.policies.picks import Arm, Candidate, NewExamples, Pick, draw, eligible, quotas, slices, without
@@ -35,11 +36,20 @@ def strata(
     seed: int,
     because: str = "stratified",
     growth: Callable[[int], float] = math.sqrt,
+    had: Sequence[Candidate] = (),
 ) -> list[Pick]:
-    """A draw from each slice of an eligible pool, in quotas by `growth` of its size times its weight."""
-    members = slices(pool)
+    """A draw from each slice of an eligible pool, in quotas by `growth` of its size times its weight.
+
+    `had` were picked before, and count: the quotas are of both together, as far as a slice has not had more already.
+    """
+    members, whole = slices(pool), slices([*pool, *had])
     sizes = {name: len(some) for name, some in members.items()}
-    shares = quotas(sizes, {name: growth(sizes[name]) * some[0].weight for name, some in members.items()}, n)
+    weights = {name: growth(len(some)) * some[0].weight for name, some in whole.items()}
+    if had:
+        fair = quotas({name: len(some) for name, some in whole.items()}, weights, n + len(had))
+        counts = Counter(c.slice for c in had)
+        weights = {name: float(max(0, fair[name] - counts[name])) for name in members}
+    shares = quotas(sizes, weights, n)
     short_of = min(n, len(pool)) - sum(shares.values())
     if short_of > 0:  # slices of weight 0 are asked last, rather than give less than was asked for
         left = {name: sizes[name] - shares[name] for name in sizes}
@@ -50,6 +60,11 @@ def strata(
         for name, some in members.items()
         for c in draw(some, shares[name], seed)
     ]
+
+
+def proportional(size: int) -> float:
+    """A growth: twice as large, twice as many."""
+    return float(size)
 
 
 def filled(name: str, arm: Arm, candidates: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> list[Pick]:

@@ -145,6 +145,14 @@ def test_a_measured_mix_says_of_each_slice_and_row_what_the_new_would_hurt(platf
     assert not list(platform.w.runs.folder("x").parent.glob("virtual-*")), "what the step was taken on is gone"
 
 
+def test_the_default_mix_measures_nothing_but_for_who_asks(platform: Platform, parrot: Parrot) -> None:
+    plain, told = platform.preview(KIND), platform.preview(KIND, measure=True)
+    assert plain["interference"] is None
+    assert {one["slice"] for one in told["interference"]} == set(THINGS)
+    rows = ([(row["example"], row["reason"]) for row in seen["rows"]] for seen in (plain, told))
+    assert next(rows) == next(rows), "looking at what would be hurt changes nothing"
+
+
 def test_an_unmeasured_mix_says_that_nothing_was_measured(platform: Platform, parrot: Parrot) -> None:
     seen = platform.preview(KIND, "mir", 0.3)
     assert seen["interference"] is None
