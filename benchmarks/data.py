@@ -36,6 +36,12 @@ def jsonl(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
 
 
+def settings(text: str) -> dict[str, Any]:
+    """`name=value, ...`, each value as JSON, such as those of a recipe."""
+    pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
+    return {name.strip(): json.loads(value) for name, value in pairs}
+
+
 def qrels(file: Path) -> dict[str, dict[str, int]]:
     """query id -> document id -> grade."""
     found: dict[str, dict[str, int]] = {}

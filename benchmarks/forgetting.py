@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2)))
     parser.add_argument("--table", action="store_true", help="print the tables of what is there, and run nothing")
     given = parser.parse_args()
-    recipe = tuple(sorted({"threads": 1, **_recipe(given.recipe)}.items()))
+    recipe = tuple(sorted({"threads": 1, **data.settings(given.recipe)}.items()))
     setting = Setting(folder=given.folder, train=given.train, held_out=given.held_out, recipe=recipe)
     policies = given.policies.split(",") if given.policies else None
     parts = ("nine", "grid") if given.part == "both" else (given.part,)
@@ -287,13 +287,6 @@ def main() -> None:
                 found, policies or {"nine": COMPARED, "grid": POLICIES}[part]
             )
         )  # type: ignore[operator]
-
-
-def _recipe(text: str) -> dict[str, Any]:
-    import json
-
-    pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
-    return {name.strip(): json.loads(value) for name, value in pairs}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How long a retrain takes, against sentence-transformers with the same LoRA on the same questions, in one run.
 
-    python -m benchmarks.retrain [--set scifact] [--limit 5183] [--rounds 3] [--epochs 4] [--peer-epochs 4]
-                                [--peer-rate 1e-3]
+    python -m benchmarks.retrain [--set scifact] [--limit 5183] [--rounds 3] [--recipe strength=1]
+                                [--peer-epochs 4] [--peer-rate 1e-3]
 
 Two thirds of the questions are trained on, the others measure nDCG@10 over all documents. Each side trains in a
 process of its own, one after the other, `--rounds` times; medians are printed.
@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import folder
+from benchmarks.data import folder, settings
 from benchmarks.labelled import Labelled, read
 from finetune.materialise import ASKED, tell_apart
 from finetune.metrics import ndcg_at_k, paired_bootstrap
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--set", default="scifact")
     parser.add_argument("--limit", type=int, help="documents at most; what the questions left need stays in")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=RetrieverRecipe().epochs)
+    parser.add_argument("--recipe", default="", help="settings of ours that differ from the default, name=value, ...")
     parser.add_argument("--peer-epochs", type=int, default=RetrieverRecipe().epochs)
     parser.add_argument("--peer-rate", type=float, default=1e-3)
     parser.add_argument("--vectors", type=Path, help="a .npy file to keep the documents' vectors in between runs")
@@ -84,7 +84,7 @@ def _compare(labelled: Labelled, work: Path, asked: argparse.Namespace) -> None:
     ours: list[dict[str, Any]] = []
     peer: list[dict[str, Any]] = []
     for n in range(asked.rounds):
-        run = _write_ours(work / f"ours-{n}", rows, vectors, {"epochs": asked.epochs, "seed": n})
+        run = _write_ours(work / f"ours-{n}", rows, vectors, settings(asked.recipe) | {"seed": n})
         ours.append(_timed([sys.executable, "-m", "finetune.trainer", str(run)]))
         ours[-1]["train"] = json.loads((run / "adapter" / "manifest.json").read_text())["seconds"]
         encoder.load(f"ours-{n}", run / "adapter")
