@@ -38,8 +38,8 @@ from ui.wiring import Wired
 OLD, NEW = {"banking": "banking", "travel": "travel"}, {"kitchen": "kitchen_and_dining", "work": "work"}
 SHOWN, ASKED, ARTICLES, PARAGRAPHS = 10, 10, 70, 12
 """Of an intent: utterances that are documents, and that are asked. Articles of tsqa, and paragraphs of each at most."""
-POISONED = 4
-"""Intents whose questions are poisoned."""
+POISONED = 6
+"""Intents of a new slice, of 15, whose questions are poisoned: some fifty rows."""
 SEEDS = (17, 23, 42, 71)
 
 
@@ -232,14 +232,16 @@ def table(folder: Path) -> str:
     """What is there, as Markdown: refused, and for the right reason, by fault."""
     found = [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
     lines = ["| planted | runs | refused | for the right reason | rules that refused |", "|---|---|---|---|---|"]
-    for name, rule in {**faults.RULES, "honest": None}.items():
+    for name, rules in {**faults.RULES, "honest": ()}.items():
         some = [r for r in found if r["what"].split("-")[0] == name]
         refused = [r for r in some if not r["accepted"]]
         right = [
-            r for r in refused if rule in r["refused_by"] or (name == "rate" and "failed: diverged" in r["refused_by"])
+            r
+            for r in refused
+            if {*rules} & {*r["refused_by"]} or (name == "rate" and "failed: diverged" in r["refused_by"])
         ]
         by = sorted({rule for r in refused for rule in r["refused_by"]})
-        told = "" if rule is None else f"{len(right)} ({rule})"
+        told = f"{len(right)} ({' or '.join(rules)})" if rules else ""
         lines.append(f"| {name} | {len(some)} | {len(refused)} | {told} | {', '.join(by)} |")
     seconds = sorted(r["seconds"] for r in found)
     if seconds:

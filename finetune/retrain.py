@@ -226,6 +226,7 @@ class Retrainer:
             served_scores=evaluated.served,
             legs=evaluated.legs,
             led=evaluated.led,
+            pulled=evaluated.pulled,
             repeats=evaluated.repeats,
             standing=standing,
         )
