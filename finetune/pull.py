@@ -1,8 +1,8 @@
-"""What a run's rows pull held-out questions to: where the row most like a question names other documents than are right.
+"""Where the rows of a run pull held-out questions: to what the row most like a question names, if that is wrong for it.
 
 Examples that somebody poisoned name one document for questions that others answer. Such a row stands nearest to honest
-questions of its topic, and says of them what is not so. That alone is no fault: two questions may differ in one word and
-in their answer. So nothing is judged here; the gate asks whether just those questions got worse (`case.Case.pulled`).
+questions of its topic, and says of them what is not so. That alone is no fault: two questions may differ in one word
+and in their answer. So nothing is judged here; the gate asks whether just those questions got worse (`Case.pulled`).
 
 It reads what was really trained on, `train.jsonl` of the run's folder, and knows no example's history.
 """
