@@ -160,9 +160,7 @@ class RetrieverKind:
         found = pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
         with self._db.read() as session:
             wanted = Document.id.in_({to for to in found.values() if to})
-            names = {
-                document: name for document, name in session.execute(select(Document.id, Document.name).where(wanted))
-            }
+            names = dict(session.execute(select(Document.id, Document.name).where(wanted)).all())
         return {e: names.get(to, to) if to else None for e, to in found.items()}
 
     def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:

@@ -1,4 +1,4 @@
-"""What poisoned rows do to the questions that they resemble is judged by itself, and what honest rows do is let pass."""
+"""What poisoned rows do to the questions they resemble is judged by itself; what honest rows do is let pass."""
 
 from __future__ import annotations
 
