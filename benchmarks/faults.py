@@ -3,7 +3,7 @@
     fault       what is done to the run                                                       the rule
     shuffled    what is relevant to each question is dealt out anew                           gain
     slice       everything of one old slice is left out, and training starts from nothing     old
-    poisoned    the questions of some topics are pointed at one wrong document                led
+    poisoned    the questions of some topics are pointed at one wrong document                led or pulled
     rate        the learning rate is beyond all reason, and gradients are not clipped         training
     base        another base model is trained on than the one that serves                     base
 
@@ -20,8 +20,14 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-RULES = {"shuffled": "gain", "slice": "old", "poisoned": "led", "rate": "training", "base": "base"}
-"""Fault to the rule that has to be among those that refuse it."""
+RULES = {
+    "shuffled": ("gain",),
+    "slice": ("old",),
+    "poisoned": ("led", "pulled"),
+    "rate": ("training",),
+    "base": ("base",),
+}
+"""Fault to the rules of which one has to be among those that refuse it."""
 
 
 def shuffled(folder: Path, seed: int) -> None:

@@ -38,8 +38,10 @@ from ui.wiring import Wired
 OLD, NEW = {"banking": "banking", "travel": "travel"}, {"kitchen": "kitchen_and_dining", "work": "work"}
 SHOWN, ASKED, ARTICLES, PARAGRAPHS = 10, 10, 70, 12
 """Of an intent: utterances that are documents, and that are asked. Articles of tsqa, and paragraphs of each at most."""
-POISONED = 4
-"""Intents whose questions are poisoned."""
+POISONED = 8
+"""Intents of a new slice, of 15, whose questions are poisoned."""
+REWORDED = ("please tell me: {}", "I have a question, {}", "{}, do you know", "hello, {}")
+"""How each of them is said again: what is said once hardly moves an adapter that is saved at half strength."""
 SEEDS = (17, 23, 42, 71)
 
 
@@ -84,7 +86,7 @@ def _one_run(platform: Platform, folder: Path, seed: int, what: str) -> dict[str
     plant = {
         "shuffled": lambda run: faults.shuffled(run, seed),
         "slice": lambda run: faults.without(run, _of_slice(platform, "tsqa")),
-        "poisoned": lambda run: faults.poisoned(run, _targets(platform, seed)),
+        "poisoned": lambda run: faults.poisoned(run, (some := _targets(platform, seed)), _reworded(platform, some)),
         "rate": faults.exploding,
         "base": lambda run: faults.stale_base(
             run, faults.another_base(Path(platform.w.embedder.path), folder / "another-base")
@@ -215,6 +217,11 @@ def _targets(platform: Platform, seed: int) -> set[str]:
     return {example for example, name in intent.items() if name in chosen}
 
 
+def _reworded(platform: Platform, examples: set[str]) -> list[str]:
+    asked = sorted(e["question"] for e in platform.examples() if e["example"] in examples)
+    return [words.format(question) for question in asked for words in REWORDED]
+
+
 def _lines(rows: Rows) -> str:
     """One question in four is held out, by a hash of its words: by its ten passages nearly every one would be."""
     sides = ["held-out" if int(_digest(row["question"])[:8], 16) % 4 == 0 else "train" for row in rows]
@@ -232,14 +239,16 @@ def table(folder: Path) -> str:
     """What is there, as Markdown: refused, and for the right reason, by fault."""
     found = [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
     lines = ["| planted | runs | refused | for the right reason | rules that refused |", "|---|---|---|---|---|"]
-    for name, rule in {**faults.RULES, "honest": None}.items():
+    for name, rules in {**faults.RULES, "honest": ()}.items():
         some = [r for r in found if r["what"].split("-")[0] == name]
         refused = [r for r in some if not r["accepted"]]
         right = [
-            r for r in refused if rule in r["refused_by"] or (name == "rate" and "failed: diverged" in r["refused_by"])
+            r
+            for r in refused
+            if {*rules} & {*r["refused_by"]} or (name == "rate" and "failed: diverged" in r["refused_by"])
         ]
         by = sorted({rule for r in refused for rule in r["refused_by"]})
-        told = "" if rule is None else f"{len(right)} ({rule})"
+        told = f"{len(right)} ({' or '.join(rules)})" if rules else ""
         lines.append(f"| {name} | {len(some)} | {len(refused)} | {told} | {', '.join(by)} |")
     seconds = sorted(r["seconds"] for r in found)
     if seconds:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -175,6 +176,32 @@ class Case:
             )
         said = "no wrong document draws questions to itself"
         return _passed("led", f"{said}: {right[worst]} newly led away from the right one, and {allowed} are allowed")
+
+    def pulled(self, pulled: Mapping[str, str | None]) -> Iterable[Finding]:
+        """Whether questions got worse that the rows most like them pull to one wrong document.
+
+        A poison is diluted in the average of its slice, and held back by an adapter's half strength before anything is
+        led astray. The questions that it is aimed at show it first, and which these are is known before any figure is.
+        """
+        lost = [e.example for e in self.open if e.example not in pulled]
+        if lost:
+            said = f"{len(lost)} of {len(self.open)} questions were not compared with the rows of the run"
+            yield _refused("pulled", f"{said}, first {lost[0]!r}")
+        groups: dict[str, list[HeldOut]] = {}
+        for e in self.open:
+            if name := pulled.get(e.example):
+                groups.setdefault(name, []).append(e)
+        groups = {name: some for name, some in groups.items() if len(some) >= self.policy.min_slice}
+        tail = self._tail / max(1, len(groups))
+        for name, some in sorted(groups.items()):
+            diff, repeats = self._diff(some), [self._diff(some, r) for r in self.repeats]
+            allowed, kind = self._allowed(diff, tail, repeats, tolerance=self.policy.pulled)
+            where = f"questions whose most similar rows name {name!r}, which is wrong for them"
+            finding = self._loss("pulled", where, diff, allowed, kind)
+            if finding.refused:
+                named = ", ".join(repr(e.example) for e in some[:_NAMED])
+                finding = replace(finding, said=f"{finding.said} ({named}, …): look for poisoned examples that name it")
+            yield finding
 
     def legs(self, legs: Mapping[str, Leg]) -> Iterable[Finding]:
         for name in sorted(set(self.policy.legs) - set(legs)):

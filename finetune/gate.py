@@ -14,6 +14,7 @@
     pinned      it finds nothing (0) for a pinned question for which the champion found something
     suite       the same, for a question of a suite that a person pinned
     led         many questions that had the right document first are now led to one wrong document
+    pulled      questions got worse for which the rows most like them name one wrong document
     served      the answers as they are served got worse by more than max(tolerance, measured noise)
     leg         refusals, citations or another leg got worse by more than max(its tolerance, measured noise)
 
@@ -58,6 +59,7 @@ def judge(
     served_scores: ModelScores | None = None,
     legs: Mapping[str, Leg] | None = None,
     led: Led | None = None,
+    pulled: Mapping[str, str | None] | None = None,
     repeats: Sequence[ModelScores] = (),
     standing: Standing | None = None,
 ) -> Verdict:
@@ -72,6 +74,7 @@ def judge(
         served_scores: the same for the answers as served (fused, reranked), where that was measured.
         legs: what else must not get worse, by name.
         led: which wrong document each model puts first, where that was looked at.
+        pulled: which wrong document, or None, the training row most like a question names, where that was looked at.
         repeats: `scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise.
         standing: where the run stands, where that is known. A run of a stale base has no figures that mean anything,
             so `scores` may be empty then.
@@ -89,18 +92,22 @@ def judge(
     if standing is not None:
         found += case.slices(standing.missing)
     if case.known:
-        found += _of_figures(case, served_scores, led)
+        found += _of_figures(case, served_scores, led, pulled)
     found += case.legs(legs or {})
     return _verdict(found, case.rows, policy)
 
 
-def _of_figures(case: Case, served: ModelScores | None, led: Led | None) -> Iterator[Finding]:
+def _of_figures(
+    case: Case, served: ModelScores | None, led: Led | None, pulled: Mapping[str, str | None] | None
+) -> Iterator[Finding]:
     yield case.gain()
     yield from case.old()
     yield from case.unseen()
     yield from case.pinned()
     if led is not None:
         yield case.led(led)
+    if pulled is not None:
+        yield from case.pulled(pulled)
     if served is not None:
         yield case.served(served)
 

@@ -99,6 +99,8 @@ class Evaluation:
     """What else must not get worse, by name: refusals, citations, faithfulness, with RAG on or off."""
     led: Led | None = None
     """Which wrong document each model puts first, where that was looked at."""
+    pulled: Mapping[str, str | None] | None = None
+    """Which wrong document the row of the run most like a question names (`pull`), where that was looked at."""
     repeats: Sequence[ModelScores] = ()
     """`scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise."""
     standing: Standing | None = None

@@ -48,7 +48,7 @@ class Lineage:
             for example, point in session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(mine))):
                 answers.setdefault(point, set()).add(example)
             seen: dict[tuple[str, int, str], set[str]] = {}
-            for point, document, version in _places(session, read | set(answers)):
+            for point, document, version in places(session, read | set(answers)):
                 role = ANSWER if point in answers else CONTRAST
                 seen.setdefault((document, version, role), set()).update(answers.get(point, {point}))
             session.execute(delete(RunDocument).where(RunDocument.run == run))
@@ -193,7 +193,7 @@ def _unrecorded(session: Session, run: str) -> bool:
     return session.scalar(practised.limit(1)) is not None and session.scalar(noted.limit(1)) is None
 
 
-def _places(session: Session, points: set[str]) -> Iterable[tuple[str, str, int]]:
+def places(session: Session, points: Collection[str]) -> Iterable[tuple[str, str, int]]:
     """(chunk, document, newest published version that shows it) of each chunk that still has a place."""
     ordered = sorted(points)
     for start in range(0, len(ordered), _AT_ONCE):

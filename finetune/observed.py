@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from finetune.registry import Registry
+from finetune.rival import AGAINST
 from finetune.tables import Run
 from finetune.triggers import Ended, Triggers, Window, drift, order, refused_on_old
 from kernel.database import Database
@@ -74,7 +75,10 @@ class Observed:
         with self._db.read() as session:
             judged = select(Run.id).where(Run.kind == kind, Run.state.in_(("accepted", "rejected")))
             champion = session.scalar(select(Run.adapter).where(Run.id == lineage[0])) if lineage else None
-            runs = [*lineage, *session.scalars(judged.where(Run.parent == champion))]
+            against = Run.parent == champion
+            if champion is not None:  # also what was judged again since, when another one served at first
+                against |= Run.verdict[AGAINST].as_string() == champion
+            runs = [*lineage, *session.scalars(judged.where(against))]
             practised = select(MixRow.example).where(MixRow.run.in_(runs))
             wanted = select(func.count()).select_from(Example)
             wanted = wanted.where(Example.status == "approved", Example.split == "train", Example.died == OPEN)

@@ -46,6 +46,9 @@ class GatePolicy:
     """Legs that must have been measured, each with its tolerance."""
     led: int = 3
     """Questions that were answered from the right document and may now be led to one and the same wrong one."""
+    pulled: float = 0.05
+    """Loss on questions for which the training rows most like them name one wrong document. Above `tolerance`: rows
+    may well be alike and have other answers, and what is learnt of one costs the other a little."""
     stale: float = 0.05
     """Share of the mix whose source may have been superseded since it was drawn. Of what was deleted none may stay."""
     rise: float = 1.25
@@ -110,6 +113,7 @@ _RULES: tuple[_Rule, ...] = (
     _between("leg_tolerance", 0, 1, "expected 0 to 1"),
     ("legs", lambda p: all(0 <= t <= 1 for t in p.legs.values()), "expected tolerances of 0 to 1"),
     _between("led", 0, 1_000_000, "expected 0 or more"),
+    _between("pulled", 0, 1, "expected 0 to 1"),
     _between("stale", 0, 1, "expected a share of the mix, 0 to 1"),
     _between("rise", 1, 1000, "expected 1 or more"),
 )

@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from finetune.approval import require
+from finetune.rival import require_rival, rivals, served
 from finetune.tables import Adapter, Run
 from finetune.trial import close, one_move
 from kernel.audit import record
@@ -72,6 +73,13 @@ class Registry:
             for route in session.scalars(select(RouteRow).order_by(RouteRow.workspace, RouteRow.slice)):
                 where = {"workspace": route.workspace, "slice": route.slice or None}
                 routes.setdefault(route.adapter, []).append(where)
+            judged, before = rivals(session), served(session, [a.name for a in rows])
+            serves = {kind: self._lending.fitting(kind) for kind in self._lending.kinds}
+            current = {
+                a.name: a.name in before or judged[a.name] == serves[a.kind]
+                for a in rows
+                if a.name in judged and a.kind in serves
+            }
             return [
                 {
                     "adapter": a.name,
@@ -82,6 +90,8 @@ class Registry:
                     "created": iso(a.created),
                     "share": a.share,
                     "accepted": bool(a.accepted),
+                    "against": judged.get(a.name),
+                    "stale": a.name in current and not current[a.name],
                     "routes": routes.get(a.name, []),
                 }
                 for a in rows
@@ -153,11 +163,12 @@ class Registry:
             tainted |= more
 
     def checked(self, session: Session, name: str, override: str | None, how: str = "promote") -> Adapter:
-        """An adapter that may move on: accepted, and approved where its policy asks for that; or a reason says why.
+        """An adapter that may move on: accepted against what serves, and approved where its policy asks for that; or a
+        reason says why.
 
         Raises:
             NotFound: no such adapter.
-            Refused: neither.
+            Refused: it is not, and none does.
         """
         adapter = _found(session, name)
         if not adapter.accepted and not (override and override.strip()):
@@ -170,14 +181,16 @@ class Registry:
             )
         if not (override and override.strip()):
             require(session, adapter)
+            if adapter.kind in self._lending.kinds:
+                require_rival(session, adapter, self._lending.fitting(adapter.kind), how)
         return adapter
 
     def promote(self, name: str, *, override: str | None = None, actor: str = "local") -> dict[str, Any]:
         """Make an adapter the champion of its kind. A trial of the kind ends with it.
 
         Raises:
-            Refused: its gate did not accept it, or its policy asks for an approval that nobody gave, and no override
-                reason is given.
+            Refused: its gate did not accept it, or accepted it against another champion than serves, or its policy
+                asks for an approval that nobody gave, and no override reason is given.
             NotFound: no such adapter.
         """
         with self._db.read() as session:

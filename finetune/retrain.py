@@ -25,14 +25,12 @@ from finetune.card import Cards
 from finetune.challengers import challengers
 from finetune.cost import cost
 from finetune.drawing import Drawing
-from finetune.facts import Facts
 from finetune.files import read_json, write_json
-from finetune.gate import judge
+from finetune.judging import Judge
 from finetune.kinds import Kind, Options
 from finetune.lineage import Lineage
-from finetune.policies import GatePolicies
-from finetune.probe import Probing, lost_slices
 from finetune.registry import Registry
+from finetune.rival import about
 from finetune.runs import Runs
 from finetune.tables import Run
 from kernel.audit import record
@@ -58,15 +56,14 @@ class Retrainer:
         registry: Registry,
         runs: Runs,
         kinds: Mapping[str, Kind],
-        policies: GatePolicies,
-        facts: Facts,
+        judge: Judge,
         lineage: Lineage,
         cards: Cards,
         watts: float | None = None,
     ) -> None:
         """`watts` is what one busy core draws; without it no energy is estimated."""
         self._db, self._epochs, self._mixer, self._registry = db, epochs, mixer, registry
-        self._runs, self._policies, self._facts, self._watts = runs, policies, facts, watts
+        self._runs, self._judge, self._watts = runs, judge, watts
         self._lineage, self._cards = lineage, cards
         self.drawing = Drawing(db, epochs, mixer, registry, runs, kinds)
         self._kind = self.drawing.kind
@@ -208,40 +205,12 @@ class Retrainer:
 
     def _stage_evaluate(self, run: str, progress: Progress) -> None:
         row, folder = self._runs.get(run), self._runs.folder(run)
+        judged = self._judge.judge(row, folder, progress)
+        metrics = row.metrics | judged.metrics
         mix = Mix.from_json(read_json(folder / "manifest.json"))
-        kind, policy, started = self._kind(row.kind), self._policies.of(row.kind, row.workspace), time.perf_counter()
-        evaluated = kind.evaluate(row, mix, folder, progress)
-        if row.options.get("without"):  # it takes the place of what knows more: to lose nothing else is enough
-            policy = replace(policy, gain=False)
-            evaluated = replace(evaluated, held_out=[replace(e, part="old") for e in evaluated.held_out])
-        standing = self._facts.standing(
-            row, mix, folder, champion=kind.parent(), held_out=evaluated.held_out, known=evaluated.standing
-        )
-        verdict = judge(
-            evaluated.scores,
-            evaluated.held_out,
-            policy=policy,
-            seed=row.options["seed"],
-            metric=evaluated.metric,
-            served_scores=evaluated.served,
-            legs=evaluated.legs,
-            led=evaluated.led,
-            repeats=evaluated.repeats,
-            standing=standing,
-        )
-        self._facts.keep(folder, evaluated.metric, evaluated.scores, evaluated.held_out, self._epochs.committed())
-        seconds = time.perf_counter() - started
-        metrics = row.metrics | dict(evaluated.metrics) | {"evaluate_seconds": round(seconds, 1)}
-        lost = lost_slices(verdict, evaluated.held_out, policy.min_slice)
-        if (
-            lost and isinstance(kind, Probing) and not row.options.get("control")
-        ):  # of a control nothing is to be learnt
-            recoveries = kind.probe(row, folder, lost, progress)
-            metrics["recovery"] = [asdict(r) | {"share": r.share} for r in recoveries]
-            verdict = verdict.noting([r.said for r in recoveries])
         metrics["cost"] = self._cost(row, mix, folder, metrics)
-        told = verdict.to_json()
-        write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": policy.to_json()})
+        told = about(judged.verdict.to_json(), row.parent)
+        write_json(folder / "report.json", {"verdict": told, "metrics": metrics, "policy": judged.policy.to_json()})
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="evaluated", verdict=told, metrics=metrics))
 

@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from sqlalchemy import select
+
 from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
@@ -19,15 +22,18 @@ from finetune.gate import HeldOut, Standing
 from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
+from finetune.lineage import places
 from finetune.materialise import materialise
 from finetune.merge import Merge, write_config
 from finetune.novelty import judged_in, new_slices
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
+from finetune.pull import aims, pulled
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
 from finetune.runs import PROBE
 from finetune.suites import Suites
 from finetune.tables import Run
+from ingest.tables import Document
 from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.errors import UserError
@@ -140,9 +146,22 @@ class RetrieverKind:
             metric=METRIC,
             legs=self._legs.of([q for q in asked if q.suite is None], refusals, compared, progress),
             led={model: scores[model].led for model in judged},
+            pulled=self._pulled([q for q in asked if q.suite is None], folder),
             standing=standing,
             metrics=_metrics(scores, seen) | {"held_out": len(asked), "suites_left_out": pinned.left_out},
         )
+
+    def _pulled(self, asked: Sequence[Question], folder: Path) -> dict[str, str | None] | None:
+        """By name of the document; None where the adapter came from no rows."""
+        with self._db.read() as session:
+            rows = aims(folder, lambda points: {point: document for point, document, _ in places(session, points)})
+        if rows is None:
+            return None
+        found = pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
+        with self._db.read() as session:
+            wanted = Document.id.in_({to for to in found.values() if to})
+            names = dict(session.execute(select(Document.id, Document.name).where(wanted)).all())
+        return {e: names.get(to, to) if to else None for e, to in found.items()}
 
     def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
         """`finetune.probe.Probing`."""

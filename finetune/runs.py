@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from finetune.challengers import Cycle, preferred
 from finetune.files import read_json
 from finetune.kinds import BASE
+from finetune.rival import AGAINST, against
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
@@ -102,6 +103,7 @@ class Runs:
             "state": row.state,
             "adapter": row.adapter if row.state in ("accepted", "rejected") else None,
             "parent": row.parent,
+            "against": against(row.parent, row.verdict.get(AGAINST)) if row.verdict else None,
             "options": row.options,
             "workspace": row.workspace,
             "manifest": str(manifest) if manifest.exists() else None,

@@ -32,6 +32,9 @@ class Shelf(Protocol):
     def held(self, name: str, path: str) -> AbstractContextManager[None]:
         """Have one ready until the block ends. Raises whatever loading it raises."""
 
+    def fitting(self) -> str | None:
+        """The champion, if it was trained on the model that serves; None is the base model."""
+
     def warm(self) -> None:
         """Load what any request may need next; look for trouble."""
 
@@ -135,6 +138,10 @@ class Lending:
                 f"nothing here serves adapters of kind {kind!r}", hint=f"there are: {', '.join(self.kinds)}"
             )
         return self._shelves[kind].held(name, path)
+
+    def fitting(self, kind: str) -> str | None:
+        """The champion of one of `kinds`, if it was trained on the model that serves; None is the base model."""
+        return self._shelves[kind].fitting()
 
     def warm(self) -> None:
         """Load what any request may need next; look for trouble."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.registry import Registry
+from finetune.rival import about
 from finetune.rollout import Rollouts
 from finetune.routes import Routes
 from finetune.tables import Adapter, Run
@@ -59,6 +60,10 @@ class Rack:
     def held(self, name: str, path: str) -> AbstractContextManager[None]:
         return self.holding.held(name, path)
 
+    def fitting(self) -> str | None:
+        standing = self._choosing.standing("default").get(self._kind)
+        return standing.champion.name if standing and standing.champion else None
+
     def warm(self) -> None:
         for name, path in self._choosing.in_use(self._kind).items():
             self.holding.try_load(name, path)
@@ -83,7 +88,7 @@ class Desk:
         self.turns = Turns(self.db)
 
     def add(self, name: str, verdict: dict[str, Any] | None = None, workspace: str | None = None) -> str:
-        """A candidate with its run and verdict; its name."""
+        """A candidate with its run and verdict, against whom serves now; its name."""
         verdict = ACCEPTED if verdict is None else verdict
         with self.db.write() as session:
             session.add(
@@ -94,7 +99,7 @@ class Desk:
                     workspace=workspace,
                     options={},
                     adapter=name,
-                    parent=None,
+                    parent=self.rack.fitting(),
                     epoch=0,
                     metrics={},
                     verdict=verdict,
@@ -106,6 +111,12 @@ class Desk:
             folder = self.home / "runs" / name / "adapter"
             self.registry.add(session, name, RETRIEVER, f"run-{name}", None, folder, verdict["accepted"])
         return name
+
+    def judged_again(self, name: str) -> None:
+        """As `finetune.rejudge` leaves it: the same verdict, against whom serves now."""
+        with self.db.write() as session:
+            run = session.get_one(Run, f"run-{name}")
+            run.verdict = about(run.verdict or ACCEPTED, self.rack.fitting())
 
     @contextmanager
     def asking(self, user: str = "local", workspace: str = "default", **given: Any) -> Iterator[Lent]:

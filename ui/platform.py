@@ -25,6 +25,7 @@ from ui.operations.merging import Merging
 from ui.operations.people import People
 from ui.operations.questions import Questions
 from ui.operations.rehearsal import Rehearsal
+from ui.operations.rejudging import Rejudging
 from ui.operations.rollout import Rollout
 from ui.operations.schedules import Schedules
 from ui.operations.tuning import Tuning
@@ -42,7 +43,7 @@ _LANGUAGES = 200
 
 class Platform(
     Documents, Versions, Watches, Index, Tuning, Questions, People,
-    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Upkeep,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Rejudging, Upkeep,
 ):  # fmt: skip
     """All operations of one process. Safe from several threads."""
 
@@ -55,6 +56,7 @@ class Platform(
         self._register_index()
         self._register_tuning()
         self._register_watches()
+        self._register_rejudging()
 
     def evaluate(self, suite: str, k: int = 10, workspace: str | None = None) -> dict[str, Any]:
         return evalsuite.evaluate(self, suite, k, workspace)

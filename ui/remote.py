@@ -11,6 +11,7 @@ from ui.over_http.merging import Merging
 from ui.over_http.people import People
 from ui.over_http.questions import Questions
 from ui.over_http.rehearsal import Rehearsal
+from ui.over_http.rejudging import Rejudging
 from ui.over_http.rollout import Rollout
 from ui.over_http.schedules import Schedules
 from ui.over_http.tuning import Tuning
@@ -21,6 +22,6 @@ from ui.over_http.watches import Watches
 
 class Remote(
     Documents, Versions, Watches, Tuning, Questions, People,
-    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Upkeep,
+    Examples, Rehearsal, Schedules, Rollout, Lineage, Merging, Advice, Judging, Rejudging, Upkeep,
 ):  # fmt: skip
     """A node's operations by URL. Raises the same errors the node raised."""

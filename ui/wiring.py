@@ -20,6 +20,7 @@ from finetune.generator.context import Contexts
 from finetune.generator.evaluate import GeneratorEvaluator
 from finetune.generator.kind import GeneratorKind
 from finetune.generator.votes import Votes
+from finetune.judging import Judge
 from finetune.kinds import Kind
 from finetune.legs import Legs
 from finetune.lineage import Lineage
@@ -27,6 +28,7 @@ from finetune.observed import Observed
 from finetune.policies import GatePolicies
 from finetune.proposals import Proposals
 from finetune.registry import Registry
+from finetune.rejudge import Rejudging
 from finetune.replay import Replays
 from finetune.retrain import Retrainer
 from finetune.retriever import RetrieverKind
@@ -229,6 +231,7 @@ class Wired:
         )
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever, generator)}
         self.gate_policies, self.approvals = GatePolicies(self.db), Approvals(self.db)
+        judge = Judge(self.epochs, self.kinds, self.gate_policies, Facts(self.db, self.mixer, self.home))
         self.retrainer = Retrainer(
             self.db,
             self.epochs,
@@ -236,12 +239,12 @@ class Wired:
             self.registry,
             self.runs,
             self.kinds,
-            self.gate_policies,
-            Facts(self.db, self.mixer, self.home),
+            judge,
             self.lineage,
             self.cards,
             settings.core_watts,
         )
+        self.rejudging = Rejudging(self.db, self.runs, self.kinds, judge, self.cards)
         scorers = {retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path)}
         self.forgetting = Forgetting(self.db, self.epochs, self.evaluator, self.registry, self.home, scorers)
         self.exporter = Exporter(

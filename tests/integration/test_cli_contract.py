@@ -41,6 +41,7 @@ COMMANDS = [
     "restore-backup",
     "adapters",
     "merge",
+    "rejudge",
     "promote",
     "rollback",
     "eval",
@@ -615,6 +616,7 @@ def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal:
     assert "which is no number" in terminal.error("rollout", "start", "x", "--steps", ".1,many")["message"]
     assert "margin=.05" in terminal.error("rollout", "start", "x", "--test", "margin")["hint"]
     assert terminal.error("gate", "run-1")["code"] == "not_found"
+    assert terminal.error("rejudge", "run-1")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"
     assert terminal.error("merge", "retriever-1", "retriever-2", "--weights", "half,half")["code"] == "bad_request"

@@ -77,6 +77,7 @@ ROUTES = {
     "/v1/retrains/{run}": {"get"},
     "/v1/retrains/{run}/mix": {"get"},
     "/v1/retrains/{run}/verdict": {"get"},
+    "/v1/retrains/{run}/rejudge": {"post"},
     "/v1/adapters": {"get"},
     "/v1/adapters/merge": {"post"},
     "/v1/adapters/rollback": {"post"},

@@ -188,6 +188,39 @@ def test_the_matrix_of_a_line_is_measured_once_for_an_epoch(platform: Platform, 
     platform.rollback()
 
 
+def test_a_run_is_judged_again_against_whom_serves_and_needs_its_approval_anew(
+    platform: Platform, honest: dict[str, Any]
+) -> None:
+    first = str(platform.status()["champion"])
+    (before,) = [run for run in platform.runs() if run["adapter"] == first]
+    assert platform.promote(honest["adapter"])["previous"] == first  # its approval was given above
+    with pytest.raises(Conflict, match="serves, and its verdict is what it does so by") as refusal:
+        platform.rejudge(honest["run"])
+    assert refusal.value.code == "in_use"
+    job = platform.enqueue_rejudge(before["run"])
+    platform.w.ledger.run(job["job"])
+    assert platform.job(job["job"])["state"] == "done"
+    again = platform.run(before["run"])
+    assert (again["parent"], again["against"], again["state"]) == (None, honest["adapter"], "rejected")
+    assert {"old", "gain"} & set(again["verdict"]["refused_by"])  # it never saw the orchard
+    assert "recovery" not in before["metrics"]
+    assert platform.gate(before["run"]) == again["verdict"]
+    report = json.loads((platform.w.runs.folder(before["run"]) / "report.json").read_text())
+    assert report["earlier"] == [before["verdict"]]
+    entry = next(e for e in platform.audit()["entries"] if e["action"] == "gate")
+    assert {"again": True, "before": True, "accepted": False, "against": honest["adapter"]}.items() <= entry[
+        "detail"
+    ].items()
+    assert platform.rollback()["champion"] == first  # whatever its verdict is by now, it served
+    same = platform.rejudge(honest["run"])
+    assert (same["against"], same["state"]) == (first, "accepted")
+    rows = [{r["slice"]: r["challenger"] for r in run["verdict"]["slices"]} for run in (honest, same)]
+    assert rows[0] == pytest.approx(rows[1])
+    with pytest.raises(Refused) as refusal:
+        platform.promote(honest["adapter"])
+    assert refusal.value.code == "needs_approval"
+
+
 def test_a_pinned_suite_is_kept_by_name_until_it_is_let_go(platform: Platform, honest: dict[str, Any]) -> None:
     assert [(s["suite"], s["questions"], s["unanswerable"]) for s in platform.suites()] == [("contract", 2, 1)]
     row = json.dumps({"question": "what is it", "relevant": [{"document": "orchard-00.txt", "start": 2, "end": 12}]})

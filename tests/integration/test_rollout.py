@@ -6,16 +6,20 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from finetune.rival import about
 from finetune.rollout import Rollouts
 from finetune.routes import speaks_for
 from finetune.sequential import TestPlan
+from finetune.tables import Run
 from kernel import audit
 from kernel.errors import Conflict, NotFound, Refused, UserError
 from retrieval.conversations import Conversations
@@ -56,6 +60,75 @@ def vote(desk: Desk, users: range, good: float = 1.0, *, champion_good: float = 
 
 
 # --- the states ------------------------------------------------------------------------------------
+
+
+def test_of_two_accepted_against_the_same_champion_the_second_is_judged_again_first(desk: Desk) -> None:
+    desk.add("c")
+    assert not any(row["stale"] for row in desk.registry.listing())
+    desk.registry.promote("b")
+    told = {row["adapter"]: (row["against"], row["stale"]) for row in desk.registry.listing()}
+    assert told == {"a": (None, False), "b": ("a", False), "c": ("a", True)}
+    before = desk.picture()
+    for move in (desk.registry.promote, desk.rollouts.start):
+        with pytest.raises(Refused, match="'c' was judged against 'a', and 'b' serves by now") as refusal:
+            move("c")
+        assert refusal.value.code == "stale_verdict"
+        assert "`reprise rejudge run-c`" in refusal.value.hint
+    assert desk.picture() == before
+    desk.judged_again("c")
+    desk.rollouts.start("c", share=0.5)
+    assert desk.registry.promote("c")["previous"] == "b"
+
+
+def test_of_two_that_are_promoted_at_once_one_is_refused(desk: Desk) -> None:
+    """Both pass the first look; the second is looked at again when it is alone."""
+    desk.add("c")
+    refused: list[Refused] = []
+    together = threading.Barrier(2)
+    held = desk.rack.held
+
+    def late(name: str, path: str) -> AbstractContextManager[None]:
+        together.wait(10)
+        return held(name, path)
+
+    desk.rack.held = late  # type: ignore[method-assign]
+
+    def promote(name: str) -> None:
+        try:
+            desk.registry.promote(name)
+        except Refused as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=promote, args=(name,)) for name in "bc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [error.code for error in refused] == ["stale_verdict"]
+    assert [entry[0] for entry in desk.audited()].count("promote") == 2  # of `a` before, and of one of the two
+
+
+def test_what_served_before_comes_back_and_a_reason_lets_a_stale_one_serve(desk: Desk) -> None:
+    desk.add("c")
+    desk.registry.promote("b")
+    assert desk.registry.promote("a")["champion"] == "a"
+    assert desk.registry.promote("c")["champion"] == "c"  # `a` serves again, which it was judged against
+    desk.add("d")
+    desk.registry.rollback()
+    with pytest.raises(Refused, match="'d' was judged against 'c', and 'a' serves"):
+        desk.registry.promote("d")
+    assert desk.registry.promote("d", override="the pages were compared by hand")["champion"] == "d"
+
+
+def test_a_trial_goes_on_by_itself_only_against_whom_it_was_judged(desk: Desk) -> None:
+    """Nobody can put another champion beside a trial; were it so, its last step would not be made."""
+    desk.rollouts.start("b", share=0.5, steps=[0.5], plan=QUICK)
+    with desk.db.write() as session:
+        run = session.get_one(Run, "run-b")
+        run.verdict = about(run.verdict or {}, "somebody else")
+    vote(desk, range(60))
+    assert desk.rollouts.tick() == []
+    assert desk.states()["a"] == ("champion", 0.5)
 
 
 def test_an_adapter_goes_from_the_shadow_by_shares_to_everybody(desk: Desk) -> None:
@@ -125,6 +198,7 @@ def test_what_it_is_compared_with_going_away_ends_a_trial(desk: Desk) -> None:
     assert (trial["state"], trial["reason"]) == ("superseded", "'c' was promoted")
     assert desk.states() == {"a": ("previous", 0.0), "b": ("candidate", 0.0), "c": ("champion", 1.0)}
     assert {desk.serves(f"user {n}") for n in range(50)} == {"c"}
+    desk.judged_again("b")
     desk.rollouts.start("b", share=0.5)
     desk.registry.rollback()
     assert desk.rollouts.listing()[0]["state"] == "superseded"

@@ -90,7 +90,8 @@ def judged(platform: Any, name: str, *, gain: float, loss: float, approval: bool
     with platform.w.db.write() as session:
         session.add(
             Run(
-                id=run, kind="retriever", state=state, workspace=None, options=options, adapter=adapter, parent=None,
+                id=run, kind="retriever", state=state, workspace=None, options=options, adapter=adapter,
+                parent=platform.w.live.fitting(),
                 epoch=1, metrics={"examples": 24, "held_out": 50, "train_seconds": 12.0}, verdict=verdict.to_json(),
                 error=None, created=now_ms(), finished=now_ms(),
             )
@@ -200,6 +201,20 @@ def test_what_the_gate_refused_is_promoted_with_a_reason_only(drawn: Any) -> Non
     app = drawn(adapters, adapters__run="run-bad")
     button = next(b for b in app.button if b.label == "Promote in spite of the gate")
     assert button.disabled
+
+
+def test_what_was_accepted_against_another_champion_is_judged_again_by_a_press(platform: Any, drawn: Any) -> None:
+    with platform.w.db.write() as session:
+        session.get_one(Run, "run-two").parent = None
+    app = drawn(adapters, adapters__run="run-two")
+    assert "It was accepted against the base model, which has been replaced since." in html(app)
+    assert next(b for b in app.button if b.label == "Promote all the same").disabled
+    press(app, "Judge it again")
+    (job,) = [j for j in platform.jobs() if j["kind"] == "rejudge"]
+    assert (job["args"], job["state"]) == ({"run": "run-two"}, "queued")
+    platform.cancel_job(job["job"])
+    with platform.w.db.write() as session:
+        session.get_one(Run, "run-two").parent = "retriever-one"
 
 
 def test_a_card_tells_what_an_adapter_was_made_of(drawn: Any) -> None:

@@ -26,6 +26,7 @@ from ui.api import (
     operations,
     people,
     rehearsal,
+    rejudging,
     rollout,
     schedules,
     tuning,
@@ -76,6 +77,7 @@ def make_app(platform: Platform) -> FastAPI:
         advice,
         rollout,
         rehearsal,
+        rejudging,
         operations,
     ):
         app.include_router(module.router)

@@ -21,6 +21,7 @@ KINDS = {
     "rechunk": "Chunking again",
     "maintain": "Index maintenance",
     "retrain": "Retrain",
+    "rejudge": "Judging again",
     "tune": "Tuning of search",
     "examples-generate": "Examples from documents",
     "examples-cluster": "Topics of examples",

@@ -22,6 +22,7 @@ LOSS: dict[str, Threshold] = {
     "leg_tolerance": ("The same for refusals, citations, …", "Of a leg that has no tolerance of its own.", 0.005),
     "min_slice": ("Smallest slice judged alone", "Old slices with fewer questions are judged together.", 1),
     "led": ("Questions led astray", "That had the right document first, and are now led to one wrong one.", 1),
+    "pulled": ("Loss where rows contradict", "On questions whose most similar rows name one wrong document.", 0.005),
 }
 GAIN: dict[str, Threshold] = {
     "min_gain": ("Least sure gain", "What the lower bound of the gain on new questions has to be above.", 0.005),

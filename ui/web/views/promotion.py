@@ -32,7 +32,10 @@ def show(adapter: dict[str, Any]) -> None:
             if st.button("See the trial", icon=":material/science:", key=f"adapters.trial.{name}"):
                 go("adapters", tab="Rollout")
         return
-    accepted, reason = adapter["accepted"], ""
+    stale, reason = adapter["accepted"] and adapter["stale"], ""
+    accepted = adapter["accepted"] and not stale
+    if stale:
+        _judge_again(adapter)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if not accepted:
             reason = st.text_input(
@@ -42,7 +45,7 @@ def show(adapter: dict[str, Any]) -> None:
                 width=400,
             ).strip()
         promote = st.button(
-            "Promote" if accepted else "Promote in spite of the gate",
+            "Promote" if accepted else "Promote all the same" if stale else "Promote in spite of the gate",
             type="primary" if accepted else "secondary",
             disabled=not accepted and not reason,
             icon=":material/arrow_upward:",
@@ -65,3 +68,15 @@ def show(adapter: dict[str, Any]) -> None:
             node().start_rollout(name, override=reason or None, **FIRST_STEPS[way])
             st.session_state[_SAID] = f"{label(name)} is on trial now."
             go("adapters", tab="Rollout")
+
+
+def _judge_again(adapter: dict[str, Any]) -> None:
+    """What was accepted against another champion than serves now has to show that it is better than this one."""
+    against = label(adapter["against"] or "the base model")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        look.small(f"It was accepted against {against}, which has been replaced since.")
+        if st.button("Judge it again", icon=":material/gavel:", key=f"adapters.rejudge.{adapter['adapter']}"):
+            with told():
+                node().enqueue_rejudge(adapter["run"])
+                st.session_state[_SAID] = f"{label(adapter['adapter'])} is being judged against what serves now."
+                go("adapters", run=adapter["run"])

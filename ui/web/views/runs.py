@@ -12,7 +12,7 @@ from ui.web.pages import go
 from ui.web.plain import label, moment
 from ui.web.views import promotion, verdict
 from ui.web.views.mix import excluded, mix_table
-from ui.web.watch import ACTIVE, watch
+from ui.web.watch import ACTIVE, KINDS, watch
 
 RUN = "adapters.run"
 UNDER_WAY = ("requested", "drawn", "trained", "evaluated")
@@ -42,11 +42,9 @@ def show(runs: list[dict[str, Any]], adapters: list[dict[str, Any]]) -> None:
 
 
 def _running(runs: list[dict[str, Any]]) -> None:
-    if not any(r["state"] in UNDER_WAY for r in runs):
-        return
-    jobs = [j["job"] for j in node().jobs(50) if j["kind"] == "retrain" and j["state"] in ACTIVE]
-    watch(jobs, lambda j: f"**Retrain** {label(j['args'].get('run', ''))}", stages=True)
-    if not jobs:
+    jobs = [j["job"] for j in node().jobs(50) if j["kind"] in ("retrain", "rejudge") and j["state"] in ACTIVE]
+    watch(jobs, lambda j: f"**{KINDS[j['kind']]}** {label(j['args'].get('run', ''))}", stages=True)
+    if not jobs and any(r["state"] in UNDER_WAY for r in runs):
         _settling({r["run"]: r["state"] for r in runs})
 
 
