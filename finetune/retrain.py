@@ -228,6 +228,7 @@ class Retrainer:
             led=evaluated.led,
             repeats=evaluated.repeats,
             standing=standing,
+            works=evaluated.works,
         )
         self._facts.keep(folder, evaluated.metric, evaluated.scores, evaluated.held_out, self._epochs.committed())
         seconds = time.perf_counter() - started

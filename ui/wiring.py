@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from finetune.approval import Approvals
 from finetune.card import Cards
@@ -15,10 +16,11 @@ from finetune.evaluate import Evaluator
 from finetune.evidence import Evidence
 from finetune.export import Exporter
 from finetune.facts import Facts
-from finetune.forgetting import Forgetting, RetrieverScorer
+from finetune.forgetting import Forgetting, RetrieverScorer, Scorer
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import GeneratorEvaluator
 from finetune.generator.kind import GeneratorKind
+from finetune.generator.scorer import GeneratorScorer
 from finetune.generator.votes import Votes
 from finetune.kinds import Kind
 from finetune.legs import Legs
@@ -216,16 +218,18 @@ class Wired:
             self.suites,
         )
         contexts = Contexts(self.db, self.library, self.search, self.live, self.epochs)
+        answers = GeneratorEvaluator(self.db, contexts, verifier)
         generator = GeneratorKind(
             self.db,
             contexts,
             Votes(self.db, self.library, contexts),
-            GeneratorEvaluator(self.db, contexts, verifier),
+            answers,
             verifier,
             self.registry,
             writers[settings.generator],
             self.epochs.committed,
             self.home,
+            self.suites,
         )
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever, generator)}
         self.gate_policies, self.approvals = GatePolicies(self.db), Approvals(self.db)
@@ -242,8 +246,11 @@ class Wired:
             self.cards,
             settings.core_watts,
         )
-        scorers = {retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path)}
-        self.forgetting = Forgetting(self.db, self.epochs, self.evaluator, self.registry, self.home, scorers)
+        scorers: dict[str, Scorer[Any]] = {
+            retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path),
+            generator.name: GeneratorScorer(answers, writers[settings.generator], self.epochs.committed),
+        }
+        self.forgetting = Forgetting(self.db, self.epochs, self.registry, self.home, scorers)
         self.exporter = Exporter(
             self.db,
             self.index,
