@@ -110,8 +110,9 @@ class Suites:
                     question = _question(suite, number, row, quotes)
                     asked.questions.append(question)
                     asked.quotes[question.example] = tuple(quotes)
-                    given = row.get("answer") or ()
-                    asked.answers[question.example] = tuple(map(str, given if isinstance(given, list) else [given]))
+                    if given := row.get("answer"):
+                        texts = given if isinstance(given, list) else [given]
+                        asked.answers[question.example] = tuple(map(str, texts))
         return asked
 
     # --- ingest.delete.Eraser ------------------------------------------------------------------------

@@ -14,11 +14,12 @@ from finetune.card import Cards
 from finetune.erase import RunEraser
 from finetune.evaluate import Evaluator
 from finetune.evidence import Evidence
-from finetune.export import Exporter
+from finetune.export import Exporter, Part, RetrieverExport
 from finetune.facts import Facts
 from finetune.forgetting import Forgetting, RetrieverScorer, Scorer
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import GeneratorEvaluator
+from finetune.generator.export import GeneratorExport
 from finetune.generator.kind import GeneratorKind
 from finetune.generator.scorer import GeneratorScorer
 from finetune.generator.votes import Votes
@@ -251,16 +252,13 @@ class Wired:
             generator.name: GeneratorScorer(answers, writers[settings.generator], self.epochs.committed),
         }
         self.forgetting = Forgetting(self.db, self.epochs, self.registry, self.home, scorers)
-        self.exporter = Exporter(
-            self.db,
-            self.index,
-            self.epochs,
-            self.embedder,
-            self.evaluator,
-            self.registry,
-            self.runs,
-            self.home,
-        )
+        parts: dict[str, Part] = {
+            retriever.name: RetrieverExport(self.db, self.index, self.epochs, self.embedder, self.evaluator),
+            generator.name: GeneratorExport(
+                self.db, self.library, answers, writers[settings.generator], self.epochs.committed
+            ),
+        }
+        self.exporter = Exporter(self.db, self.registry, self.runs, self.home, parts)
         self.evidence = Evidence(
             self.db, self.library, self.evaluator, self.registry, self.live, self._trainable(), settings.rho
         )

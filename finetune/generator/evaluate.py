@@ -155,13 +155,7 @@ class GeneratorEvaluator:
         """The figures of one loaded adapter, or of the base model. Without `write` nothing is written out: no legs."""
         scores = Scores()
         for q in questions:
-            passages = q.read if q.wanted else q.withheld
-            ask = Ask(question=q.question, adapter=alias)
-            likely = [
-                generator.likelihood(ask, passages, prompt.answer(sentences(said, passages)))
-                for said in q.targets or ((),)
-            ]
-            scores.probability[q.example] = probability(max(likely))
+            scores.probability[q.example] = likely(generator, q, alias)
         if write:
             self._write(generator, questions, alias, scores)
         return scores
@@ -216,6 +210,14 @@ def legs_of(scores: dict[str, Scores]) -> dict[str, Leg]:
         )
         for name in named
     }
+
+
+def likely(generator: TransformersGenerator, q: Question, alias: str) -> float:
+    """The probability of the right answer, or of the likeliest where any of several will do."""
+    passages = q.read if q.wanted else q.withheld
+    ask = Ask(question=q.question, adapter=alias)
+    answers = [prompt.answer(sentences(said, passages)) for said in q.targets or ((),)]
+    return probability(max(generator.likelihood(ask, passages, answer) for answer in answers))
 
 
 def spread(rows: Sequence[tuple[str, str, bool]], most: int) -> list[tuple[str, str, bool]]:

@@ -18,8 +18,9 @@ from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import TrainRow, read_train_set
 from finetune.generator.votes import Votes
 from finetune.kinds import Options
+from finetune.reproduce import reproduce
 from finetune.tables import Run
-from kernel.errors import Refused, UserError
+from kernel.errors import NotFound, Refused, UserError
 from kernel.types import Ask, silent
 from rehearsal.mix import Mix
 from tests.doors import opened
@@ -186,6 +187,28 @@ def test_a_pinned_suite_is_asked_and_an_answer_that_nobody_gave_is_not_made_up(
     lamp = next(iter(asked.questions[0].sources))
     without = kind(platform)._evaluator.pinned(asked, when, GeneratorRecipe(), [lamp])
     assert [q.question for q in without] == ["Who made the moon?"]  # what it must not know is not asked of it
+
+
+def test_an_exported_run_reproduces_its_figures_and_its_weights_from_the_folder_alone(
+    platform: Platform, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    done = platform.export_run(trained["run"], str(tmp_path / "run"))
+    assert done["missing"] == {}
+    assert done["rows"] == trained["metrics"]["data"]["rows"]
+    held_out = next(s for s in trained["verdict"]["slices"] if s["part"] == "all")
+    assert done["held_out"] == held_out["n"]
+    for model in ("base", "challenger"):
+        assert done["metrics"][model] == pytest.approx(held_out[model], abs=0.02)
+    told = "".join(f.read_text() for f in (tmp_path / "run").rglob("*.json*"))
+    assert str(platform.w.home) not in told
+    with pytest.raises(NotFound, match="the base model of this run, 'model', is not here"):
+        reproduce(tmp_path / "run")
+    found = reproduce(tmp_path / "run", Path(kind(platform)._generator().source))
+    assert found["reproduced"], found
+    assert found["identical"]
+    assert found["metric"] == METRIC
+    with pytest.raises(Refused, match="not the base model of this run"):
+        reproduce(tmp_path / "run", Path(save_reader(tmp_path / "other", ["another model"])))
 
 
 def test_the_matrix_measures_each_adapter_of_the_line_once_on_the_questions_of_today(
