@@ -1,194 +1,402 @@
-"""What a generator adapter forgets, with rehearsal and without: slice after slice, on any local causal language model.
+"""What a generator adapter forgets when domains are learnt one after another, with rehearsal and without.
 
-    python -m benchmarks.forgetting_generator --model FOLDER
-    python -m benchmarks.forgetting_generator --model FOLDER --rows 400 --epochs 1 --seeds 5
+    python -m benchmarks.forgetting_generator --folder runs/forgetting-generator
+    python -m benchmarks.forgetting_generator --folder ... --model FOLDER --data public --rows 400 --epochs 1 --seeds 5
+    python -m benchmarks.forgetting_generator --folder ... --table       what is there, and run nothing
 
-For each seed an adapter learns slice A; then others go on from it with slice B alone, with B and a share rho of A, and
-with B alone for as many steps (the control: more steps are not what keeps A). Joint training on both is the peer. Rows
-are made up here, in two styles of answering, behind the prompt that is served; with --data FILE they are rows of JSON
-lines {"slice", "question", "passage", "answer"} of the two slices that have most of them. Every training is the
-platform's own child process on a folder of its own. What is printed is the negative log-likelihood per token of the
-right answers to held-out questions of both slices, its mean over seeds with smallest and largest, and seconds of
-training.
+Each domain is asked and answered in its own words. `made` are three that are made up here: colours of things, questions
+that the passage does not answer and that must be refused, and how often a thing is cleaned. `public` are news by their
+topic, articles by what they describe and reviews by what people felt (REPRISE_EVAL_DATA). A file has rows of JSON lines
+{"slice", "question", "passage", "answer"}. Rows are what is served: the prompt of the platform, one passage, the cited
+answer. Training is the child's own code in this process, from the adapter of the domain before, at half its rate.
+Without a model a random one of about 100,000 weights is built that reads the words of the rows.
+
+    none        the new domain alone             control     the same steps as with rehearsal, on the new domain alone
+    random      and a share rho of old rows      joint       all domains at once, the peer
+    mixed       as many, by the default policy   base        nothing was trained
+
+Figures of held-out rows: the negative log-likelihood per token of the right answer (nats), and the share of answers
+that greedy decoding would write to the letter, marks and end included; of the refusals that is the share that is
+refused. Both come from one pass over the right answer, so nothing is sampled. Every training is kept in the folder as
+soon as it is done; a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import random
-import statistics
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-from finetune.child import train
-from finetune.generator.kind import TRAINER
+import numpy as np
+
+from benchmarks import data
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import RunConfig, Said, TrainRow, write_config, write_rows
-from kernel.types import BASE, Ask, Passage, Sentence, silent
-from rehearsal.policies import n_old
-from retrieval.generators import prompt
-from retrieval.generators.transformers import TransformersGenerator
+from finetune.metrics import paired_bootstrap
+from kernel.ids import canonical, digest
+from kernel.types import Passage
+from rehearsal.policies import POLICIES, Candidate, NewExamples, n_old
 
-RHOS = (0.05, 0.1, 0.2, 0.5)
+NONE, CONTROL, JOINT = "none", "control", "joint"
+COMPARED = (NONE, "random", "mixed", CONTROL)
+PAIRS = (("random", NONE), ("mixed", NONE), ("mixed", CONTROL), ("mixed", "random"))
+CHARS = 300
+"""Of a passage, and fewer where a small model has no room for them behind the instructions."""
+_NLL, _EXACT = 0, 1
+_PUBLIC = {
+    "agnews": ("What is the news about?", "The topic is {}."),
+    "dbpedia": ("What kind of thing does the article describe?", "It describes a thing of the kind {}."),
+    "yelp": ("How did the visitor feel?", "As the review says, {}."),
+}
+_MADE, _PUBLIC_SET = "made", "public"
 _THINGS = ("door", "lamp", "chair", "table", "fence", "roof", "gate", "wall", "bell", "clock", "stove", "shelf")
 _COLOURS = ("red", "blue", "green", "black", "white", "brown", "grey", "pink")
 _PLACES = ("kitchen", "hall", "garden", "cellar", "yard", "barn")
 
+Figures = Mapping[str, Mapping[str, Sequence[float]]]
+"""Domain to held-out example to (NLL per token, 1 where greedy decoding writes it)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slices:
-    """Rows of both slices, to train on and held out."""
+class Domain:
+    """Rows to practise and rows held out, all answered in one way."""
 
-    a: Sequence[TrainRow]
-    b: Sequence[TrainRow]
-    a_held: Sequence[TrainRow]
-    b_held: Sequence[TrainRow]
+    name: str
+    train: tuple[TrainRow, ...]
+    held_out: tuple[TrainRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Everything that figures depend on, but for the domains and the seed."""
+
+    model: str
+    rho: float
+    rate: float
+    recipe: Mapping[str, Any]
+
+
+class Bench:
+    """Sequences of trainings over domains, in their order; what was trained before is read."""
+
+    def __init__(self, domains: Sequence[Domain], setting: Setting, folder: Path) -> None:
+        self.domains, self.setting, self._folder = list(domains), setting, folder
+        self._vectors: dict[str, np.ndarray] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def base(self) -> Figures:
+        """Of the model without an adapter."""
+        file = self._folder / f"base-{self._digest({})}.json"
+        if not file.exists():
+            _write(file, self._score(None))
+        return json.loads(file.read_text())  # type: ignore[no-any-return]
+
+    def run(self, policy: str, seed: int) -> list[dict[str, Any]]:
+        """The record of each training, in order: `figures`, `rows`, `recalled`, `seconds`, `folder`."""
+        if policy == JOINT:
+            return [self._step([row for d in self.domains for row in d.train], [], None, {"joint": True}, seed)]
+        records: list[dict[str, Any]] = []
+        for n, domain in enumerate(self.domains):
+            parent = Path(records[-1]["folder"]) / "adapter" if records else None
+            recalled = self._recalled(policy, n, seed)
+            told = {"policy": policy if n else "", "done": [d.name for d in self.domains[: n + 1]]}
+            records.append(self._step(domain.train, recalled, parent, told, seed))
+        return records
+
+    # --- one training ----------------------------------------------------------------------------
+
+    def _recalled(self, policy: str, n: int, seed: int) -> list[TrainRow]:
+        new, old = self.domains[n].train, [row for d in self.domains[:n] for row in d.train]
+        if policy == NONE or not old:
+            return []
+        wanted = n_old(len(new), self.setting.rho)
+        if policy == CONTROL:
+            return random.Random(f"control:{seed}").sample(new, min(wanted, len(new)))
+        slices = {row.example: d.name for d in self.domains for row in d.train}
+        fresh = NewExamples(examples=tuple(row.example for row in new), vectors=self._likeness(self.domains[n]))
+        vectors = np.concatenate([self._likeness(d) for d in self.domains[:n]])
+        candidates = [
+            Candidate(example=row.example, slice=slices[row.example], vector=vector)
+            for row, vector in zip(old, vectors, strict=True)
+        ]
+        by_id = {row.example: row for row in old}
+        picks = POLICIES[policy](candidates, fresh, min(wanted, len(old)), seed + n)
+        return [replace(by_id[pick.example], part="recalled") for pick in picks]
+
+    def _step(
+        self, new: Sequence[TrainRow], recalled: Sequence[TrainRow], parent: Path | None, told: Any, seed: int
+    ) -> dict[str, Any]:
+        folder = self._folder / self._digest({**told, "seed": seed})
+        if not (folder / "record.json").exists():
+            from finetune.generator.trainer import train
+
+            folder.mkdir(exist_ok=True)
+            write_rows(folder, [*new, *recalled])
+            rate = self.setting.rate / (2 if parent else 1)
+            recipe = GeneratorRecipe.from_json({**self.setting.recipe, "learning_rate": rate, "seed": seed})
+            base = Path(self.setting.model).name
+            write_config(folder, RunConfig(recipe=recipe, base=self.setting.model, base_name=base, champion=parent))
+            started = time.process_time()
+            with redirect_stdout(io.StringIO()):  # the child tells its parent each step
+                train(folder)
+            seconds = time.process_time() - started
+            counts = {"rows": len(new) + len(recalled), "recalled": len(recalled), "seconds": round(seconds, 1)}
+            _write(folder / "record.json", {"figures": self._score(folder / "adapter"), **counts, **told})
+        return json.loads((folder / "record.json").read_text()) | {"folder": str(folder)}
+
+    def _digest(self, told: Mapping[str, Any]) -> str:
+        """A name for all that went in, so that a changed recipe or other rows are not taken for what was measured."""
+        rows = [[d.name, [r.example for r in d.train], [r.example for r in d.held_out]] for d in self.domains]
+        of = self.setting
+        return digest(canonical([Path(of.model).name, of.rho, of.rate, dict(of.recipe), rows, dict(told)]))[:16]
+
+    def _score(self, adapter: Path | None) -> dict[str, dict[str, list[float]]]:
+        import torch
+
+        from finetune.generator.model import build
+        from finetune.generator.tokens import tokenised
+
+        learner = build(self.setting.model, GeneratorRecipe(), adapter, 1)  # a fresh adapter does nothing yet
+        learner.model.eval()
+        found: dict[str, dict[str, list[float]]] = {}
+        with torch.inference_mode():
+            for domain in self.domains:
+                found[domain.name] = {}
+                for row in domain.held_out:
+                    made = tokenised(row, learner.tokenizer, learner.stops, learner.context)
+                    assert made is not None, f"{row.example} does not fit"
+                    ids, wanted = torch.tensor([[*made.prompt, *made.chosen]]), torch.tensor(made.chosen)
+                    logits = learner.model(input_ids=ids, logits_to_keep=len(wanted) + 1).logits[0, :-1].float()
+                    nll = torch.nn.functional.cross_entropy(logits, wanted)
+                    exact = bool((logits.argmax(-1) == wanted).all())
+                    found[domain.name][row.example] = [round(float(nll), 5), float(exact)]
+        return found
+
+    def _likeness(self, domain: Domain) -> np.ndarray:
+        """Vectors of a domain's rows to practise, of question and passage together, by the packaged embedder."""
+        if domain.name not in self._vectors:
+            file = self._folder / f"{domain.name}-{digest(canonical([r.example for r in domain.train]))[:16]}.npy"
+            if not file.exists():
+                from kernel.embedder import SentenceTransformerEmbedder
+                from kernel.settings import DEFAULT_EMBEDDER
+
+                texts = [f"{row.question} {row.passages[0].text}" for row in domain.train]
+                np.save(file, SentenceTransformerEmbedder(DEFAULT_EMBEDDER).embed_queries(texts))
+            self._vectors[domain.name] = np.load(file)
+        return self._vectors[domain.name]
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def table(bench: Bench, seeds: Sequence[int]) -> str:
+    """Figures at the end of each sequence, what each domain lost since it was learnt, and the policies compared."""
+    names = [domain.name for domain in bench.domains]
+    runs = {policy: [bench.run(policy, seed) for seed in seeds] for policy in (*COMPARED, JOINT)}
+    heads = [f"{name}{' (last)' if name == names[-1] else ''}" for name in names]
+    lines = [f"| | {' | '.join(heads)} | rows | CPU s |", "|---" * (len(names) + 3) + "|"]
+    lines.append(_line("base", [_cell([bench.base()], name) for name in names], "", ""))
+    for n, name in enumerate(names):
+        reached = [run[n]["figures"] for run in runs[NONE]]
+        if n == 0:
+            lines.append(_line(f"after {name}", [_cell(reached, other) for other in names], "", ""))
+    for policy, some in runs.items():
+        ends = [run[-1]["figures"] for run in some]
+        rows = fmean(sum(r["rows"] for r in run) for run in some)
+        seconds = fmean(sum(r["seconds"] for r in run) for run in some)
+        lines.append(_line(policy, [_cell(ends, name) for name in names], f"{rows:.0f}", f"{seconds:.0f}"))
+    lines += ["", "NLL per token of the right answer / share written to the letter, means over seeds.", ""]
+    lines += ["| domain | policy | NLL when learnt | at the end | change | to the letter |", "|---" * 6 + "|"]
+    for n, name in enumerate(names[:-1]):
+        for policy in COMPARED:
+            pairs = [(run[n]["figures"][name], run[-1]["figures"][name]) for run in runs[policy]]
+            then, now = (_over([pair[k] for pair in pairs], _NLL) for k in (0, 1))
+            changes = [_bounds(_apart(pairs, of)) for of in (_NLL, _EXACT)]
+            lines.append(f"| {name} | {policy} | {then:.3f} | {now:.3f} | {changes[0]} | {changes[1]} |")
+    lines += ["", "Differences at the end, of the first minus the second; for NLL below 0 is better:", ""]
+    for a, b in PAIRS:
+        parts = []
+        for what, some_names in (("old domains", names[:-1]), ("last domain", names[-1:])):
+            pairs = [
+                (_merged(y[-1]["figures"], some_names), _merged(x[-1]["figures"], some_names))
+                for x, y in zip(runs[a], runs[b], strict=True)
+            ]
+            told = [_bounds(_apart(pairs, of)) for of in (_NLL, _EXACT)]
+            parts.append(f"{what} NLL {told[0]}, to the letter {told[1]}")
+        lines.append(f"- {a} minus {b}: {'; '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _apart(pairs: Iterable[tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence[float]]]], of: int) -> np.ndarray:
+    """Of each held-out row the second minus the first, its mean over seeds: rows are drawn again, seeds are not."""
+    pairs = list(pairs)
+    return np.array([fmean(after[e][of] - before[e][of] for before, after in pairs) for e in pairs[0][0]])
+
+
+def _bounds(diff: np.ndarray) -> str:
+    mean, low, high = paired_bootstrap(diff, seed=0)
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _merged(figures: Figures, names: Sequence[str]) -> dict[str, Sequence[float]]:
+    return {example: found for name in names for example, found in figures[name].items()}
+
+
+def _over(some: Sequence[Mapping[str, Sequence[float]]], of: int) -> float:
+    return fmean(found[of] for figures in some for found in figures.values())
+
+
+def _cell(some: Sequence[Figures], name: str) -> str:
+    of = [figures[name] for figures in some]
+    return f"{_over(of, _NLL):.3f} / {_over(of, _EXACT):.2f}"
+
+
+def _line(*cells: Any) -> str:
+    flat = [c for cell in cells for c in (cell if isinstance(cell, list) else [cell])]
+    return f"| {' | '.join(flat)} |"
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+def domains(source: str, train: int, held_out: int) -> list[Domain]:
+    """`made`, `public` or those of a file, in the order in which they are learnt; at most so many rows of each sort."""
+    if source == _MADE:
+        return [_parted(name, rows, train, held_out) for name, rows in _made(train + held_out).items()]
+    if source != _PUBLIC_SET:
+        by_slice: dict[str, list[TrainRow]] = {}
+        for n, told in enumerate(data.jsonl(Path(source))):
+            row = _row(f"row-{n}", told["question"], told["passage"], told["answer"])
+            by_slice.setdefault(told["slice"], []).append(row)
+        return [_parted(name, rows, train, held_out) for name, rows in by_slice.items()]
+    found = data.folder()
+    if found is None:
+        raise SystemExit("set REPRISE_EVAL_DATA to the folder of the evaluation data")
+    made = []
+    for name, (question, answer) in _PUBLIC.items():
+        parts: dict[str, tuple[TrainRow, ...]] = {}
+        for part, most in (("train", train), ("test", held_out)):
+            told = data.jsonl(found / "cl_benchmark" / f"{name}.{part}.jsonl")
+            chosen = sorted(range(len(told)), key=lambda n: digest(f"{name}:{part}:{n}"))[:most]
+            parts[part] = tuple(
+                _row(f"{name}-{part}-{n}", question, _plain(told[n]["sentence"]), answer.format(told[n]["label"]))
+                for n in chosen
+            )
+        made.append(Domain(name=name, train=parts["train"], held_out=parts["test"]))
+    return made
+
+
+def fitted(found: Sequence[Domain], model: str) -> list[Domain]:
+    """The domains with passages that were shortened until their row fits the model."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    from finetune.generator.tokens import tokenised
+
+    tokenizer, most = AutoTokenizer.from_pretrained(model), AutoConfig.from_pretrained(model).max_position_embeddings
+
+    def fits(row: TrainRow) -> TrainRow:
+        while tokenised(row, tokenizer, [tokenizer.eos_token_id], most) is None:
+            text = row.passages[0].text[:-12].rpartition(" ")[0]
+            if not text:
+                raise SystemExit(f"{model!r} reads {most} tokens, and no row fits")
+            row = replace(row, passages=(replace(row.passages[0], text=text, end=len(text)),))
+        return row
+
+    return [replace(d, train=tuple(map(fits, d.train)), held_out=tuple(map(fits, d.held_out))) for d in found]
+
+
+def _parted(name: str, rows: Sequence[TrainRow], train: int, held_out: int) -> Domain:
+    out = min(held_out, len(rows) // 3)
+    return Domain(name=name, train=tuple(rows[out:][:train]), held_out=tuple(rows[:out]))
+
+
+def _plain(sentence: str) -> str:
+    text = " ".join(sentence.replace("Title:", "").replace("Text:", "").split())
+    return text if len(text) <= CHARS else text[:CHARS].rpartition(" ")[0]
+
+
+def _row(example: str, question: str, text: str, answer: str | None) -> TrainRow:
+    """With an answer that the passage supports; None is a refusal."""
+    passage = Passage(
+        chunk=example, document="d", name="a.txt", title="", version=1, start=0, end=len(text), text=text
+    )  # fmt: skip
+    said, gold = ((Said(text=answer, cites=(example,)),), frozenset({example})) if answer else ((), frozenset[str]())
+    return TrainRow(example=example, question=question, passages=(passage,), gold=gold, chosen=said)
+
+
+def _made(count: int) -> dict[str, list[TrainRow]]:
+    """Three domains, told by the words of their questions and answers."""
+    chance, rows = random.Random("rows"), dict[str, list[TrainRow]](colours=[], refusals=[], cleaning=[])
+    for n in range(count):
+        thing, place, colour = chance.choice(_THINGS), chance.choice(_PLACES), chance.choice(_COLOURS)
+        days, text = chance.randrange(2, 30), f"The {thing} in the {place} is {colour}."
+        asked = f"What colour is the {thing} in the {place}?"
+        rows["colours"].append(_row(f"colours-{n}", asked, text, f"It is {colour}."))
+        rows["refusals"].append(_row(f"refusals-{n}", f"Who made the {thing} in the {place}?", text, None))
+        asked, text = f"How often is the {thing} cleaned?", f"Clean the {thing} every {days} days."
+        rows["cleaning"].append(_row(f"cleaning-{n}", asked, text, f"Every {days} days, as the rules say."))
+    return rows
+
+
+def reader(folder: Path, found: Sequence[Domain]) -> str:
+    """A small random model that reads the words of these rows, built once."""
+    if not (folder / "config.json").is_file():
+        from tests.tiny import save_reader
+
+        rows = [row for d in found for row in (*d.train, *d.held_out)]
+        words = [text for row in rows for text in (row.question, row.passages[0].text, *(s.text for s in row.chosen))]
+        save_reader(folder, words)
+    return str(folder)
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def _write(file: Path, value: Any) -> None:
+    aside = file.with_suffix(".tmp")
+    aside.write_text(json.dumps(value))
+    aside.replace(file)
 
 
 def main() -> None:
-    arguments = _arguments()
-    recipe = {"epochs": arguments.epochs, "threads": arguments.threads, "micro_batch": 8}
-    if arguments.rate:
-        recipe["learning_rate"] = arguments.rate
-    figures: dict[str, list[tuple[float, float, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(arguments.seeds):
-            slices = _read(arguments.data, arguments.rows, seed) if arguments.data else _made(arguments.rows, seed)
-            trial = _Trial(Path(folder) / str(seed), arguments.model, recipe, seed, slices)
-            for name, told in trial.run().items():
-                figures.setdefault(name, []).append(told)
-                print(f"seed {seed}  {name:<24} A {told[0]:.3f}  B {told[1]:.3f}  {told[2]:.0f} s", flush=True)
-    print(
-        f"\n{arguments.model}: {arguments.rows} rows a slice, {arguments.seeds} seeds, NLL per token, lower is better\n"
-    )
-    print(f"{'':<26}{'A (old)':>9}{'min':>8}{'max':>8}{'B (new)':>10}{'min':>8}{'max':>8}{'train s':>9}")
-    for name, told in figures.items():
-        old, new, seconds = zip(*told, strict=True)
-        row = "".join(f"{statistics.fmean(v):>10.3f}{min(v):>8.3f}{max(v):>8.3f}" for v in (old, new))
-        print(f"{name:<25}{row}{statistics.fmean(seconds):>9.0f}")
-
-
-class _Trial:
-    """One seed: every way to learn B after A, and both at once."""
-
-    def __init__(self, folder: Path, model: str, recipe: dict[str, float], seed: int, slices: Slices) -> None:
-        self.folder, self.model, self.recipe, self.seed, self.slices = folder, model, recipe, seed, slices
-        self.generator = TransformersGenerator(model, max_new_tokens=32)  # nothing is written: more room to read
-        self.folder.mkdir()
-
-    def run(self) -> dict[str, tuple[float, float, float]]:
-        s, chance = self.slices, random.Random(self.seed)
-        found = {"base": (*self._nll(None), 0.0)}
-        first, seconds = self._train("A", s.a, None)
-        found["A"] = (*self._nll(first), seconds)
-        for rho in (0.0, *RHOS):
-            old = chance.sample(list(s.a), min(len(s.a), n_old(len(s.b), rho)))
-            rows = [*s.b, *(replace(row, part="recalled") for row in old)]
-            found[f"A, then B, rho {rho:.2f}"] = self._after(f"rho{rho}", rows, first)
-        more = [*s.b, *chance.sample(list(s.b), min(len(s.b), n_old(len(s.b), 0.5)))]
-        found["A, then more B (control)"] = self._after("control", more, first)
-        found["A and B at once"] = self._after("joint", [*s.a, *s.b], None)
-        return found
-
-    def _after(self, name: str, rows: Sequence[TrainRow], start: Path | None) -> tuple[float, float, float]:
-        adapter, seconds = self._train(name, rows, start)
-        return (*self._nll(adapter), seconds)
-
-    def _train(self, name: str, rows: Sequence[TrainRow], start: Path | None) -> tuple[Path, float]:
-        folder = self.folder / name
-        folder.mkdir()
-        write_rows(folder, rows)
-        settings = GeneratorRecipe.from_json({**self.recipe, "seed": self.seed})
-        write_config(folder, RunConfig(recipe=settings, base=self.model, base_name="model", champion=start))
-        started = time.perf_counter()
-        train(folder, silent, TRAINER)
-        return folder / "adapter", time.perf_counter() - started
-
-    def _nll(self, adapter: Path | None) -> tuple[float, float]:
-        name = BASE
-        if adapter is not None:
-            name = adapter.parent.name
-            self.generator.load_adapter(name, str(adapter))
-        means = []
-        for rows in (self.slices.a_held, self.slices.b_held):
-            each = [
-                self.generator.likelihood(
-                    Ask(question=row.question, adapter=name),
-                    row.passages,
-                    prompt.answer([_marked(row)]),
-                )
-                for row in rows
-            ]
-            means.append(-statistics.fmean(each))
-        return means[0], means[1]
-
-
-def _marked(row: TrainRow) -> Sentence:
-    return Sentence(text=row.chosen[0].text, marks=(1,))
-
-
-def _row(number: int, question: str, passage: str, answer: str) -> TrainRow:
-    gold = Passage(
-        chunk=f"c{number}", document="d", name="house.md", title="House", version=1, start=0, end=len(passage),
-        text=passage,
-    )  # fmt: skip
-    said = Said(text=answer, cites=(gold.chunk,))
-    return TrainRow(
-        example=f"e{number}", question=question, passages=(gold,), gold=frozenset({gold.chunk}), chosen=(said,)
-    )
-
-
-def _made(rows: int, seed: int) -> Slices:
-    """Two slices, told by the words of their answers. Held-out rows are drawn apart."""
-    chance, number = random.Random(f"rows:{seed}"), iter(range(10**6))
-
-    def a() -> TrainRow:
-        thing, place, colour = chance.choice(_THINGS), chance.choice(_PLACES), chance.choice(_COLOURS)
-        text = f"The {thing} in the {place} is {colour}."
-        return _row(next(number), f"What colour is the {thing} in the {place}?", text, f"It is {colour}.")
-
-    def b() -> TrainRow:
-        thing, days = chance.choice(_THINGS), chance.randrange(2, 30)
-        text = f"Clean the {thing} every {days} days."
-        return _row(next(number), f"How often is the {thing} cleaned?", text, f"Every {days} days, as the rules say.")
-
-    held = max(20, rows // 4)
-    return Slices(
-        a=[a() for _ in range(rows)],
-        b=[b() for _ in range(rows)],
-        a_held=[a() for _ in range(held)],
-        b_held=[b() for _ in range(held)],
-    )
-
-
-def _read(file: Path, most: int, seed: int) -> Slices:
-    by_slice: dict[str, list[TrainRow]] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n")):
-        if line.strip():
-            told = json.loads(line)
-            row = _row(number, told["question"], told["passage"], told["answer"])
-            by_slice.setdefault(told["slice"], []).append(row)
-    one, two = sorted(by_slice.values(), key=len, reverse=True)[:2]
-    for rows in (one, two):
-        random.Random(f"rows:{seed}").shuffle(rows)
-    held = [max(1, min(len(rows) // 5, most // 4)) for rows in (one, two)]
-    return Slices(a=one[held[0] :][:most], b=two[held[1] :][:most], a_held=one[: held[0]], b_held=two[: held[1]])
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--model", required=True, help="folder or name of a causal language model")
-    parser.add_argument("--data", type=Path, help="JSON lines of two slices; made up where left out")
-    parser.add_argument("--rows", type=int, default=120, help="rows of a slice")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--rate", type=float, help="learning rate; the recipe's for the size of the model if left out")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="folder of a causal language model; a tiny one is built if left out")
+    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--data", default=_MADE, help="made, public, or a file of JSON lines")
+    parser.add_argument("--rows", type=int, default=96, help="rows of a domain to practise")
+    parser.add_argument("--held-out", type=int, default=60, help="rows of a domain held out")
+    parser.add_argument("--rho", type=float, default=0.2)
+    parser.add_argument("--epochs", type=int, default=8, help="a random model has much to learn; others want fewer")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=5e-3, help="of the first training; a tiny model wants a high one")
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="of the training; a tiny model is slower with more")
-    return parser.parse_args()
+    parser.add_argument("--table", action="store_true", help="print the tables of what is there, and run nothing")
+    given = parser.parse_args()
+    found = domains(given.data, given.rows, given.held_out)
+    model = given.model or reader(given.folder / "model", found)
+    recipe = {"epochs": given.epochs, "rank": given.rank, "threads": given.threads, "micro_batch": 8, "checkpoints": 1}
+    recipe["batch"] = given.batch
+    setting = Setting(model=model, rho=given.rho, rate=given.rate, recipe=recipe)
+    bench = Bench(fitted(found, model), setting, given.folder)
+    seeds = [17 + n for n in range(given.seeds)]
+    if not given.table:
+        for seed in seeds:
+            for policy in (*COMPARED, JOINT):
+                ends = bench.run(policy, seed)[-1]["figures"]
+                told = "  ".join(f"{name} {_cell([ends], name)}" for name in ends)
+                print(f"seed {seed}  {policy:<8} {told}", flush=True)
+    print(f"\n{Path(model).name}, {given.rows} rows a domain, rho {given.rho:g}, {len(seeds)} seeds\n")
+    print(table(bench, seeds))
 
 
 if __name__ == "__main__":

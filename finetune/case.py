@@ -38,9 +38,10 @@ class Case:
         seed: int,
         metric: str,
         repeats: Sequence[ModelScores] = (),
+        works: ModelScores | None = None,
     ) -> None:
         self.policy, self.seed, self.metric = policy, seed, metric
-        self.scores, self.repeats = scores, repeats
+        self.scores, self.repeats, self.works = scores, repeats, works
         self.rival = "champion" if "champion" in scores else "base"
         self.given = sorted(examples, key=lambda e: e.example)
         self.known = [e for e in self.given if not self._missing(e)]
@@ -248,7 +249,11 @@ class Case:
         return self._loss("leg", name, diff, allowed, kind, metric="")
 
     def _new_failures(self, rule: str, some: Sequence[HeldOut], one: str, many: str) -> Finding:
-        before, now = self.scores[self.rival], self.scores["challenger"]
+        told = self.scores if self.works is None else self.works
+        before, now = told[self.rival], told["challenger"]
+        asked, some = len(some), [e for e in some if e.example in before and e.example in now]
+        if len(some) < asked:
+            many = f"{many} of {asked}, as the others were not written out,"
         failed = [e.example for e in some if before[e.example] > 0 >= now[e.example]]
         if not failed:
             return _passed(rule, f"no {one} of {len(some)} that worked fails now")

@@ -1,5 +1,7 @@
 """A run as a folder that leaves the platform and reproduces its figures by itself, without a home and without an index.
 
+What follows is of a retriever; of a generator `finetune.generator.export` says what stands in place of vectors.
+
     export.json      what this is: run, base model by name and hash, figures, what is no longer there, the hash of each
                      file; written last, so that its existence means complete
     config.json      recipe, and where the run started from; paths are relative to the folder
@@ -11,9 +13,9 @@
     base/            the base model, where it was asked for
     reproduce.py     trains again and compares
 
-Texts of documents are not in it, but for the words of the questions. What was deleted or superseded since is not
-brought back for it: rows and questions that no longer stand are left out and counted, and the figures are those of what
-stands.
+Texts of documents are not in it, but for the words of the questions, and for the passages that a generator reads. What
+was deleted or superseded since is not brought back for it: rows and questions that no longer stand are left out and
+counted, and the figures are those of what stands.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from qdrant_client import models
@@ -54,7 +56,6 @@ from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix
 from rehearsal.tables import Example
 from retrieval.encoder import read_model, weights_sha256
-from retrieval.live import RETRIEVER
 
 MOST = 50_000
 """Chunks that are all exported as candidates; of more, those nearest to a question by one of the models."""
@@ -73,22 +74,48 @@ sys.exit(0 if found["reproduced"] else 1)
 '''
 
 
-class Exporter:
-    """Exports runs of retriever adapters: their metric can be told from vectors alone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The base model of a run, which must be the one that serves."""
 
-    def __init__(
-        self,
-        db: Database,
-        index: VectorIndex,
-        epochs: Epochs,
-        embedder: LocalEmbedder,
-        evaluator: Evaluator,
-        registry: Registry,
-        runs: Runs,
-        home: Path,
-    ) -> None:
-        self._db, self._index, self._epochs, self._embedder = db, index, epochs, embedder
-        self._evaluator, self._registry, self._runs, self._home = evaluator, registry, runs, home
+    name: str
+    folder: Path
+    hashes: Mapping[str, Any]
+    """`sha256` of the weights, and what else it is known by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written of a run, and what of it is gone."""
+
+    missing: Mapping[str, int]
+    asked: set[str]
+    """Held-out examples."""
+    expected: Mapping[str, float]
+    """Model to figure, as the folder's reader computes them."""
+    metric: str
+    tolerance: float
+
+
+class Part(Protocol):
+    """What an export holds of a run of one kind of adapter, beside its record and its adapters."""
+
+    def origin(self, row: Run, trained: dict[str, Any]) -> Origin:
+        """The base model of an adapter with the manifest `trained`.
+
+        Raises:
+            Refused: another one serves.
+        """
+
+    def write(self, row: Run, source: Path, aside: Path) -> Written:
+        """Write rows, mix and evaluation of the run in `source`; its adapters stand in `aside` already."""
+
+
+class Exporter:
+    """Exports runs: their record and adapters itself, what their kind is trained on by its part."""
+
+    def __init__(self, db: Database, registry: Registry, runs: Runs, home: Path, parts: Mapping[str, Part]) -> None:
+        self._db, self._registry, self._runs, self._home, self._parts = db, registry, runs, home, parts
 
     def export(self, run: str, folder: str, *, with_base: bool = False) -> dict[str, Any]:
         """Write the folder; what went into it, and what is `missing`.
@@ -96,7 +123,8 @@ class Exporter:
         Raises:
             NotFound: no such run.
             Conflict: the folder exists and is not empty.
-            Refused: the run has no verdict, is of another kind, or was trained on another embedder than serves.
+            Refused: the run has no verdict, is of another kind, or was trained on another model than serves.
+            UserError: the folder cannot be written, or there is no model here whose adapters could be measured.
         """
         row = self._runs.get(run)
         target = Path(folder)
@@ -120,8 +148,9 @@ class Exporter:
         return {"run": run, "folder": str(target), "bytes": size, **told}
 
     def _check(self, row: Run, target: Path) -> None:
-        if row.kind != RETRIEVER:
-            raise Refused(f"{row.id!r} trained a {row.kind} adapter", hint="runs of retriever adapters can be exported")
+        if row.kind not in self._parts:
+            kinds = " and ".join(sorted(self._parts))
+            raise Refused(f"{row.id!r} trained a {row.kind} adapter", hint=f"runs of {kinds} adapters can be exported")
         if row.state not in ("accepted", "rejected"):
             raise Refused(f"{row.id!r} is {row.state}", hint="a run with a verdict can be exported", code="no_verdict")
         if not (self._runs.folder(row.id) / "train.jsonl").is_file():
@@ -130,22 +159,13 @@ class Exporter:
             raise Conflict(f"{str(target)!r} is not empty", hint="name a new folder; nothing is overwritten")
 
     def _write(self, row: Run, aside: Path, with_base: bool) -> dict[str, Any]:
-        source = self._runs.folder(row.id)
+        source, part = self._runs.folder(row.id), self._parts[row.kind]
         trained = read_json(source / "adapter" / "manifest.json")
-        base = read_model(self._embedder.path).folder
-        if weights_sha256(base) != trained["base"]["sha256"]:
-            raise Refused(
-                f"{row.id!r} was trained on another embedder than serves now",
-                hint="its vectors are not in this index any more",
-                code="adapter_misfit",
-            )
-        with self._epochs.one_index():
-            missing = self._training(row, source, aside)
-            questions = self._questions(row)
-            candidates = self._candidates(questions)
-        self._adapters(row, source, aside, with_base, base, trained)
-        expected = self._evaluation(row, questions, candidates, aside)
-        then = _at_the_verdict(source, {q.example for q in questions})
+        base = part.origin(row, trained)
+        self._adapters(row, source, aside, base if with_base else None, base, trained)
+        written = part.write(row, source, aside)
+        missing = dict(written.missing)
+        then = _at_the_verdict(source, written.asked)
         if then["gone"]:
             missing["held-out questions"] = then["gone"]
         (aside / "reproduce.py").write_text(_SCRIPT)
@@ -157,38 +177,87 @@ class Exporter:
                 "run": row.id,
                 "adapter": row.adapter,
                 "kind": row.kind,
-                "base": {"name": self._embedder.name, "sha256": trained["base"]["sha256"]},
+                "base": {"name": base.name, **base.hashes},
                 "adapter_sha256": trained["adapter"]["sha256"],
                 "versions": trained.get("versions"),
                 "options": row.options,
-                "metric": "ndcg@10",
-                "expected": expected,
+                "metric": written.metric,
+                "expected": written.expected,
                 "at_the_verdict": then["means"],
-                "tolerance": TOLERANCE,
+                "tolerance": written.tolerance,
                 "complete": not missing,
                 "missing": missing,
                 "files": {str(f.relative_to(aside)): _sha256(f) for f in sorted(aside.rglob("*")) if f.is_file()},
             },
         )
-        return {"rows": rows, "held_out": len(questions), "metrics": expected, "missing": missing}
+        return {"rows": rows, "held_out": len(written.asked), "metrics": written.expected, "missing": missing}
+
+    def _adapters(
+        self, row: Run, source: Path, aside: Path, copied: Origin | None, base: Origin, trained: dict[str, Any]
+    ) -> None:
+        shutil.copytree(source / "adapter", aside / "adapter")
+        origin = Options.from_json(row.options).origin(row.parent)
+        if origin is not None:
+            shutil.copytree(self._home / self._registry.path(origin), aside / "champion")
+        if copied is not None:
+            shutil.copytree(copied.folder, aside / "base", symlinks=False)
+        if (source / "report.json").is_file():
+            shutil.copy(source / "report.json", aside / "report.json")
+        config = {
+            "kind": row.kind,
+            "recipe": trained["recipe"],
+            "base": "base" if copied is not None else base.name,
+            "base_name": trained["base"]["name"],
+            "champion": "champion" if origin is not None else None,
+            "parent": trained.get("parent"),
+            "licences": trained.get("licences", []),
+        }
+        write_json(aside / "config.json", config)
+
+
+class RetrieverExport:
+    """`Part` of the query encoder: its metric can be told from vectors alone."""
+
+    def __init__(
+        self, db: Database, index: VectorIndex, epochs: Epochs, embedder: LocalEmbedder, evaluator: Evaluator
+    ) -> None:
+        self._db, self._index, self._epochs = db, index, epochs
+        self._embedder, self._evaluator = embedder, evaluator
+
+    def origin(self, row: Run, trained: dict[str, Any]) -> Origin:
+        base = read_model(self._embedder.path).folder
+        if weights_sha256(base) != trained["base"]["sha256"]:
+            raise Refused(
+                f"{row.id!r} was trained on another embedder than serves now",
+                hint="its vectors are not in this index any more",
+                code="adapter_misfit",
+            )
+        return Origin(name=self._embedder.name, folder=base, hashes={"sha256": trained["base"]["sha256"]})
+
+    def write(self, row: Run, source: Path, aside: Path) -> Written:
+        with self._epochs.one_index():
+            missing = self._training(row, source, aside)
+            questions = self._questions(row)
+            candidates = self._candidates(questions)
+        return Written(
+            missing=missing,
+            asked={q.example for q in questions},
+            expected=self._evaluation(questions, candidates, aside),
+            metric="ndcg@10",
+            tolerance=TOLERANCE,
+        )
 
     # --- what was trained on ---------------------------------------------------------------------
 
     def _training(self, row: Run, source: Path, aside: Path) -> dict[str, int]:
         """Training rows with their vectors, of the examples that still stand; how much of the run is gone."""
-        mix = Mix.from_json(read_json(source / "manifest.json"))
-        with self._db.read() as session:
-            ours = Example.id.in_([r.example for r in mix.rows])
-            standing = set(session.scalars(select(Example.id).where(ours, Example.status == "approved")))
-        kept = replace(mix, rows=tuple(r for r in mix.rows if r.example in standing))
-        write_json(aside / "manifest.json", kept.to_json())
-        missing = {"training rows": len(mix.rows) - len(kept.rows)}
+        missing, standing = standing_mix(self._db, source, aside)
         if (source / POINTS).is_file():
             missing |= self._as_it_was(source, aside, standing)
         else:  # a run of before that was written: drawn anew at its epoch
             options = Options.from_json(row.options)
             materialise(
-                self._db, self._index, kept, aside,
+                self._db, self._index, Mix.from_json(read_json(aside / "manifest.json")), aside,
                 recipe=RetrieverRecipe.from_json(read_json(source / "config.json")["recipe"]),
                 base="", parent=None, parent_path=None, without=options.without,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
@@ -218,27 +287,6 @@ class Exporter:
         np.save(aside / "vectors.npy", np.array([found[p] for p in points if p in found], dtype=np.float32))
         return {"training rows without their passage": lost, "passages": len(points) - len(numbers)}
 
-    def _adapters(
-        self, row: Run, source: Path, aside: Path, with_base: bool, base: Path, trained: dict[str, Any]
-    ) -> None:
-        shutil.copytree(source / "adapter", aside / "adapter")
-        origin = Options.from_json(row.options).origin(row.parent)
-        if origin is not None:
-            shutil.copytree(self._home / self._registry.path(origin), aside / "champion")
-        if with_base:
-            shutil.copytree(base, aside / "base", symlinks=False)
-        if (source / "report.json").is_file():
-            shutil.copy(source / "report.json", aside / "report.json")
-        config = {
-            "recipe": trained["recipe"],
-            "base": "base" if with_base else self._embedder.name,
-            "base_name": trained["base"]["name"],
-            "champion": "champion" if origin is not None else None,
-            "parent": trained.get("parent"),
-            "licences": trained.get("licences", []),
-        }
-        write_json(aside / "config.json", config)
-
     # --- what it is judged by --------------------------------------------------------------------
 
     def _questions(self, row: Run) -> list[Question]:
@@ -264,7 +312,6 @@ class Exporter:
 
     def _evaluation(
         self,
-        row: Run,
         questions: Sequence[Question],
         candidates: Sequence[tuple[str, str, str, np.ndarray]],
         aside: Path,
@@ -306,6 +353,18 @@ class Exporter:
             for vector in encoder.encode([q.question for q in questions], adapter):
                 near.update(np.argpartition(-(vectors @ vector), _POOL)[:_POOL].tolist())
         return [candidates[n] for n in sorted(near)]
+
+
+def standing_mix(db: Database, source: Path, aside: Path) -> tuple[dict[str, int], set[str]]:
+    """Write the mix without rows of examples that stand no more: how many those are, and the examples that stand."""
+    mix = Mix.from_json(read_json(source / "manifest.json"))
+    with db.read() as session:
+        ours = Example.id.in_([r.example for r in mix.rows])
+        standing = set(session.scalars(select(Example.id).where(ours, Example.status == "approved")))
+    kept = replace(mix, rows=tuple(r for r in mix.rows if r.example in standing))
+    write_json(aside / "manifest.json", kept.to_json())
+    gone = len(mix.rows) - len(kept.rows)
+    return ({"training rows": gone} if gone else {}), standing
 
 
 def _at_the_verdict(source: Path, standing: set[str]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, or_, select
 
 from finetune import matrix
 from finetune.evaluate import Evaluator, Question
@@ -38,13 +38,39 @@ Figures = Mapping[str, Mapping[str, float]]
 """Metric to example to figure."""
 
 
-class Scorer(Protocol):
+class Asked(Protocol):
+    """A held-out question, as far as the matrix knows it."""
+
+    @property
+    def example(self) -> str: ...
+
+    @property
+    def slice(self) -> str: ...
+
+
+Q = TypeVar("Q", bound=Asked)
+
+
+class Scorer(Protocol[Q]):
     """Measures models of one kind, beside what serves and without touching it."""
+
+    def metric(self, *, served: bool) -> str:
+        """The name of the figure, of what is trained or as it is served.
+
+        Raises:
+            UserError: it has no figure as served.
+        """
 
     def base(self) -> str:
         """A name for the base model that changes with it."""
 
-    def scored(self, questions: Sequence[Question], models: Mapping[str, Path | None]) -> Iterator[tuple[str, Figures]]:
+    def questions(self, workspace: str | None) -> Sequence[Q]:
+        """Those that can be asked now."""
+
+    def kept_as(self, question: Q, metric: str) -> str:
+        """The name under which a figure is kept: `metric`, and behind it what else it depends on but the epoch."""
+
+    def scored(self, questions: Sequence[Q], models: Mapping[str, Path | None]) -> Iterator[tuple[str, Figures]]:
         """Each model with its figures, in the order given. A model without a folder is the base."""
 
 
@@ -54,6 +80,15 @@ class RetrieverScorer:
     def __init__(self, evaluator: Evaluator, base_path: Any) -> None:
         """`base_path` is called for the folder of the base model that serves."""
         self._evaluator, self._base_path = evaluator, base_path
+
+    def metric(self, *, served: bool) -> str:
+        return SERVED if served else METRIC
+
+    def questions(self, workspace: str | None) -> list[Question]:
+        return self._evaluator.questions(workspace)
+
+    def kept_as(self, question: Question, metric: str) -> str:
+        return metric
 
     def base(self) -> str:
         return f"{BASE}@{weights_sha256(read_model(self._base_path()).folder)[:12]}"
@@ -77,13 +112,11 @@ class Forgetting:
         self,
         db: Database,
         epochs: Epochs,
-        evaluator: Evaluator,
         registry: Registry,
         home: Path,
-        scorers: Mapping[str, Scorer],
+        scorers: Mapping[str, Scorer[Any]],
     ) -> None:
-        self._db, self._epochs, self._evaluator = db, epochs, evaluator
-        self._registry, self._home, self._scorers = registry, home, scorers
+        self._db, self._epochs, self._registry, self._home, self._scorers = db, epochs, registry, home, scorers
 
     def show(
         self,
@@ -100,7 +133,8 @@ class Forgetting:
         """R and its figures; what changed between two rows (the last two, or those named) with a paired bootstrap.
 
         Raises:
-            UserError: a kind whose adapters cannot be scored anew, or `last` below 1.
+            UserError: a kind whose adapters cannot be scored anew, or not `served`; or `last` below 1.
+            Refused: an adapter of the line was trained on another model than serves.
             NotFound: a row that is not in the line.
         """
         if kind not in self._scorers:
@@ -109,10 +143,11 @@ class Forgetting:
         if last < 1:
             raise UserError(f"last is {last}", hint="give how many adapters of the line to look at, 1 or more")
         started = time.perf_counter()
-        questions, line = self._evaluator.questions(workspace), self._line(kind)[-last:]
-        metric, base = SERVED if served else METRIC, self._scorers[kind].base()
+        scorer = self._scorers[kind]
+        metric, base = scorer.metric(served=served), scorer.base()
+        questions, line = scorer.questions(workspace), self._line(kind)[-last:]
         folders: dict[str, Path | None] = {base: None} | {a.name: self._home / a.path for a in line}
-        scores = self._filled(kind, metric, questions, folders, progress)
+        scores = self._filled(scorer, metric, questions, folders, progress)
         slice_of = {q.example: q.slice for q in questions}
         learnt = self._learnt([a.run for a in line])
         rows = [Row(model=base, figures=_by_slice(scores[base], slice_of))]
@@ -180,39 +215,44 @@ class Forgetting:
 
     def _filled(
         self,
-        kind: str,
+        scorer: Scorer[Any],
         metric: str,
-        questions: Sequence[Question],
+        questions: Sequence[Asked],
         folders: Mapping[str, Path | None],
         progress: Progress,
     ) -> dict[str, dict[str, float]]:
         """Figures of all models on all questions at the committed epoch; what is missing is measured and kept."""
-        epoch, wanted = self._epochs.committed(), {q.example for q in questions}
+        epoch, kept_as = self._epochs.committed(), {q.example: scorer.kept_as(q, metric) for q in questions}
         with self._db.read() as session:
-            stored = select(Figure).where(
-                Figure.model.in_(list(folders)), Figure.metric == metric, Figure.epoch == epoch
-            )
+            stored = select(Figure).where(Figure.model.in_(list(folders)), _of(metric), Figure.epoch == epoch)
             scores: dict[str, dict[str, float]] = {name: {} for name in folders}
             for figure in session.scalars(stored):
-                if figure.example in wanted:
+                if kept_as.get(figure.example) == figure.metric:
                     scores[figure.model][figure.example] = figure.figure
-        missing = {name: folder for name, folder in folders.items() if len(scores[name]) < len(wanted)}
-        for done, (name, found) in enumerate(self._scorers[kind].scored(questions, missing) if missing else ()):
+        missing = {name: folder for name, folder in folders.items() if len(scores[name]) < len(kept_as)}
+        for done, (name, found) in enumerate(scorer.scored(questions, missing) if missing else ()):
             progress("measuring", done + 1, len(missing))
-            self._keep(name, found, epoch)
+            names = {(q.example, of): scorer.kept_as(q, of) for q in questions for of in found}
+            self._keep(name, found, names, epoch)
             scores[name] = dict(found[metric])
         return scores
 
-    def _keep(self, model: str, figures: Figures, epoch: int) -> None:
-        """One figure per model, example and metric is kept: the newest."""
+    def _keep(self, model: str, figures: Figures, names: Mapping[tuple[str, str], str], epoch: int) -> None:
+        """One figure per model, example and metric is kept: the newest. `names` says under what name each is."""
         with self._db.write() as session:
-            session.execute(delete(Figure).where(Figure.model == model, Figure.metric.in_(list(figures))))
+            for metric in figures:
+                session.execute(delete(Figure).where(Figure.model == model, _of(metric)))
             session.add_all(
-                Figure(model=model, example=example, metric=metric, epoch=epoch, figure=value)
+                Figure(model=model, example=example, metric=names[example, metric], epoch=epoch, figure=value)
                 for metric, found in figures.items()
                 for example, value in found.items()
                 if math.isfinite(value)
             )
+
+
+def _of(metric: str) -> ColumnElement[bool]:
+    """Figures of a metric, whatever stands behind its name."""
+    return or_(Figure.metric == metric, Figure.metric.startswith(f"{metric}@", autoescape=True))
 
 
 def _pair(rows: Sequence[Row], before: str | None, after: str | None) -> tuple[Row, Row] | None:

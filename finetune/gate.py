@@ -62,6 +62,7 @@ def judge(
     pulled: Mapping[str, str | None] | None = None,
     repeats: Sequence[ModelScores] = (),
     standing: Standing | None = None,
+    works: ModelScores | None = None,
 ) -> Verdict:
     """The verdict on the challenger. The same figures, policy and seed give the same verdict.
 
@@ -78,6 +79,7 @@ def judge(
         repeats: `scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise.
         standing: where the run stands, where that is known. A run of a stale base has no figures that mean anything,
             so `scores` may be empty then.
+        works: 1 where a pinned question works and 0 where it fails, of metrics that are above 0 also where it fails.
 
     Raises:
         UserError: `base` or `challenger` is not among the models, or an example is given twice.
@@ -87,7 +89,7 @@ def judge(
     if not scores and any(f.refused for f in found):
         return _verdict(found, [], policy)
     _check(scores, examples)
-    case = Case(scores, examples, policy, seed, metric, repeats)
+    case = Case(scores, examples, policy, seed, metric, repeats, works)
     found += [*case.figures(), *case.enough()]
     if standing is not None:
         found += case.slices(standing.missing)

@@ -68,6 +68,7 @@ class Judge:
             pulled=evaluated.pulled,
             repeats=evaluated.repeats,
             standing=standing,
+            works=evaluated.works,
         )
         self._facts.keep(folder, evaluated.metric, evaluated.scores, evaluated.held_out, self._epochs.committed())
         metrics = dict(evaluated.metrics) | {"evaluate_seconds": round(time.perf_counter() - started, 1)}

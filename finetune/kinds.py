@@ -95,6 +95,8 @@ class Evaluation:
     metric: str
     served: ModelScores | None = None
     """The same for the answers as they are served."""
+    works: ModelScores | None = None
+    """1 where a pinned question works, 0 where it fails, where `scores` cannot tell: a likelihood is never 0."""
     legs: Mapping[str, Leg] = field(default_factory=dict)
     """What else must not get worse, by name: refusals, citations, faithfulness, with RAG on or off."""
     led: Led | None = None

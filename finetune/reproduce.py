@@ -1,4 +1,6 @@
-"""Reading an exported run: its figures from its vectors, and training it again from the folder alone.
+"""Reading an exported run: its figures, and training it again from the folder alone.
+
+Of a retriever the figures come from its vectors; of a generator `finetune.generator.reproduce` knows them.
 
 It knows no home, no index and no database: a folder that `export` wrote, a base model, and a temporary folder.
 """
@@ -9,13 +11,14 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from finetune.child import train
+from finetune.child import TRAINER, train
 from finetune.evaluate import K, Question, ndcg
 from kernel.errors import NotFound, Refused, UserError
 from kernel.types import Passage, Progress, silent
@@ -24,6 +27,17 @@ from retrieval.encoder import QueryEncoder, read_model, weights_sha256
 FORMAT = 1
 TOLERANCE = 0.005
 """nDCG@10 by which a figure may differ: another processor rounds otherwise, and a rank or two may change places."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How the export of one kind is read."""
+
+    files: Sequence[str]
+    """What training reads beside its config."""
+    trainer: Sequence[str]
+    base: Callable[[Path, Path | None, dict[str, Any]], str]
+    figures: Callable[[Path, Path, str], dict[str, float]]
 
 
 def reproduce(folder: Path, base: Path | None = None, progress: Progress = silent) -> dict[str, Any]:
@@ -39,17 +53,18 @@ def reproduce(folder: Path, base: Path | None = None, progress: Progress = silen
         TrainingFailed: training ended badly.
     """
     about = _checked(folder)
-    model = _base(folder, base, about)
+    reader = _reader(about["kind"])
+    model = reader.base(folder, base, about)
     with tempfile.TemporaryDirectory(prefix="reprise-reproduce-") as place:
         work = Path(place)
-        for name in ("train.jsonl", "vectors.npy"):
+        for name in reader.files:
             shutil.copy(folder / name, work / name)
         config = json.loads((folder / "config.json").read_text())
         champion = str((folder / "champion").absolute()) if config["champion"] else None
         (work / "config.json").write_text(json.dumps(config | {"base": model, "champion": champion}))
-        train(work, progress)
+        train(work, progress, reader.trainer)
         progress("evaluating", 0, 0)
-        found = figures(folder, work / "adapter", model)
+        found = reader.figures(folder, work / "adapter", model)
         made = json.loads((work / "adapter" / "manifest.json").read_text())["adapter"]["sha256"]
     metrics = {
         name: {"expected": expected, "found": found[name], "difference": round(found[name] - expected, 6)}
@@ -103,6 +118,16 @@ def _mean(questions: Sequence[Question], asked: np.ndarray, candidates: list[lis
         first = np.argsort(-mine, kind="stable")[: 3 * K]
         total += ndcg(question, [_passage(candidates[n], float(mine[n])) for n in first if np.isfinite(mine[n])])
     return round(total / len(questions), 6)
+
+
+def _reader(kind: str) -> _Reader:
+    if kind == "retriever":
+        return _Reader(("train.jsonl", "vectors.npy"), TRAINER, _base, figures)
+    if kind == "generator":
+        from finetune.generator import reproduce as of
+
+        return _Reader(of.FILES, of.TRAINER, of.base, of.figures)
+    raise UserError(f"there is no kind of adapter {kind!r}", hint="use the release that wrote it")
 
 
 def _checked(folder: Path) -> dict[str, Any]:

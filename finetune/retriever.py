@@ -124,11 +124,12 @@ class RetrieverKind:
         if run.parent:
             self._live.load(run.parent, self._registry.path(run.parent))
         pinned = self._suites.asked()
+        without = set(Options.from_json(run.options).without)
         with self._db.read() as session:  # what it must not know is not asked of it
-            left_out = grounded_on(session, Options.from_json(run.options).without)
+            left_out = grounded_on(session, without)
         # An adapter serves every workspace, so what it did to the others counts, whichever its run was for.
         asked = [*self._evaluator.questions(None), *(q for q in pinned.questions if q.sources)]
-        asked = [q for q in asked if q.example not in left_out]
+        asked = [q for q in asked if q.example not in left_out and not (q.suite and q.sources & without)]
         refusals = [*self._evaluator.unanswerable(None), *(q for q in pinned.questions if not q.sources)]
         names = {"base": None, "champion": run.parent, "challenger": adapter}
         scores: dict[str, Scores] = {}

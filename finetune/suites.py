@@ -1,15 +1,16 @@
 """Pinned suites: questions that a person wants every gate to ask, whatever else is held out.
 
-A suite keeps no words of a document: what is relevant is named by document, and a span by the version that it was taken
-from. When a gate asks, the words are read from that version and looked for in the live one, so a suite survives edits;
-what was really removed is left out, and said. A delete takes the rows that name the document.
+A suite keeps questions and the answers that were given, and no words of a document: what is relevant is named by
+document, and a span by the version that it was taken from. When a gate asks, the words are read from that version and
+looked for in the live one, so a suite survives edits; what was really removed is left out, and said. A delete takes the
+rows that name the document, answers and all.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -27,7 +28,7 @@ from kernel.ids import iso, now_ms
 from rehearsal.ground import Quote, ground
 
 _NAME = re.compile(r"[\w.-]{1,80}")
-_KEPT = ("question", "unanswerable", "slice")
+_KEPT = ("question", "answer", "unanswerable", "slice")
 _MOST = 2000
 """Rows of one suite: every gate asks each of them of every model."""
 
@@ -39,6 +40,10 @@ class Asked:
     questions: list[Question]
     left_out: dict[str, int]
     """Suite to how many of its questions have nothing relevant any more."""
+    quotes: dict[str, tuple[Quote, ...]] = field(default_factory=dict)
+    """What is relevant to each question, word by word: what an answer is written from."""
+    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Answers that were given to a question, any of which will do; of a suite without answers there are none."""
 
 
 class Suites:
@@ -94,17 +99,21 @@ class Suites:
 
     def asked(self) -> Asked:
         """The questions of all pinned suites, with what is relevant to them now."""
-        questions: list[Question] = []
-        left_out: dict[str, int] = {}
+        asked = Asked(questions=[], left_out={})
         with self._db.read() as session:
             for suite in session.scalars(select(PinnedSuite).order_by(PinnedSuite.name)):
                 for number, row in enumerate(suite.rows, 1):
-                    question = self._question(session, suite, number, row)
-                    if question is None:
-                        left_out[suite.name] = left_out.get(suite.name, 0) + 1
-                    else:
-                        questions.append(question)
-        return Asked(questions=questions, left_out=left_out)
+                    quotes = self._quotes(session, suite, row)
+                    if not quotes and not row.get("unanswerable"):  # nothing of what was relevant stands any more
+                        asked.left_out[suite.name] = asked.left_out.get(suite.name, 0) + 1
+                        continue
+                    question = _question(suite, number, row, quotes)
+                    asked.questions.append(question)
+                    asked.quotes[question.example] = tuple(quotes)
+                    if given := row.get("answer"):
+                        texts = given if isinstance(given, list) else [given]
+                        asked.answers[question.example] = tuple(map(str, texts))
+        return asked
 
     # --- ingest.delete.Eraser ------------------------------------------------------------------------
 
@@ -119,27 +128,15 @@ class Suites:
                     suite.rows = rows
         return {"suite_rows": gone}
 
-    def _question(self, session: Session, suite: PinnedSuite, number: int, row: Mapping[str, Any]) -> Question | None:
-        """A row as a held-out question; None if nothing of what was relevant stands any more."""
+    def _quotes(self, session: Session, suite: PinnedSuite, row: Mapping[str, Any]) -> list[Quote]:
+        """What of a row's relevant items stands now."""
         quotes: list[Quote] = []
         for item in row["relevant"]:
             try:
                 quotes += ground(session, self._library, {"relevant": [self._item(session, item)]}, suite.workspace)
             except RepriseError:
                 continue  # deleted, expired, or not in the live version any more
-        if not quotes and not row.get("unanswerable"):
-            return None
-        return Question(
-            example=f"{suite.name}:{number}",
-            question=row["question"],
-            slice=row.get("slice") or suite.name,
-            pinned=True,
-            workspace=suite.workspace,
-            points=frozenset(q.point for q in quotes if q.text),
-            documents=frozenset(q.document for q in quotes if not q.text),
-            sources=frozenset(q.document for q in quotes),
-            suite=suite.name,
-        )
+        return quotes
 
     def _item(self, session: Session, item: Mapping[str, Any]) -> dict[str, Any]:
         """An item with its words, so that they are found wherever the live version has them now."""
@@ -150,6 +147,20 @@ class Suites:
             raise NotFound(f"version {item['version']} is gone", hint="pin the suite again")
         quote = self._library.text_of(version.text_key)[item["start"] : item["end"]]
         return {"document": item["document"], "quote": quote}
+
+
+def _question(suite: PinnedSuite, number: int, row: Mapping[str, Any], quotes: Sequence[Quote]) -> Question:
+    return Question(
+        example=f"{suite.name}:{number}",
+        question=row["question"],
+        slice=row.get("slice") or suite.name,
+        pinned=True,
+        workspace=suite.workspace,
+        points=frozenset(q.point for q in quotes if q.text),
+        documents=frozenset(q.document for q in quotes if not q.text),
+        sources=frozenset(q.document for q in quotes),
+        suite=suite.name,
+    )
 
 
 def _kept(session: Session, row: Mapping[str, Any]) -> dict[str, Any]:

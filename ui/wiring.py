@@ -7,18 +7,21 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from finetune.approval import Approvals
 from finetune.card import Cards
 from finetune.erase import RunEraser
 from finetune.evaluate import Evaluator
 from finetune.evidence import Evidence
-from finetune.export import Exporter
+from finetune.export import Exporter, Part, RetrieverExport
 from finetune.facts import Facts
-from finetune.forgetting import Forgetting, RetrieverScorer
+from finetune.forgetting import Forgetting, RetrieverScorer, Scorer
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import GeneratorEvaluator
+from finetune.generator.export import GeneratorExport
 from finetune.generator.kind import GeneratorKind
+from finetune.generator.scorer import GeneratorScorer
 from finetune.generator.votes import Votes
 from finetune.judging import Judge
 from finetune.kinds import Kind
@@ -218,16 +221,18 @@ class Wired:
             self.suites,
         )
         contexts = Contexts(self.db, self.library, self.search, self.live, self.epochs)
+        answers = GeneratorEvaluator(self.db, contexts, verifier)
         generator = GeneratorKind(
             self.db,
             contexts,
             Votes(self.db, self.library, contexts),
-            GeneratorEvaluator(self.db, contexts, verifier),
+            answers,
             verifier,
             self.registry,
             writers[settings.generator],
             self.epochs.committed,
             self.home,
+            self.suites,
         )
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever, generator)}
         self.gate_policies, self.approvals = GatePolicies(self.db), Approvals(self.db)
@@ -245,18 +250,18 @@ class Wired:
             settings.core_watts,
         )
         self.rejudging = Rejudging(self.db, self.runs, self.kinds, judge, self.cards)
-        scorers = {retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path)}
-        self.forgetting = Forgetting(self.db, self.epochs, self.evaluator, self.registry, self.home, scorers)
-        self.exporter = Exporter(
-            self.db,
-            self.index,
-            self.epochs,
-            self.embedder,
-            self.evaluator,
-            self.registry,
-            self.runs,
-            self.home,
-        )
+        scorers: dict[str, Scorer[Any]] = {
+            retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path),
+            generator.name: GeneratorScorer(answers, writers[settings.generator], self.epochs.committed),
+        }
+        self.forgetting = Forgetting(self.db, self.epochs, self.registry, self.home, scorers)
+        parts: dict[str, Part] = {
+            retriever.name: RetrieverExport(self.db, self.index, self.epochs, self.embedder, self.evaluator),
+            generator.name: GeneratorExport(
+                self.db, self.library, answers, writers[settings.generator], self.epochs.committed
+            ),
+        }
+        self.exporter = Exporter(self.db, self.registry, self.runs, self.home, parts)
         self.evidence = Evidence(
             self.db, self.library, self.evaluator, self.registry, self.live, self._trainable(), settings.rho
         )

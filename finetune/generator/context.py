@@ -6,7 +6,7 @@ row shows a passage that was superseded or deleted by then. It decides nothing a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from ingest.library import Library
 from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.types import Passage, When
+from rehearsal.ground import Quote
 from rehearsal.tables import Example, Ground
 from retrieval.generators.prompt import NO_ANSWER
 from retrieval.live import LiveRetriever
@@ -25,6 +26,8 @@ from retrieval.search import Scope, Search, as_passage
 MOST_GOLD = 3
 """Passages that answer one question, at most: a whole document is represented by its first ones."""
 _BATCH = 64
+_Quoted = tuple[str, str, str]
+"""(document, point, quote) of what grounds an example."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,26 +79,48 @@ class Contexts:
         """
         with self._db.read() as session:
             found = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(examples)))}
-            grounds: dict[str, list[Ground]] = {}
+            grounds: dict[str, list[_Quoted]] = {}
             for ground in session.scalars(select(Ground).where(Ground.example.in_(examples)).order_by(Ground.id)):
-                grounds.setdefault(ground.example, []).append(ground)
+                grounds.setdefault(ground.example, []).append((ground.document, ground.point, ground.quote))
         ordered = [found[e] for e in dict.fromkeys(examples) if e in found]
-        beside = self._beside(ordered, when, near, without)
-        points = sorted({g.point for some in grounds.values() for g in some if g.document not in without})
+        return self._of(ordered, grounds, when, near, without)
+
+    def posed(
+        self,
+        examples: Sequence[Example],
+        quotes: Mapping[str, Sequence[Quote]],
+        when: When,
+        near: int,
+        without: Collection[str] = (),
+    ) -> list[Context]:
+        """The same for examples that are in no table, with the quotes that ground each by its id."""
+        grounds = {e: [(q.document, q.point, q.text) for q in some] for e, some in quotes.items() if some}
+        return self._of(examples, grounds, when, near, without)
+
+    def _of(
+        self,
+        examples: Sequence[Example],
+        grounds: Mapping[str, Sequence[_Quoted]],
+        when: When,
+        near: int,
+        without: Collection[str],
+    ) -> list[Context]:
+        beside = self._beside(examples, when, near, without)
+        points = sorted({point for some in grounds.values() for on, point, _ in some if on not in without})
         placed = self._library.place(points, when)
         return [
             Context(
                 example=e,
-                quotes=tuple(g.quote for g in grounds.get(e.id, ()) if g.quote and g.point in placed),
+                quotes=tuple(quote for _, point, quote in grounds.get(e.id, ()) if quote and point in placed),
                 gold=tuple(
                     as_passage(placed[point])
-                    for point in list(dict.fromkeys(g.point for g in grounds.get(e.id, ())))[:MOST_GOLD]
+                    for point in list(dict.fromkeys(point for _, point, _ in grounds.get(e.id, ())))[:MOST_GOLD]
                     if point in placed
                 ),
                 grounded=e.id in grounds,
                 near=beside[e.id],
             )
-            for e in ordered
+            for e in examples
         ]
 
     def served(

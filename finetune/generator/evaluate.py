@@ -8,10 +8,12 @@
     refusals (RAG on)           on   unanswerable ones, and  1 where nothing is shown
                                      some without their gold
     answers (RAG off)           off  the same some           likelihood of the answer without any passage
+    works                       on   pinned ones, suites     1 where half of an answer's words would be shown, or where
+                                                             nothing is shown and nothing should be
 
-The first is what the gate judges slice by slice; the others are its legs. What is read with a question is drawn by the
-question alone, so that every model, of every run, is asked the same. Answers are written by the model that serves, with
-the adapter that is named, and checked by the verifier that serves.
+The first is what the gate judges slice by slice; the last says which pinned question fails; the others are its legs.
+What is read with a question is drawn by the question alone, so that every model, of every run, is asked the same.
+Answers are written by the model that serves, with the adapter that is named, and checked by the verifier that serves.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
+from finetune.evaluate import Question as Pinned
 from finetune.gate import Leg
 from finetune.generator.context import Context, Contexts
-from finetune.generator.figures import citations, faithfulness, probability, refused, shown, token_f1
+from finetune.generator.figures import citations, contains, faithfulness, probability, refused, shown, token_f1
 from finetune.generator.materialise import NEAR, with_gold, without_gold
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import Said, sentences
 from finetune.generator.target import target
+from finetune.suites import Asked
 from kernel.database import Database
 from kernel.ids import digest
 from kernel.ports import Verifier
@@ -42,8 +46,10 @@ from retrieval.generators.transformers import TransformersGenerator
 from retrieval.verify import Checked, check
 
 METRIC = "answer probability"
-MOST, MOST_WRITTEN = 400, 60
-"""Questions of an evaluation, and those whose answers are written out, which takes most of its time."""
+MOST, MOST_WRITTEN, MOST_WATCHED = 400, 60, 200
+"""Questions of an evaluation; those whose answers are written out, which takes most of its time; and of pinned ones."""
+WORKS = 0.5
+"""Share of an answer's words that a reader has to be shown for a pinned question to work."""
 
 ANSWERS, CITATIONS, FAITHFULNESS = "answers (RAG on)", "citations (RAG on)", "faithfulness (RAG on)"
 REFUSALS, CLOSED = "refusals (RAG on)", "answers (RAG off)"
@@ -58,14 +64,22 @@ class Question:
     slice: str
     workspace: str
     pinned: bool
-    answer: str
-    """Its words, without marks; empty where it must be refused."""
-    wanted: tuple[Said, ...]
+    answers: tuple[str, ...]
+    """Their words, without marks, any of which will do; none where it must be refused."""
+    targets: tuple[tuple[Said, ...], ...]
+    """What should be written, for each answer."""
     gold: frozenset[str]
     read: tuple[Passage, ...]
     """What answers and what does not, in a drawn order."""
     withheld: tuple[Passage, ...]
     """Only what does not answer."""
+    suite: str | None = None
+    """The pinned suite it comes from."""
+
+    @property
+    def wanted(self) -> tuple[Said, ...]:
+        """What should be written; empty is a refusal."""
+        return self.targets[0] if self.targets else ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +87,8 @@ class Scores:
     """Figures of one model by example; `legs` by leg and example."""
 
     probability: dict[str, float] = field(default_factory=dict)
+    works: dict[str, float] = field(default_factory=dict)
+    """Of pinned questions and those of suites whose answers were written out."""
     legs: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -87,20 +103,25 @@ class GeneratorEvaluator:
         *,
         most: int = MOST,
         written: int = MOST_WRITTEN,
+        watched: int = MOST_WATCHED,
     ) -> None:
         self._db, self._contexts, self._verifier = db, contexts, verifier
-        self._most, self._written = most, written
+        self._most, self._written, self._watched = most, written, watched
 
-    def questions(self, when: When, recipe: GeneratorRecipe, without: Collection[str] = ()) -> list[Question]:
+    def questions(
+        self, when: When, recipe: GeneratorRecipe, without: Collection[str] = (), workspace: str | None = None
+    ) -> list[Question]:
         """Approved held-out examples that can be answered or must be refused, in order of id.
 
         Where there are more than are asked, all pinned ones and slices in turn. An adapter writes in every workspace,
-        so all of them count; what the documents `without` ground is not asked.
+        so all of them count unless one is named; what the documents `without` ground is not asked.
         """
         with self._db.read() as session:
             wanted = select(Example).where(
                 Example.status == "approved", Example.split == "held-out", Example.died == OPEN
             )
+            if workspace is not None:
+                wanted = wanted.where(Example.workspace == workspace)
             left_out = grounded_on(session, without)
             rows = [
                 (e.id, f"{e.workspace}\0{e.stratum}", bool(e.pinned))
@@ -111,16 +132,30 @@ class GeneratorEvaluator:
         contexts = self._contexts.of(sorted(some), when, NEAR * max(1, recipe.distractors), without)
         return [q for q in (_question(context, recipe) for context in contexts) if q is not None]
 
+    def pinned(
+        self, asked: Asked, when: When, recipe: GeneratorRecipe, without: Collection[str] = ()
+    ) -> list[Question]:
+        """Questions of pinned suites that can be answered or must be refused, in their order.
+
+        Where no answer was given, the words that are relevant are the answer. A question about a whole document that
+        nobody answered is left out, as one that the documents `without` answer.
+        """
+        posed = [q for q in asked.questions if not q.sources & set(without)]
+        examples = [_example(q, asked.answers.get(q.example, ())) for q in posed]
+        contexts = self._contexts.posed(examples, asked.quotes, when, NEAR * max(1, recipe.distractors), without)
+        made = [
+            _question(context, recipe, asked.answers.get(q.example, ()), q.suite)
+            for q, context in zip(posed, contexts, strict=True)
+        ]
+        return [q for q in made if q is not None]
+
     def score(
         self, generator: TransformersGenerator, questions: Sequence[Question], alias: str, *, write: bool = True
     ) -> Scores:
         """The figures of one loaded adapter, or of the base model. Without `write` nothing is written out: no legs."""
         scores = Scores()
         for q in questions:
-            passages = q.read if q.wanted else q.withheld
-            said = prompt.answer(sentences(q.wanted, passages))
-            ask = Ask(question=q.question, adapter=alias)
-            scores.probability[q.example] = probability(generator.likelihood(ask, passages, said))
+            scores.probability[q.example] = likely(generator, q, alias)
         if write:
             self._write(generator, questions, alias, scores)
         return scores
@@ -130,25 +165,32 @@ class GeneratorEvaluator:
     def _write(
         self, generator: TransformersGenerator, questions: Sequence[Question], alias: str, scores: Scores
     ) -> None:
-        chosen = {e for e, _, _ in spread([(q.example, q.slice, q.pinned) for q in questions], self._written)}
+        held_out = [(q.example, q.slice, q.pinned) for q in questions if q.suite is None]
+        chosen = {e for e, _, _ in spread(held_out, self._written)}
+        pinned = [(q.example, q.suite or "", q.suite is None) for q in questions if q.pinned]
+        watched = {e for e, _, _ in spread(pinned, self._watched)}
         some = [q for q in questions if q.example in chosen]
         answered = [q for q in some if q.wanted]
-        unanswered = [(q.example, q.question, q.withheld) for q in some if not q.wanted]
-        unanswered += [(f"{q.example} without its passage", q.question, q.withheld) for q in answered if q.withheld]
-        asked = [(q.question, q.read) for q in answered] + [(question, read) for _, question, read in unanswered]
+        lacking = [q for q in answered if q.withheld]
+        alike = {q.example: (q.question, q.read if q.wanted else q.withheld) for q in questions}
+        asked = {q.example: alike[q.example] for q in questions if q.example in chosen | watched}
+        asked |= {_without(q): (q.question, q.withheld) for q in lacking}
         with ThreadPoolExecutor(ROWS) as threads:  # they meet at the model and are written in batches
-            made = list(threads.map(lambda one: self._answer(generator, alias, *one), asked))
+            written = threads.map(lambda one: self._answer(generator, alias, *one), asked.values())
+            made = dict(zip(asked, written, strict=True))
         legs: dict[str, dict[str, float]] = {}
-        for q, checked in zip(answered, made[: len(answered)], strict=True):
-            legs.setdefault(ANSWERS, {})[q.example] = token_f1(shown(checked), q.answer)
+        for q in answered:
+            checked = made[q.example]
+            legs.setdefault(ANSWERS, {})[q.example] = token_f1(shown(checked), q.answers[0])
             legs.setdefault(CITATIONS, {})[q.example] = citations(checked, q.gold, q.read)
             legs.setdefault(FAITHFULNESS, {})[q.example] = faithfulness(checked)
             plain = " ".join(s.text for s in q.wanted)
             ask = Ask(question=q.question, adapter=alias)
             legs.setdefault(CLOSED, {})[q.example] = probability(generator.likelihood(ask, (), plain))
-        for (name, _, _), checked in zip(unanswered, made[len(answered) :], strict=True):
-            legs.setdefault(REFUSALS, {})[name] = float(refused(checked))
+        for name in (*(q.example for q in some if not q.wanted), *map(_without, lacking)):
+            legs.setdefault(REFUSALS, {})[name] = float(refused(made[name]))
         scores.legs = legs
+        scores.works = {q.example: _works(q, made[q.example]) for q in questions if q.example in watched}
 
     def _answer(
         self, generator: TransformersGenerator, alias: str, question: str, passages: Sequence[Passage]
@@ -170,6 +212,14 @@ def legs_of(scores: dict[str, Scores]) -> dict[str, Leg]:
     }
 
 
+def likely(generator: TransformersGenerator, q: Question, alias: str) -> float:
+    """The probability of the right answer, or of the likeliest where any of several will do."""
+    passages = q.read if q.wanted else q.withheld
+    ask = Ask(question=q.question, adapter=alias)
+    answers = [prompt.answer(sentences(said, passages)) for said in q.targets or ((),)]
+    return probability(max(generator.likelihood(ask, passages, answer) for answer in answers))
+
+
 def spread(rows: Sequence[tuple[str, str, bool]], most: int) -> list[tuple[str, str, bool]]:
     """At most so many of (example, slice, pinned): all pinned ones, then slices in turn, by a hash of the id.
 
@@ -186,19 +236,40 @@ def spread(rows: Sequence[tuple[str, str, bool]], most: int) -> list[tuple[str, 
     return [row for *_, row in sorted(ranked)[:most]]
 
 
-def _question(context: Context, recipe: GeneratorRecipe) -> Question | None:
+def _without(q: Question) -> str:
+    return f"{q.example} without its passage"
+
+
+def _works(q: Question, checked: Sequence[Checked]) -> float:
+    """1 where what a reader would be shown has the answer, or where nothing is shown and nothing should be."""
+    if not q.answers:
+        return float(refused(checked))
+    return float(any(contains(shown(checked), answer) >= WORKS for answer in q.answers))
+
+
+def _example(q: Pinned, answers: Sequence[str]) -> Example:
+    """A question of a suite as an example that is in no table."""
+    answer = answers[0] if answers else None
+    return Example(id=q.example, workspace=q.workspace, question=q.question, answer=answer, slice=q.slice, pinned=1)
+
+
+def _question(
+    context: Context, recipe: GeneratorRecipe, answers: Sequence[str] = (), suite: str | None = None
+) -> Question | None:
     e, chance = context.example, random.Random(context.example.id)
     read = with_gold(context, recipe.distractors, chance)
     withheld = without_gold(context, recipe.distractors + 1, chance)
-    wanted: tuple[Said, ...] = ()
+    said: list[str] = []
+    targets: list[tuple[Said, ...]] = []
     if context.unanswerable:
         if not withheld:
             return None
     elif context.answer is None or not context.gold:
         return None
     else:
-        wanted = target(context.answer, context.gold, quoted=recipe.quote == "first")
-        if not wanted:
+        said = list(answers or (context.answer,))
+        targets = [target(answer, context.gold, quoted=recipe.quote == "first") for answer in said]
+        if not all(targets):
             return None
     return Question(
         example=e.id,
@@ -206,9 +277,10 @@ def _question(context: Context, recipe: GeneratorRecipe) -> Question | None:
         slice=e.stratum,
         workspace=e.workspace,
         pinned=bool(e.pinned),
-        answer=context.answer or "" if wanted else "",
-        wanted=wanted,
+        answers=tuple(said),
+        targets=tuple(targets),
         gold=frozenset(p.chunk for p in context.gold),
         read=read,
         withheld=withheld,
+        suite=suite,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from finetune.generator.recipe import METHODS, GeneratorRecipe
 from finetune.generator.rows import PASSAGES, RunConfig
 from finetune.generator.triple import require
 from finetune.generator.votes import Votes
+from finetune.generator.writer import trainable, worn
 from finetune.kinds import BASE as FROM_BASE
 from finetune.kinds import Evaluation, Options
 from finetune.novelty import judged_in, new_slices
 from finetune.registry import Registry
+from finetune.suites import Asked, Suites
 from finetune.tables import Run
 from kernel.database import Database
 from kernel.errors import UserError
@@ -32,7 +35,6 @@ from kernel.ports import Verifier
 from kernel.types import BASE, Ask, Passage, Progress, When
 from rehearsal.mix import Mix
 from rehearsal.tables import Example
-from retrieval.choosing import Pinned
 from retrieval.generators import collect, prompt
 from retrieval.generators.identity import identity_of
 from retrieval.generators.transformers import TransformersGenerator
@@ -62,11 +64,12 @@ class GeneratorKind:
         writing: LiveGenerator,
         epoch: Callable[[], int],
         home: Path,
+        suites: Suites,
     ) -> None:
         """`epoch` is the committed one."""
         self._db, self._contexts, self._votes, self._evaluator = db, contexts, votes, evaluator
         self._verifier, self._registry, self._writing = verifier, registry, writing
-        self._epoch, self._home = epoch, home
+        self._epoch, self._home, self._suites = epoch, home, suites
 
     def check(self, options: Options) -> None:
         self._generator()
@@ -129,7 +132,10 @@ class GeneratorKind:
             paths[run.parent] = self._registry.path(run.parent)
         recipe = GeneratorRecipe.from_json(manifest["recipe"])
         when = When(epoch=self._epoch(), at=now_ms())
-        questions = self._evaluator.questions(when, recipe, Options.from_json(run.options).without)
+        without = Options.from_json(run.options).without
+        asked = self._suites.asked()
+        pinned = self._evaluator.pinned(asked, when, recipe, without)
+        questions = [*self._evaluator.questions(when, recipe, without), *pinned]
         scores: dict[str, Scores] = {}
         for model, name in (("base", BASE), ("champion", run.parent), ("challenger", adapter)):
             progress("evaluating", len(scores), 3)
@@ -142,10 +148,16 @@ class GeneratorKind:
             held_out=_held_out(questions, new_slices(self._db, self._registry, run, mix), run),
             scores={model: s.probability for model, s in scores.items()},
             metric=METRIC,
+            works={model: s.works for model, s in scores.items()},
             legs=legs_of(scores),
             standing=Standing(base=manifest["base"]["sha256"], serves=identity_of(generator.source).weights),
             metrics={model: _means(s) for model, s in scores.items()}
-            | {"held_out": len(questions), "data": manifest["data"], "method": manifest["method"]},
+            | {
+                "held_out": len(questions),
+                "suites_left_out": _left_out(asked, pinned),
+                "data": manifest["data"],
+                "method": manifest["method"],
+            },
         )
 
     def finish(self, run: Run) -> None:
@@ -161,23 +173,10 @@ class GeneratorKind:
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _generator(self) -> TransformersGenerator:
-        generator = self._writing.generator
-        if isinstance(generator, TransformersGenerator):
-            return generator
-        raise UserError(
-            f"the generator {generator.name!r} has no weights here that could be trained",
-            hint="set REPRISE_GENERATOR to transformers:FOLDER or transformers:NAME, a model on this machine",
-            code="not_trainable",
-        )
+        return trainable(self._writing)
 
-    @contextmanager
-    def _worn(self, name: str | None, path: str | None) -> Iterator[str]:
-        """What the model calls an adapter, loaded until the block ends; None is the base model."""
-        if name is None or path is None:
-            yield BASE
-            return
-        with self._writing.held(name, path):
-            yield str(self._writing.asked(Pinned(name=name, path=path), plain=False))
+    def _worn(self, name: str | None, path: str | None) -> AbstractContextManager[str]:
+        return worn(self._writing, name, path)
 
     def _pairs(self) -> int:
         with self._db.read() as session:
@@ -213,9 +212,15 @@ def _recipe(options: Options) -> GeneratorRecipe:
 def _held_out(questions: Sequence[Question], new: set[str], run: Run) -> list[HeldOut]:
     def of(q: Question) -> HeldOut:
         slice_name, part = judged_in(run, q.slice, q.workspace, new)
-        return HeldOut(example=q.example, slice=slice_name, part=part, pinned=q.pinned)
+        return HeldOut(example=q.example, slice=slice_name, part=part, pinned=q.pinned, suite=q.suite)
 
     return [of(q) for q in questions]
+
+
+def _left_out(asked: Asked, pinned: Sequence[Question]) -> dict[str, int]:
+    """Suite to how many of its questions have nothing relevant any more, or no answer that could be written."""
+    posed = Counter(q.suite for q in asked.questions) - Counter(q.suite for q in pinned)
+    return dict(Counter(asked.left_out) + Counter({str(suite): n for suite, n in posed.items()}))
 
 
 def _means(scores: Scores) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import ANSWERS, CITATIONS, CLOSED, FAITHFULNESS, METRIC, REFUSALS
 from finetune.generator.kind import GeneratorKind
+from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import TrainRow, read_train_set
 from finetune.generator.votes import Votes
 from finetune.kinds import Options
+from finetune.reproduce import reproduce
 from finetune.tables import Run
-from kernel.errors import Refused, UserError
+from kernel.errors import NotFound, Refused, UserError
 from kernel.types import Ask, silent
 from rehearsal.mix import Mix
 from tests.doors import opened
@@ -136,8 +138,17 @@ def test_a_generator_without_weights_cannot_be_trained(tmp_path: Path) -> None:
 # --- a run, and serving what came out ------------------------------------------------------------------------------
 
 
+SUITE: list[dict[str, Any]] = [
+    {"question": "What colour is the lamp?", "answer": ["It is red.", f"{COLOUR['lamp']}"],
+     "relevant": [{"document": "lamp.md"}]},
+    {"question": "Who made the moon?", "unanswerable": True},
+    {"question": "Is there a page about the door?", "relevant": [{"document": "door.md"}]},
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trained(platform: Platform) -> dict[str, Any]:
+    platform.pin_suite("everyday", "".join(json.dumps(row) + "\n" for row in SUITE))
     return platform.retrain(silent, kind="generator", recipe={**RECIPE, "distractors": 2})
 
 
@@ -157,6 +168,74 @@ def test_a_run_is_judged_by_likelihood_and_with_passages_and_without(
     card = platform.card(trained["adapter"])
     assert card["base"]["name"] == "model"
     assert {d["name"] for d in card["data"]["documents"]} == set(PAGES)  # what it was shown, not only what answers
+
+
+def test_a_pinned_suite_is_asked_and_an_answer_that_nobody_gave_is_not_made_up(
+    platform: Platform, trained: dict[str, Any]
+) -> None:
+    row = next(s for s in trained["verdict"]["slices"] if s["part"] == "suite")
+    assert (row["slice"], row["n"], row["metric"]) == ("everyday", 2, METRIC)
+    assert trained["metrics"]["suites_left_out"] == {"everyday": 1}  # a whole page, and no word of an answer
+    assert any("of the pinned suite 'everyday'" in reason for reason in trained["verdict"]["reasons"])
+    w = platform.w
+    asked, when = w.suites.asked(), w.search.when()
+    answered, refused = kind(platform)._evaluator.pinned(asked, when, GeneratorRecipe())
+    assert answered.answers == ("It is red.", COLOUR["lamp"])  # any of them will do
+    assert len(answered.targets) == 2
+    assert any("lamp" in p.text for p in answered.read)
+    assert (refused.answers, refused.wanted, refused.suite) == ((), (), "everyday")
+    lamp = next(iter(asked.questions[0].sources))
+    without = kind(platform)._evaluator.pinned(asked, when, GeneratorRecipe(), [lamp])
+    assert [q.question for q in without] == ["Who made the moon?"]  # what it must not know is not asked of it
+
+
+def test_an_exported_run_reproduces_its_figures_and_its_weights_from_the_folder_alone(
+    platform: Platform, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    done = platform.export_run(trained["run"], str(tmp_path / "run"))
+    assert done["missing"] == {}
+    assert done["rows"] == trained["metrics"]["data"]["rows"]
+    held_out = next(s for s in trained["verdict"]["slices"] if s["part"] == "all")
+    assert done["held_out"] == held_out["n"]
+    for model in ("base", "challenger"):
+        assert done["metrics"][model] == pytest.approx(held_out[model], abs=0.02)
+    told = "".join(f.read_text() for f in (tmp_path / "run").rglob("*.json*"))
+    assert str(platform.w.home) not in told
+    with pytest.raises(NotFound, match="the base model of this run, 'model', is not here"):
+        reproduce(tmp_path / "run")
+    found = reproduce(tmp_path / "run", Path(kind(platform)._generator().source))
+    assert found["reproduced"], found
+    assert found["identical"]
+    assert found["metric"] == METRIC
+    with pytest.raises(Refused, match="not the base model of this run"):
+        reproduce(tmp_path / "run", Path(save_reader(tmp_path / "other", ["another model"])))
+
+
+def test_the_matrix_measures_each_adapter_of_the_line_once_on_the_questions_of_today(
+    platform: Platform, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.promote(trained["adapter"], "a test")
+    serving = kind(platform)._generator().adapters
+    told = platform.forgetting("generator")
+    assert told["metric"] == METRIC
+    assert [row["model"] for row in told["rows"]][1:] == [trained["adapter"]]
+    assert told["rows"][0]["model"].startswith("base@")
+    assert told["rows"][1]["learnt"] == ["colours"]
+    held_out = [e for e in platform.examples() if e["split"] == "held-out"]
+    assert [row["measured"] for row in told["rows"]] == [len(held_out)] * 2
+    (column,) = [n for n, s in enumerate(told["slices"]) if s["slice"] == "colours"]
+    verdict = next(s for s in trained["verdict"]["slices"] if s["slice"] == "colours")
+    assert told["R"][1][column] == pytest.approx(verdict["challenger"], abs=0.05)  # it was asked among fewer passages
+    assert told["R"][1][column] > 2 * told["R"][0][column]
+    (change,) = told["changes"]
+    assert change["low"] > 0
+    assert kind(platform)._generator().adapters == serving  # what it loaded, it let go
+    scorer = platform.w.forgetting._scorers["generator"]
+    monkeypatch.setattr(scorer, "scored", lambda *_given: pytest.fail("measured again"))
+    assert platform.forgetting("generator")["R"] == told["R"]
+    with pytest.raises(UserError, match="figures as served are those of a retriever"):
+        platform.forgetting("generator", served=True)
+    platform.rollback("generator")
 
 
 def test_a_promoted_adapter_writes_at_once_and_a_rollback_loads_nothing(
@@ -194,6 +273,16 @@ def sibling(platform: Platform, adapter: str) -> str:
         run = platform.run(adapter.replace("generator-", "run-"))["run"]
         platform.w.registry.add(session, "generator-other", "generator", run, None, other.resolve(), False)
     return "generator-other"
+
+
+def test_a_figure_is_not_compared_with_one_of_another_reading(platform: Platform) -> None:
+    from dataclasses import replace
+
+    scorer = platform.w.forgetting._scorers["generator"]
+    question, *_ = scorer.questions(None)
+    assert scorer.kept_as(question, METRIC) == scorer.kept_as(question, METRIC)
+    for other in (replace(question, read=question.read[::-1]), replace(question, wanted=())):
+        assert scorer.kept_as(other, METRIC) != scorer.kept_as(question, METRIC)
 
 
 def test_an_adapter_of_another_model_is_refused(platform: Platform, trained: dict[str, Any]) -> None:

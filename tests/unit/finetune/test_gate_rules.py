@@ -177,6 +177,22 @@ def test_a_pinned_suite_is_judged_apart_and_may_not_fail_anew() -> None:
     assert "1 of 3 questions of the pinned suite 'contracts' worked and now fail: 's:1'" in lost.reasons[0]
 
 
+def test_a_figure_that_is_never_zero_does_not_tell_whether_a_pinned_question_works() -> None:
+    scores, examples = _figures()
+    examples += [HeldOut(example=f"s:{i}", slice="s", part="old", pinned=True, suite="contracts") for i in range(3)]
+    for found in scores.values():
+        found |= {f"s:{i}": 0.2 for i in range(3)}
+    then, now = {"s:0": 1.0, "s:1": 0.0, "s:2": 1.0}, {"s:0": 1.0, "s:1": 0.0, "s:2": 0.0}
+    assert judge(scores, examples, metric="answer probability").accepted
+    lost = judge(scores, examples, metric="answer probability", works={"champion": then, "challenger": now})
+    assert lost.refused_by == ["suite"]
+    assert "1 of 3 questions of the pinned suite 'contracts' worked and now fail: 's:2'" in lost.reasons[0]
+    del now["s:2"]
+    some = judge(scores, examples, metric="answer probability", works={"champion": then, "challenger": now})
+    assert some.accepted
+    assert any("of the pinned suite 'contracts' of 2" in reason and "of 3" in reason for reason in some.reasons)
+
+
 def test_an_accepted_adapter_waits_where_the_policy_asks_for_a_person() -> None:
     waiting = _judge(policy=GatePolicy(approval=True))
     assert waiting.accepted
