@@ -203,7 +203,11 @@ def _kept(file: Path, make: Callable[[], Any]) -> Any:
 # --- the tables ---------------------------------------------------------------------------------
 
 
-def chosen(one: Case, name: str, scores: Mapping[str, Mapping[str, float]]) -> float:
+Scores = Mapping[str, Mapping[str, float]]
+"""By question and row, what the cross-encoder says."""
+
+
+def chosen(one: Case, name: str, scores: Scores) -> float:
     """The share of the cross-encoder's say that is best on the questions that choose; the smaller one of equals."""
 
     def mean(share: float) -> float:
@@ -212,7 +216,18 @@ def chosen(one: Case, name: str, scores: Mapping[str, Mapping[str, float]]) -> f
     return max(SHARES, key=lambda share: (round(mean(share), 6), -share))
 
 
-def _mixed(one: Case, name: str, a: Asked, scores: Mapping[str, Mapping[str, float]], share: float) -> float:
+def ways(one: Case, name: str, held: Sequence[Asked], scores: Scores, share: float) -> dict[str, np.ndarray]:
+    """nDCG@10 of each question, by what reorders the ranking `name`."""
+    return {
+        "nothing": np.array([_mixed(one, name, a, scores, 0.0) for a in held]),
+        "embedded": np.array([_by_years(one, name, a) for a in held]),
+        "cross-encoder": np.array([_mixed(one, name, a, scores, 1.0) for a in held]),
+        "mixed": np.array([_mixed(one, name, a, scores, share) for a in held]),
+        "a perfect order": np.array([_perfect(one, name, a) for a in held]),
+    }
+
+
+def _mixed(one: Case, name: str, a: Asked, scores: Scores, share: float) -> float:
     ranked = one.rankings[name][a.id]
     said = [scores[a.id][row] for row, _ in ranked]
     return ndcg(a, ranked, blended([score for _, score in ranked], said, share))
@@ -225,58 +240,54 @@ def _by_years(one: Case, name: str, a: Asked) -> float:
     return ndcg(a, ranked, blended(plain, said, EmbeddedReranker.share) if len(set(said)) > 1 else plain)
 
 
+def _perfect(one: Case, name: str, a: Asked) -> float:
+    ranked = one.rankings[name][a.id]
+    return ndcg(a, ranked, [float(int(row) in a.relevant) for row, _ in ranked])
+
+
 def table(name: str, cases: Sequence[Case], records: Sequence[Mapping[str, Any]], recipe: Recipe) -> str:
     """Means over seeds; differences are paired by question, against the ranking that was reordered."""
     known = seen([cases[0].found])
     held = [a for a in cases[0].found.held_out if all(a.id in said["scores"] for said in records)]
-    groups = {"all": [True] * len(held), "seen": [a.id in known for a in held]}
-    groups["unseen"] = [not on for on in groups["seen"]]
-
-    def each(figure: Callable[[Case, Mapping[str, Any], Asked], float]) -> np.ndarray:
-        pairs = zip(cases, records, strict=True)
-        return np.mean([[figure(one, said["scores"], a) for a in held] for one, said in pairs], axis=0)
-
+    on = np.array([a.id in known for a in held])
+    groups = {"all": np.full(len(held), True), "seen": on, "unseen": ~on}
     lines = [
         f"**{name}**, {recipe}, {len(cases)} seeds: {len(cases[0].found.train)} questions practised, {len(held)} held "
-        f"out ({sum(groups['seen'])} on seen passages), {len(cases[0].texts):,} passages",
+        f"out ({on.sum()} on seen passages), {len(cases[0].texts):,} passages",
         "",
         "| ranking | reordered by | all | seen | unseen | gain, all | gain, seen | gain, unseen |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    best: dict[str, np.ndarray] = {}
+    found: dict[tuple[str, str], np.ndarray] = {}
     for ranking in RANKINGS:
         shares = [chosen(one, ranking, said["scores"]) for one, said in zip(cases, records, strict=True)]
-        share = dict(zip(map(id, cases), shares, strict=True))
-        plain = each(lambda one, said, a, r=ranking: _mixed(one, r, a, said, 0.0))  # type: ignore[misc]
-        ways = {
-            "nothing": plain,
-            "embedded": each(lambda one, _, a, r=ranking: _by_years(one, r, a)),  # type: ignore[misc]
-            "cross-encoder": each(lambda one, said, a, r=ranking: _mixed(one, r, a, said, 1.0)),  # type: ignore[misc]
-            f"both, share {'/'.join(f'{s:g}' for s in shares)}": each(
-                lambda one, said, a, r=ranking, s=share: _mixed(one, r, a, said, s[id(one)])  # type: ignore[misc]
-            ),
-        }
-        for way, figures in ways.items():
-            cells = [f"{100 * figures[on].mean():.1f}" for on in groups.values()]
-            gains = [_gain(figures[on] - plain[on]) if way != "nothing" else "" for on in groups.values()]
-            lines.append(f"| {ranking} | {way} | {' | '.join([*cells, *gains])} |")
-        best[ranking], best[f"{ranking} plain"] = figures, plain
-    instead = best["base"] - best["adapter plain"]
-    cpu, learning = (statistics.fmean(v) for v in ([c.adapter_cpu for c in cases], [r["train_cpu"] for r in records]))
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Mixed over the base instead of a retriever adapter: "
-            f"{'; '.join(f'{group} {_gain(instead[on])}' for group, on in groups.items())}.",
-            f"Training: retriever {cpu:.0f} s, cross-encoder {learning:.0f} s; thirty passages: "
-            f"{statistics.fmean(r['milliseconds'] for r in records):.0f} ms. All of one thread.",
-            "",
+        runs = [
+            ways(one, ranking, held, said["scores"], share)
+            for one, said, share in zip(cases, records, shares, strict=True)
         ]
-    )
+        for way in runs[0]:
+            found[ranking, way] = values = np.mean([run[way] for run in runs], axis=0)
+            cells = [f"{100 * values[group].mean():.1f}" for group in groups.values()]
+            gain = values - found[ranking, "nothing"]
+            gains = [_gain(gain[group]) if way != "nothing" else "" for group in groups.values()]
+            said_as = f"{way} ({'/'.join(f'{s:g}' for s in shares)})" if way == "mixed" else way
+            lines.append(f"| {ranking} | {said_as} | {' | '.join([*cells, *gains])} |")
+    instead = found["base", "mixed"] - found["adapter", "nothing"]
+    learning, cpu = (statistics.fmean(r["train_cpu"] for r in records), statistics.fmean(c.adapter_cpu for c in cases))
+    lines += [
+        "",
+        f"Mixed over the base, minus a retriever adapter: "
+        f"{'; '.join(f'{which} {_gain(instead[group])}' for which, group in groups.items())}.",
+        f"Training: retriever {cpu:.0f} s, cross-encoder {learning:.0f} s; thirty passages: "
+        f"{statistics.fmean(r['milliseconds'] for r in records):.0f} ms. All of one thread.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _gain(difference: np.ndarray) -> str:
+    if not len(difference):
+        return "none"
     mean, low, high = paired_bootstrap(difference, seed=0)
     return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
