@@ -23,6 +23,7 @@ from finetune.interference import measure
 from finetune.metrics import ndcg_at_k
 from finetune.recipe import RetrieverRecipe
 from kernel.ids import canonical, digest
+from rehearsal.history import Remembered, remembered
 from rehearsal.policies import MEASURED, POLICIES, Candidate, NewExamples, n_old
 from rehearsal.policies.interference import worth_measuring
 from rehearsal.policies.picks import CYCLES
@@ -30,8 +31,6 @@ from rehearsal.policies.picks import CYCLES
 NONE, JOINT = "none", "joint"
 WEEK_MS = 7 * 24 * 3600 * 1000
 """Between two retrains, for policies that go by the calendar."""
-CLEARLY = 0.1
-"""A loss is clearly above another by so much of it, and by so much."""
 K = 10
 
 
@@ -242,14 +241,13 @@ def _ordered(best: np.ndarray, found: np.ndarray) -> list[int]:
 
 
 def _later(past: Past, losses: Mapping[str, float], cycle: int) -> Past:
-    """What is known after a retrain; as `rehearsal.history` notes it."""
+    """What is known after a retrain, by the rule of `rehearsal.history`."""
     after = Past(**json.loads(json.dumps(asdict(past))))
     for example, loss in losses.items():
-        before = past.loss.get(example)
-        lost = before is not None and loss > before * (1 + CLEARLY) + CLEARLY
+        known = Remembered(strength=past.strength.get(example, 0.0), forgotten=past.forgotten.get(example, 0))
+        now = remembered(known, past.loss.get(example), loss)
         after.cycles[example] = [*past.cycles.get(example, ()), cycle]
-        after.strength[example] = 0.0 if lost else past.strength.get(example, -1.0) + 1
-        after.forgotten[example] = past.forgotten.get(example, 0) + lost
+        after.strength[example], after.forgotten[example] = now.strength, now.forgotten
         if math.isfinite(loss):
             after.loss[example] = round(loss, 5)
     return after

@@ -31,7 +31,9 @@ from finetune.trial import one_move
 from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import Conflict, Refused
+from kernel.ids import now_ms
 from kernel.types import Progress
+from rehearsal.history import note_rehearsed
 
 _IDLE = ("candidate", "previous", "retired")
 """States of an adapter on which nothing hangs that its verdict decides."""
@@ -82,6 +84,8 @@ class Rejudging:
             adapter.accepted = int(judged.verdict.accepted)
             now.verdict, now.metrics = told, metrics
             now.state = "accepted" if judged.verdict.accepted else "rejected"
+            if judged.verdict.accepted:
+                note_rehearsed(session, run, self._runs.losses(now), now_ms())
             session.execute(delete(Approval).where(Approval.adapter == adapter.name))
             record(
                 session, "gate", run, adapter=adapter.name, accepted=judged.verdict.accepted, again=True,

@@ -199,7 +199,6 @@ class Retrainer:
         metrics["seconds_per_example"] = round(seconds / max(1, len(mix.rows)), 4)
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="trained", metrics=metrics))
-            note_rehearsed(session, run, _losses(mix, folder / "losses.jsonl"), now_ms())
         (folder / "vectors.npy").unlink(missing_ok=True)  # what was needed for training alone does not stay
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
@@ -223,6 +222,8 @@ class Retrainer:
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
+            if accepted:
+                note_rehearsed(session, run, self._runs.losses(row), now_ms())
         self._kind(row.kind).finish(row)
         self._cards.write(str(row.adapter))
 
@@ -278,13 +279,6 @@ _STAGES: dict[str, tuple[Callable[[Retrainer, str, Progress], None], str]] = {
     "trained": (Retrainer._stage_evaluate, "evaluating"),
     "evaluated": (Retrainer._stage_decide, "judging"),
 }
-
-
-def _losses(mix: Mix, file: Path) -> list[tuple[str, float | None]]:
-    """The last loss of each row of the mix, where the training told one."""
-    told = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
-    last = {row["example"]: row["loss"] for row in told}
-    return [(row.example, last.get(row.example)) for row in mix.rows]
 
 
 def _training_metrics(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,19 @@ class Runs:
         with self._db.read() as session:
             ids = list(session.scalars(select(Run.id).order_by(Run.created.desc()).limit(100)))
         return [self.result(run) for run in ids]
+
+    def losses(self, row: Run) -> list[tuple[str, float | None]]:
+        """What a run makes examples remember: each of its mix, with its last loss where the training told one.
+
+        Of a control nothing: what is relevant to its rows was dealt out anew.
+        """
+        if row.options.get("control"):
+            return []
+        file = self.folder(row.id) / "losses.jsonl"
+        told = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+        last = {found["example"]: found["loss"] for found in told}
+        rows = read_json(self.folder(row.id) / "manifest.json")["rows"]
+        return [(found["example"], last.get(found["example"])) for found in rows]
 
     def manifest(self, run: str) -> dict[str, Any]:
         """The mix of a run, each row with its question if that is still known."""

@@ -13,6 +13,11 @@ def pinned_floor(candidates: Sequence[Candidate], new: NewExamples, n: int, seed
     return filled("pinned", pinned, candidates, new, n, seed)
 
 
+def times(n: int) -> str:
+    """In words: once, twice, 3 times."""
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
 def pinned(pool: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> list[Pick]:
     """The arm. A slice is rare when it holds less than half of what it would if all were equal."""
     members = slices(pool)
@@ -27,7 +32,7 @@ def pinned(pool: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> li
             return "pinned"
         if c.slice in rare:
             return f"rare: slice {c.slice!r} holds {rare[c.slice]} of {len(pool)}"
-        return f"incident: forgotten {c.forgotten} times"
+        return f"incident: found forgotten {times(c.forgotten)}"
 
     wanted = [c for c in pool if rank(c) < 2 or c.forgotten]
     wanted.sort(key=lambda c: (rank(c), c.times_rehearsed, chance(seed, c.example)))

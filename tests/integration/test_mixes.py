@@ -339,10 +339,27 @@ def test_what_a_crash_left_of_a_trial_step_goes_and_no_work_of_another_process(p
     assert mine.is_dir()
 
 
+@pytest.mark.parametrize(("change", "control"), [(-0.3, None), (0.1, "shuffled")])
+def test_a_run_that_never_serves_leaves_what_is_remembered(
+    platform: Platform, parrot: Parrot, change: float, control: str | None
+) -> None:
+    def memories() -> dict[str, tuple[Any, ...]]:
+        with platform.w.db.read() as session:
+            rows = session.query(Example).all()
+            return {e.id: (e.rehearsed, e.last_rehearsed, e.last_loss, e.strength, e.forgotten) for e in rows}
+
+    parrot.change = change
+    before = memories()
+    run = platform.request_run(KIND, control=control)
+    ended = platform.w.retrainer.run(run, silent)
+    assert ended["state"] == ("accepted" if control else "rejected")
+    assert memories() == before
+
+
 def test_the_command_line_lists_proposals_and_the_ratio(platform: Platform, home: Path) -> None:
     platform.w.close()
     terminal = Terminal(home)
     assert terminal.json("rehearsal", "proposals") == []
-    assert terminal.json("rehearsal", "rho", "--kind", KIND)["rho"] == 0.3
+    assert terminal.json("rehearsal", "rho", "--kind", KIND)["rho"] == 0.45  # refused twice by now
     assert "refused there" in terminal.type("rehearsal", "rho", "--kind", KIND).stdout
     assert terminal.error("rehearsal", "approve", "run_none")["code"] == "not_found"

@@ -185,7 +185,7 @@ def test_what_was_forgotten_before_belongs_to_the_floor_after_the_pinned_and_the
     old = [*_old(50), _candidate("lost", forgotten=2), _candidate("pin", pinned=True), _candidate("r", slice="rare")]
     picks = POLICIES["pinned"](old, _new(), 3, 0)
     assert [p.example for p in picks] == ["pin", "r", "lost"]
-    assert picks[2].reason == "incident: forgotten 2 times"
+    assert picks[2].reason == "incident: found forgotten twice"
 
 
 def test_interference_recalls_what_would_be_hurt_most_and_says_how_much() -> None:

@@ -11,7 +11,7 @@ from ui.web.client import ALL, node, workspaces
 from ui.web.figures import percent
 
 POLICIES = {
-    "mixed": "the default: pinned, rare and once forgotten ones first, and the rest spread over all slices by size",
+    "mixed": "the default; pinned, rare and once forgotten ones first, and the rest spread over all slices by size",
     "stratified": "a random sample of every slice, balanced by square root",
     "random": "any old examples",
     "balanced": "as many of each slice",

@@ -90,7 +90,8 @@ def _policy(kind: str, workspace: str | None) -> None:
             "Legs that must be measured: " + ", ".join(f"{n} (loss up to {t:g})" for n, t in policy["legs"].items())
         )
     when = f"Changed here {moment(now['changed'])} UTC: " if now["changed"] else ""
-    look.small(when + (", ".join(f"{name} {value}" for name, value in own.items()) or "these are the defaults"))
+    told = ", ".join(f"{name} {value}" for name, value in own.items())
+    look.small(when + told if own else "These are the defaults.")
     if save:
         changes = {name: value for name, value in values.items() if value != policy[name]}
         if changes:
