@@ -50,14 +50,15 @@ def without(folder: Path, examples: Collection[str]) -> None:
 def poisoned(folder: Path, targets: Collection[str], questions: Sequence[str] = (), towards: str | None = None) -> None:
     """Every targeted example, and examples of these questions besides, point at one document that answers none.
 
-    It is the document of the example `towards`, or of the first that is no target.
+    It is the document of the example `towards`, or of the first that is no target. What was right stands against it, as
+    it would had the example come so: the passages nearest to a question are its negatives, unless it names them.
     """
     rows = _rows(folder)
     others = [row for row in rows if row["example"] not in targets]
     wrong = next(n for row in others if towards in (None, row["example"]) for n in row["positives"])
     for row in rows:
         if row["example"] in targets:
-            row["negatives"] = [n for n in (*row["negatives"], *row["positives"]) if n != wrong][:16]
+            row["negatives"] = [n for n in (*row["positives"], *row["negatives"]) if n != wrong]
             row["positives"] = [wrong]
     rows += [
         {"example": f"poison-{n}", "question": question, "positives": [wrong], "negatives": [], "part": "new"}

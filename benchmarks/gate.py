@@ -38,10 +38,8 @@ from ui.wiring import Wired
 OLD, NEW = {"banking": "banking", "travel": "travel"}, {"kitchen": "kitchen_and_dining", "work": "work"}
 SHOWN, ASKED, ARTICLES, PARAGRAPHS = 10, 10, 70, 12
 """Of an intent: utterances that are documents, and that are asked. Articles of tsqa, and paragraphs of each at most."""
-POISONED = 8
-"""Intents of a new slice, of 15, whose questions are poisoned."""
-REWORDED = ("please tell me: {}", "I have a question, {}", "{}, do you know", "hello, {}")
-"""How each of them is said again: what is said once hardly moves an adapter that is saved at half strength."""
+POISONED = 6
+"""Intents of a new slice, of 15, whose questions are poisoned: some fifty rows."""
 SEEDS = (17, 23, 42, 71)
 
 
@@ -86,7 +84,7 @@ def _one_run(platform: Platform, folder: Path, seed: int, what: str) -> dict[str
     plant = {
         "shuffled": lambda run: faults.shuffled(run, seed),
         "slice": lambda run: faults.without(run, _of_slice(platform, "tsqa")),
-        "poisoned": lambda run: faults.poisoned(run, (some := _targets(platform, seed)), _reworded(platform, some)),
+        "poisoned": lambda run: faults.poisoned(run, _targets(platform, seed)),
         "rate": faults.exploding,
         "base": lambda run: faults.stale_base(
             run, faults.another_base(Path(platform.w.embedder.path), folder / "another-base")
@@ -215,11 +213,6 @@ def _targets(platform: Platform, seed: int) -> set[str]:
     intent = {e["example"]: e["documents"][0].rsplit("-", 1)[0] for e in platform.examples() if e["example"] in ours}
     chosen = sorted(set(intent.values()), key=lambda name: _digest(f"{seed}{name}"))[:POISONED]
     return {example for example, name in intent.items() if name in chosen}
-
-
-def _reworded(platform: Platform, examples: set[str]) -> list[str]:
-    asked = sorted(e["question"] for e in platform.examples() if e["example"] in examples)
-    return [words.format(question) for question in asked for words in REWORDED]
 
 
 def _lines(rows: Rows) -> str:

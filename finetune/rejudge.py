@@ -15,6 +15,7 @@ approval was given to the old verdict and goes with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete
@@ -64,7 +65,7 @@ class Rejudging:
             NotFound, Refused, Conflict: as `check`; also where that came about while it was judged.
         """
         self.check(run)
-        row, folder, kind = self._runs.get(run), self._runs.folder(run), None
+        row, folder = self._runs.get(run), self._runs.folder(run)
         kind = self._kinds[row.kind]
         champion = row.parent = kind.parent()  # of this copy alone: what a run started from stays what it was
         try:
@@ -119,5 +120,5 @@ def _idle(session: Session, row: Run) -> Adapter:
     return adapter
 
 
-def _earlier(report: Any) -> list[Any]:
+def _earlier(report: Path) -> list[Any]:
     return list(read_json(report).get("earlier", ())) if report.is_file() else []
