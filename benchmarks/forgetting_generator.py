@@ -4,11 +4,8 @@
     python -m benchmarks.forgetting_generator --folder ... --model FOLDER --data public --rows 400 --epochs 1 --seeds 5
     python -m benchmarks.forgetting_generator --folder ... --table       what is there, and run nothing
 
-Each domain is asked and answered in its own words. `made` are three that are made up here: colours of things, questions
-that the passage does not answer and that must be refused, and how often a thing is cleaned. `public` are news by their
-topic, articles by what they describe and reviews by what people felt (REPRISE_EVAL_DATA). A file has rows of JSON lines
-{"slice", "question", "passage", "answer"}. Rows are what is served: the prompt of the platform, one passage, the cited
-answer. Training is the child's own code in this process, from the adapter of the domain before, at half its rate.
+`answered` has the domains. Rows are what is served: the prompt of the platform, one passage, the cited answer. Training
+is the child's own code in this process, from the adapter of the domain before, at half its rate.
 Without a model a random one of about 100,000 weights is built that reads the words of the rows.
 
     none        the new domain alone             control     the same steps as with rehearsal, on the new domain alone
@@ -37,41 +34,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import data
+from benchmarks.answered import MADE, Domain, domains, fitted, reader
 from finetune.generator.recipe import GeneratorRecipe
-from finetune.generator.rows import RunConfig, Said, TrainRow, write_config, write_rows
+from finetune.generator.rows import RunConfig, TrainRow, write_config, write_rows
 from finetune.metrics import paired_bootstrap
 from kernel.ids import canonical, digest
-from kernel.types import Passage
 from rehearsal.policies import POLICIES, Candidate, NewExamples, n_old
 
 NONE, CONTROL, JOINT = "none", "control", "joint"
 COMPARED = (NONE, "random", "mixed", CONTROL)
 PAIRS = (("random", NONE), ("mixed", NONE), ("mixed", CONTROL), ("mixed", "random"))
-CHARS = 300
-"""Of a passage, and fewer where a small model has no room for them behind the instructions."""
 _NLL, _EXACT = 0, 1
-_PUBLIC = {
-    "agnews": ("What is the news about?", "The topic is {}."),
-    "dbpedia": ("What kind of thing does the article describe?", "It describes a thing of the kind {}."),
-    "yelp": ("How did the visitor feel?", "As the review says, {}."),
-}
-_MADE, _PUBLIC_SET = "made", "public"
-_THINGS = ("door", "lamp", "chair", "table", "fence", "roof", "gate", "wall", "bell", "clock", "stove", "shelf")
-_COLOURS = ("red", "blue", "green", "black", "white", "brown", "grey", "pink")
-_PLACES = ("kitchen", "hall", "garden", "cellar", "yard", "barn")
 
 Figures = Mapping[str, Mapping[str, Sequence[float]]]
 """Domain to held-out example to (NLL per token, 1 where greedy decoding writes it)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
-    """Rows to practise and rows held out, all answered in one way."""
-
-    name: str
-    train: tuple[TrainRow, ...]
-    held_out: tuple[TrainRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +63,9 @@ class Setting:
 class Bench:
     """Sequences of trainings over domains, in their order; what was trained before is read."""
 
-    def __init__(self, domains: Sequence[Domain], setting: Setting, folder: Path) -> None:
-        self.domains, self.setting, self._folder = list(domains), setting, folder
+    def __init__(self, domains: Sequence[Domain], setting: Setting, folder: Path, *, train: bool = True) -> None:
+        """Without `train` what was not trained yet is a `LookupError`."""
+        self.domains, self.setting, self._folder, self._trains = list(domains), setting, folder, train
         self._vectors: dict[str, np.ndarray] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -136,6 +113,8 @@ class Bench:
     ) -> dict[str, Any]:
         folder = self._folder / self._digest({**told, "seed": seed})
         if not (folder / "record.json").exists():
+            if not self._trains:
+                raise LookupError(folder)
             from finetune.generator.trainer import train
 
             folder.mkdir(exist_ok=True)
@@ -198,44 +177,55 @@ class Bench:
 
 
 def table(bench: Bench, seeds: Sequence[int]) -> str:
-    """Figures at the end of each sequence, what each domain lost since it was learnt, and the policies compared."""
+    """Figures at the end of each sequence, what each domain lost since it was learnt, and the policies compared.
+
+    Of what was not trained yet nothing is shown; policies are compared over the seeds that both have.
+    """
     names = [domain.name for domain in bench.domains]
-    runs = {policy: [bench.run(policy, seed) for seed in seeds] for policy in (*COMPARED, JOINT)}
+    runs = {policy: _there(bench, policy, seeds) for policy in (*COMPARED, JOINT)}
     heads = [f"{name}{' (last)' if name == names[-1] else ''}" for name in names]
-    lines = [f"| | {' | '.join(heads)} | rows | CPU s |", "|---" * (len(names) + 3) + "|"]
-    lines.append(_line("base", [_cell([bench.base()], name) for name in names], "", ""))
-    for n, name in enumerate(names):
-        reached = [run[n]["figures"] for run in runs[NONE]]
-        if n == 0:
-            lines.append(_line(f"after {name}", [_cell(reached, other) for other in names], "", ""))
+    lines = [f"| | {' | '.join(heads)} | seeds | rows | CPU s |", "|---" * (len(names) + 4) + "|"]
+    lines.append(_line("base", [_cell([bench.base()], name) for name in names], "", "", ""))
+    firsts = [run[0]["figures"] for run in runs[NONE].values()]
+    lines.append(_line(f"after {names[0]}", [_cell(firsts, name) for name in names], str(len(firsts)), "", ""))
     for policy, some in runs.items():
-        ends = [run[-1]["figures"] for run in some]
-        rows = fmean(sum(r["rows"] for r in run) for run in some)
-        seconds = fmean(sum(r["seconds"] for r in run) for run in some)
-        lines.append(_line(policy, [_cell(ends, name) for name in names], f"{rows:.0f}", f"{seconds:.0f}"))
+        if not some:
+            continue
+        ends = [run[-1]["figures"] for run in some.values()]
+        rows, seconds = (fmean(sum(r[of] for r in run) for run in some.values()) for of in ("rows", "seconds"))
+        told = [str(len(some)), f"{rows:.0f}", f"{seconds:.0f}"]
+        lines.append(_line(policy, [_cell(ends, name) for name in names], told))
     lines += ["", "NLL per token of the right answer / share written to the letter, means over seeds.", ""]
-    lines += ["| domain | policy | NLL when learnt | at the end | change | to the letter |", "|---" * 6 + "|"]
+    lines += ["| domain | policy | NLL when learnt | at the end | change | to the letter, change |", "|---" * 6 + "|"]
     for n, name in enumerate(names[:-1]):
         for policy in COMPARED:
-            pairs = [(run[n]["figures"][name], run[-1]["figures"][name]) for run in runs[policy]]
-            then, now = (_over([pair[k] for pair in pairs], _NLL) for k in (0, 1))
-            changes = [_bounds(_apart(pairs, of)) for of in (_NLL, _EXACT)]
-            lines.append(f"| {name} | {policy} | {then:.3f} | {now:.3f} | {changes[0]} | {changes[1]} |")
+            if pairs := [(run[n]["figures"][name], run[-1]["figures"][name]) for run in runs[policy].values()]:
+                then, now = (_over([pair[k] for pair in pairs], _NLL) for k in (0, 1))
+                changes = [_bounds(_apart(pairs, of)) for of in (_NLL, _EXACT)]
+                lines.append(f"| {name} | {policy} | {then:.3f} | {now:.3f} | {changes[0]} | {changes[1]} |")
     lines += ["", "Differences at the end, of the first minus the second; for NLL below 0 is better:", ""]
     for a, b in PAIRS:
+        both = sorted(set(runs[a]) & set(runs[b]))
         parts = []
         for what, some_names in (("old domains", names[:-1]), ("last domain", names[-1:])):
-            pairs = [
-                (_merged(y[-1]["figures"], some_names), _merged(x[-1]["figures"], some_names))
-                for x, y in zip(runs[a], runs[b], strict=True)
-            ]
-            told = [_bounds(_apart(pairs, of)) for of in (_NLL, _EXACT)]
+            ends_of = [tuple(_merged(runs[p][seed][-1]["figures"], some_names) for p in (b, a)) for seed in both]
+            told = [_bounds(_apart(ends_of, of)) for of in (_NLL, _EXACT)] if both else ["?", "?"]
             parts.append(f"{what} NLL {told[0]}, to the letter {told[1]}")
-        lines.append(f"- {a} minus {b}: {'; '.join(parts)}")
+        lines.append(f"- {a} minus {b}, {len(both)} seeds: {'; '.join(parts)}")
     return "\n".join(lines)
 
 
-def _apart(pairs: Iterable[tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence[float]]]], of: int) -> np.ndarray:
+def _there(bench: Bench, policy: str, seeds: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    found = {}
+    for seed in seeds:
+        try:
+            found[seed] = bench.run(policy, seed)
+        except LookupError:
+            continue
+    return found
+
+
+def _apart(pairs: Iterable[tuple[Mapping[str, Sequence[float]], ...]], of: int) -> np.ndarray:
     """Of each held-out row the second minus the first, its mean over seeds: rows are drawn again, seeds are not."""
     pairs = list(pairs)
     return np.array([fmean(after[e][of] - before[e][of] for before, after in pairs) for e in pairs[0][0]])
@@ -264,99 +254,6 @@ def _line(*cells: Any) -> str:
     return f"| {' | '.join(flat)} |"
 
 
-# --- rows ----------------------------------------------------------------------------------------
-
-
-def domains(source: str, train: int, held_out: int) -> list[Domain]:
-    """`made`, `public` or those of a file, in the order in which they are learnt; at most so many rows of each sort."""
-    if source == _MADE:
-        return [_parted(name, rows, train, held_out) for name, rows in _made(train + held_out).items()]
-    if source != _PUBLIC_SET:
-        by_slice: dict[str, list[TrainRow]] = {}
-        for n, told in enumerate(data.jsonl(Path(source))):
-            row = _row(f"row-{n}", told["question"], told["passage"], told["answer"])
-            by_slice.setdefault(told["slice"], []).append(row)
-        return [_parted(name, rows, train, held_out) for name, rows in by_slice.items()]
-    found = data.folder()
-    if found is None:
-        raise SystemExit("set REPRISE_EVAL_DATA to the folder of the evaluation data")
-    made = []
-    for name, (question, answer) in _PUBLIC.items():
-        parts: dict[str, tuple[TrainRow, ...]] = {}
-        for part, most in (("train", train), ("test", held_out)):
-            told = data.jsonl(found / "cl_benchmark" / f"{name}.{part}.jsonl")
-            chosen = sorted(range(len(told)), key=lambda n: digest(f"{name}:{part}:{n}"))[:most]
-            parts[part] = tuple(
-                _row(f"{name}-{part}-{n}", question, _plain(told[n]["sentence"]), answer.format(told[n]["label"]))
-                for n in chosen
-            )
-        made.append(Domain(name=name, train=parts["train"], held_out=parts["test"]))
-    return made
-
-
-def fitted(found: Sequence[Domain], model: str) -> list[Domain]:
-    """The domains with passages that were shortened until their row fits the model."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    from finetune.generator.tokens import tokenised
-
-    tokenizer, most = AutoTokenizer.from_pretrained(model), AutoConfig.from_pretrained(model).max_position_embeddings
-
-    def fits(row: TrainRow) -> TrainRow:
-        while tokenised(row, tokenizer, [tokenizer.eos_token_id], most) is None:
-            text = row.passages[0].text[:-12].rpartition(" ")[0]
-            if not text:
-                raise SystemExit(f"{model!r} reads {most} tokens, and no row fits")
-            row = replace(row, passages=(replace(row.passages[0], text=text, end=len(text)),))
-        return row
-
-    return [replace(d, train=tuple(map(fits, d.train)), held_out=tuple(map(fits, d.held_out))) for d in found]
-
-
-def _parted(name: str, rows: Sequence[TrainRow], train: int, held_out: int) -> Domain:
-    out = min(held_out, len(rows) // 3)
-    return Domain(name=name, train=tuple(rows[out:][:train]), held_out=tuple(rows[:out]))
-
-
-def _plain(sentence: str) -> str:
-    text = " ".join(sentence.replace("Title:", "").replace("Text:", "").split())
-    return text if len(text) <= CHARS else text[:CHARS].rpartition(" ")[0]
-
-
-def _row(example: str, question: str, text: str, answer: str | None) -> TrainRow:
-    """With an answer that the passage supports; None is a refusal."""
-    passage = Passage(
-        chunk=example, document="d", name="a.txt", title="", version=1, start=0, end=len(text), text=text
-    )  # fmt: skip
-    said, gold = ((Said(text=answer, cites=(example,)),), frozenset({example})) if answer else ((), frozenset[str]())
-    return TrainRow(example=example, question=question, passages=(passage,), gold=gold, chosen=said)
-
-
-def _made(count: int) -> dict[str, list[TrainRow]]:
-    """Three domains, told by the words of their questions and answers."""
-    chance, rows = random.Random("rows"), dict[str, list[TrainRow]](colours=[], refusals=[], cleaning=[])
-    for n in range(count):
-        thing, place, colour = chance.choice(_THINGS), chance.choice(_PLACES), chance.choice(_COLOURS)
-        days, text = chance.randrange(2, 30), f"The {thing} in the {place} is {colour}."
-        asked = f"What colour is the {thing} in the {place}?"
-        rows["colours"].append(_row(f"colours-{n}", asked, text, f"It is {colour}."))
-        rows["refusals"].append(_row(f"refusals-{n}", f"Who made the {thing} in the {place}?", text, None))
-        asked, text = f"How often is the {thing} cleaned?", f"Clean the {thing} every {days} days."
-        rows["cleaning"].append(_row(f"cleaning-{n}", asked, text, f"Every {days} days, as the rules say."))
-    return rows
-
-
-def reader(folder: Path, found: Sequence[Domain]) -> str:
-    """A small random model that reads the words of these rows, built once."""
-    if not (folder / "config.json").is_file():
-        from tests.tiny import save_reader
-
-        rows = [row for d in found for row in (*d.train, *d.held_out)]
-        words = [text for row in rows for text in (row.question, row.passages[0].text, *(s.text for s in row.chosen))]
-        save_reader(folder, words)
-    return str(folder)
-
-
 # --- running -------------------------------------------------------------------------------------
 
 
@@ -370,7 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="folder of a causal language model; a tiny one is built if left out")
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
-    parser.add_argument("--data", default=_MADE, help="made, public, or a file of JSON lines")
+    parser.add_argument("--data", default=MADE, help="made, public, or a file of JSON lines")
     parser.add_argument("--rows", type=int, default=96, help="rows of a domain to practise")
     parser.add_argument("--held-out", type=int, default=60, help="rows of a domain held out")
     parser.add_argument("--rho", type=float, default=0.2)
@@ -387,7 +284,7 @@ def main() -> None:
     recipe = {"epochs": given.epochs, "rank": given.rank, "threads": given.threads, "micro_batch": 8, "checkpoints": 1}
     recipe["batch"] = given.batch
     setting = Setting(model=model, rho=given.rho, rate=given.rate, recipe=recipe)
-    bench = Bench(fitted(found, model), setting, given.folder)
+    bench = Bench(fitted(found, model), setting, given.folder, train=not given.table)
     seeds = [17 + n for n in range(given.seeds)]
     if not given.table:
         for seed in seeds:

@@ -251,14 +251,13 @@ class Case:
     def _new_failures(self, rule: str, some: Sequence[HeldOut], one: str, many: str) -> Finding:
         told = self.scores if self.works is None else self.works
         before, now = told[self.rival], told["challenger"]
-        asked, some = len(some), [e for e in some if e.example in before and e.example in now]
-        if len(some) < asked:
-            many = f"{many} of {asked}, as the others were not written out,"
-        failed = [e.example for e in some if before[e.example] > 0 >= now[e.example]]
+        known = [e for e in some if e.example in before and e.example in now]
+        more = f"; {len(some) - len(known)} more were not written out" if len(known) < len(some) else ""
+        failed = [e.example for e in known if before[e.example] > 0 >= now[e.example]]
         if not failed:
-            return _passed(rule, f"no {one} of {len(some)} that worked fails now")
+            return _passed(rule, f"no {one} of {len(known)} that worked fails now{more}")
         named = ", ".join(map(repr, failed[:_NAMED]))
-        return _refused(rule, f"{len(failed)} of {len(some)} {many} worked and now fail: {named}")
+        return _refused(rule, f"{len(failed)} of {len(known)} {many} worked and now fail: {named}{more}")
 
     def _allowed(
         self, diff: np.ndarray, tail: float, repeats: Sequence[np.ndarray] = (), *, tolerance: float | None = None

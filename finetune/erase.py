@@ -13,7 +13,7 @@ from finetune.card import Cards
 from finetune.files import write
 from finetune.lineage import ANSWER
 from finetune.registry import Registry
-from finetune.runs import RUNS
+from finetune.runs import PROBE, RUNS
 from finetune.tables import Adapter, RunDocument
 from kernel.database import Database
 from rehearsal.ground import standing_only_on
@@ -57,8 +57,9 @@ class RunEraser:
 
     def _take_out_passages(self, gone: Callable[[dict[str, Any]], bool]) -> None:
         """Passages of a run may be of documents that none of its examples stands on: all runs are looked at."""
-        for file in (self._home / RUNS).glob("*/passages.jsonl"):
-            _redact(file, gone)
+        for folder in ("*", f"*/{PROBE}"):
+            for file in (self._home / RUNS).glob(f"{folder}/passages.jsonl"):
+                _redact(file, gone)
 
     def _take_out(self, examples: set[str]) -> tuple[list[str], int]:
         """The runs whose mix held one of them, and how many of their training rows went."""

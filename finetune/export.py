@@ -162,8 +162,18 @@ class Exporter:
         source, part = self._runs.folder(row.id), self._parts[row.kind]
         trained = read_json(source / "adapter" / "manifest.json")
         base = part.origin(row, trained)
-        self._adapters(row, source, aside, base if with_base else None, base, trained)
+        origin = self._copied(row, source, aside, base.folder if with_base else None)
         written = part.write(row, source, aside)
+        config = {
+            "kind": row.kind,
+            "recipe": trained["recipe"],
+            "base": "base" if with_base else base.name,
+            "base_name": trained["base"]["name"],
+            "champion": "champion" if origin is not None else None,
+            "parent": trained.get("parent"),
+            "licences": trained.get("licences", []),
+        }
+        write_json(aside / "config.json", config)  # a part may have written one of its own
         missing = dict(written.missing)
         then = _at_the_verdict(source, written.asked)
         if then["gone"]:
@@ -192,27 +202,17 @@ class Exporter:
         )
         return {"rows": rows, "held_out": len(written.asked), "metrics": written.expected, "missing": missing}
 
-    def _adapters(
-        self, row: Run, source: Path, aside: Path, copied: Origin | None, base: Origin, trained: dict[str, Any]
-    ) -> None:
+    def _copied(self, row: Run, source: Path, aside: Path, base: Path | None) -> str | None:
+        """Copy adapters, report and, where it is given, the base model; the adapter that training went on from."""
         shutil.copytree(source / "adapter", aside / "adapter")
         origin = Options.from_json(row.options).origin(row.parent)
         if origin is not None:
             shutil.copytree(self._home / self._registry.path(origin), aside / "champion")
-        if copied is not None:
-            shutil.copytree(copied.folder, aside / "base", symlinks=False)
+        if base is not None:
+            shutil.copytree(base, aside / "base", symlinks=False)
         if (source / "report.json").is_file():
             shutil.copy(source / "report.json", aside / "report.json")
-        config = {
-            "kind": row.kind,
-            "recipe": trained["recipe"],
-            "base": "base" if copied is not None else base.name,
-            "base_name": trained["base"]["name"],
-            "champion": "champion" if origin is not None else None,
-            "parent": trained.get("parent"),
-            "licences": trained.get("licences", []),
-        }
-        write_json(aside / "config.json", config)
+        return origin
 
 
 class RetrieverExport:

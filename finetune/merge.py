@@ -127,7 +127,7 @@ def merge_run(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     energy, lost = (math.fsum(getattr(f, name) for f in merged.values()) for name in ("energy", "lost"))
     return {
         "format": 1,
-        "kind": "retriever",
+        "kind": manifests[0].get("kind", "retriever"),
         "base": manifests[0]["base"],
         "adapter": {"sha256": weights_sha256(out)},
         "parent": merge.adapters[0],
@@ -196,6 +196,7 @@ def _layers(folder: Path, config: Mapping[str, Any]) -> dict[str, Factors]:
     }
 
 
+_BASE = {"base model": "sha256", "tokenizer": "tokenizer_sha256", "chat template": "template_sha256"}
 _PLAIN = "only adapters that this platform trained, plain LoRA of one base, can be merged"
 
 
@@ -212,7 +213,10 @@ def _fit(names: Sequence[str], manifests: Sequence[Mapping[str, Any]], configs: 
         if odd:
             raise Refused(f"{name!r} is an adapter with {odd[0]}", hint=_PLAIN)
         for what, ours, first in (
-            ("was trained on another base model", manifest["base"]["sha256"], manifests[0]["base"]["sha256"]),
+            *(
+                (f"was trained on another {what}", manifest["base"].get(key), manifests[0]["base"].get(key))
+                for what, key in _BASE.items()
+            ),
             ("has other target modules", sorted(config["target_modules"]), sorted(configs[0]["target_modules"])),
             ("has another dropout", config["lora_dropout"], configs[0]["lora_dropout"]),
         ):

@@ -11,6 +11,7 @@ the base model, stays warm; a rollback moves one row. The way through shadow and
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ class Registry:
         """
         with self._db.read() as session:
             return _found(session, name).path
+
+    def kind_of(self, names: Sequence[str]) -> str:
+        """The kind of these adapters.
+
+        Raises:
+            NotFound: there is none of a name.
+            UserError: they are of several kinds.
+        """
+        with self._db.read() as session:
+            kinds = {name: _found(session, name).kind for name in names}
+        if len(set(kinds.values())) > 1:
+            told = ", ".join(f"{name!r} of the {kind}" for name, kind in kinds.items())
+            raise UserError(f"these are adapters of several kinds: {told}", hint="name adapters of one kind")
+        return next(iter(kinds.values()), RETRIEVER)
 
     def named(self, names: str) -> Named:
         """Adapters for a question that asks for them by name, whatever their state: one, or one of each kind with

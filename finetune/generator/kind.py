@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from finetune.child import TRAINER as MERGER
 from finetune.child import train
 from finetune.files import read_json
 from finetune.gate import HeldOut, Standing
@@ -18,13 +19,18 @@ from finetune.generator.context import Contexts
 from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Scores, legs_of
 from finetune.generator.materialise import Answers, materialise
 from finetune.generator.recipe import METHODS, GeneratorRecipe
+from finetune.generator.recovery import TRAINER, GeneratorRecovery
 from finetune.generator.rows import PASSAGES, RunConfig
 from finetune.generator.triple import require
 from finetune.generator.votes import Votes
 from finetune.generator.writer import trainable, worn
 from finetune.kinds import BASE as FROM_BASE
 from finetune.kinds import Evaluation, Options
+from finetune.merge import Merge
+from finetune.merge import asked as merge_asked
+from finetune.merge import write_config as merge_config
 from finetune.novelty import judged_in, new_slices
+from finetune.probe import Lost, Recovery
 from finetune.registry import Registry
 from finetune.suites import Asked, Suites
 from finetune.tables import Run
@@ -41,7 +47,6 @@ from retrieval.generators.transformers import TransformersGenerator
 from retrieval.live_generator import GENERATOR, LiveGenerator
 from retrieval.verify import check
 
-TRAINER = ("-m", "finetune.generator.trainer")
 LAUNCHER = ("-m", "accelerate.commands.launch", "--num_processes")
 _CHARS_PER_TOKEN = 4
 _PASSAGE_CHARS = 800
@@ -70,11 +75,14 @@ class GeneratorKind:
         self._db, self._contexts, self._votes, self._evaluator = db, contexts, votes, evaluator
         self._verifier, self._registry, self._writing = verifier, registry, writing
         self._epoch, self._home, self._suites = epoch, home, suites
+        self._recovery = GeneratorRecovery(db, contexts, evaluator, writing, epoch)
 
     def check(self, options: Options) -> None:
         self._generator()
         if options.merged:
-            raise UserError("adapters of a generator are not merged", hint="retrain, or route each to where it is good")
+            for name in Merge.of(options.merged, options.method, options.recipe, options.seed).adapters:
+                self._registry.path(name)  # or there is none of that name
+            return
         recipe = _recipe(options)
         require()
         if recipe.method != "sft" and options.start == FROM_BASE and self.parent() is not None:
@@ -94,6 +102,11 @@ class GeneratorKind:
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
         options, generator = Options.from_json(run.options), self._generator()
+        if options.merged:
+            paths = [self._home / self._registry.path(name) for name in options.merged]
+            merge = Merge.of(options.merged, options.method, options.recipe, options.seed)
+            merge_config(folder, merge, paths, generator.source)
+            return
         recipe = _recipe(options)
         start = options.origin(run.parent)
         votes = []
@@ -119,6 +132,9 @@ class GeneratorKind:
         )
 
     def train(self, folder: Path, progress: Progress) -> None:
+        if merge_asked(folder):
+            train(folder, progress, MERGER)
+            return
         recipe = GeneratorRecipe.from_json(read_json(folder / "config.json")["recipe"])
         many = (*LAUNCHER, str(recipe.processes)) if recipe.processes > 1 else ()
         train(folder, progress, (*many, *TRAINER))
@@ -130,7 +146,7 @@ class GeneratorKind:
         paths = {adapter: str((folder / "adapter").relative_to(self._home))}
         if run.parent:
             paths[run.parent] = self._registry.path(run.parent)
-        recipe = GeneratorRecipe.from_json(manifest["recipe"])
+        recipe = GeneratorRecipe.from_json(manifest.get("recipe") or {})  # a merge has none
         when = When(epoch=self._epoch(), at=now_ms())
         without = Options.from_json(run.options).without
         asked = self._suites.asked()
@@ -156,15 +172,21 @@ class GeneratorKind:
                 "held_out": len(questions),
                 "suites_left_out": _left_out(asked, pinned),
                 "data": manifest["data"],
-                "method": manifest["method"],
+                "method": manifest.get("method", "merge"),
             },
         )
+
+    def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
+        """`finetune.probe.Probing`."""
+        return self._recovery.probe(run, folder, lost, progress)
 
     def finish(self, run: Run) -> None:
         self._writing.tidy()
 
     def tokens(self, questions: Sequence[str], options: Options) -> int:
         """An estimate: the model's tokenizer may not be loaded where a cost is asked for."""
+        if options.merged:
+            return 0
         recipe = _recipe(options)
         fixed = len(prompt.SYSTEM) + (recipe.distractors + 1) * _PASSAGE_CHARS
         each = [min(recipe.max_length, (fixed + 2 * len(q)) // _CHARS_PER_TOKEN) for q in questions]

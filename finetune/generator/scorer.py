@@ -40,7 +40,7 @@ class GeneratorScorer:
         return METRIC
 
     def base(self) -> str:
-        return f"base@{identity_of(trainable(self._writing).source).weights[:12]}"
+        return f"base@{str(identity_of(trainable(self._writing).source).weights)[:12]}"
 
     def questions(self, workspace: str | None) -> list[Question]:
         return self._evaluator.questions(When(epoch=self._epoch(), at=now_ms()), _READ_AS, workspace=workspace)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from finetune.generator import trainer
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import ANSWERS, CITATIONS, CLOSED, FAITHFULNESS, METRIC, REFUSALS
 from finetune.generator.kind import GeneratorKind
@@ -18,6 +20,7 @@ from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import TrainRow, read_train_set
 from finetune.generator.votes import Votes
 from finetune.kinds import Options
+from finetune.probe import Lost, Probing
 from finetune.reproduce import reproduce
 from finetune.tables import Run
 from kernel.errors import NotFound, Refused, UserError
@@ -103,8 +106,6 @@ def test_rows_show_what_answers_among_what_does_not_or_are_refused(platform: Pla
 
 
 def test_what_may_not_be_kept_is_answered_by_the_champion_or_left_out(platform: Platform, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     _, mix = drawn(platform, tmp_path / "one")
     asked = replace(mix, rows=tuple(replace(row, target="champion") for row in mix.rows[:2]))
     options = Options(policy="generative", rho=0.2, recipe={"gold": 1.0}).to_json()
@@ -133,6 +134,8 @@ def test_a_generator_without_weights_cannot_be_trained(tmp_path: Path) -> None:
     ):
         platform.request_run("generator")
     assert "REPRISE_GENERATOR" in error.value.hint
+    with opened(tmp_path / "home") as platform, pytest.raises(UserError, match="'extractive' has no weights here"):
+        platform.forgetting("generator")
 
 
 # --- a run, and serving what came out ------------------------------------------------------------------------------
@@ -187,6 +190,27 @@ def test_a_pinned_suite_is_asked_and_an_answer_that_nobody_gave_is_not_made_up(
     lamp = next(iter(asked.questions[0].sources))
     without = kind(platform)._evaluator.pinned(asked, when, GeneratorRecipe(), [lamp])
     assert [q.question for q in without] == ["Who made the moon?"]  # what it must not know is not asked of it
+
+
+def test_a_probe_practises_what_was_lost_and_leaves_nothing_behind(
+    platform: Platform, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The child's own code in this process: that it has one of its own is shown by the run itself.
+    monkeypatch.setattr("finetune.generator.recovery.train", lambda folder, *_: trainer.train(folder))
+    held_out = next(s for s in trained["verdict"]["slices"] if s["slice"] == "colours")
+    examples = tuple(e["example"] for e in platform.examples() if e["split"] == "held-out")
+    run, serving = platform.w.runs.get(trained["run"]), kind(platform)._generator().adapters
+    folder = platform.w.runs.folder(run.id)
+    lost = Lost(slice="colours", examples=examples, before=1.0, now=held_out["challenger"])
+    (found,) = kind(platform).probe(run, folder, [lost], silent)
+    assert isinstance(kind(platform), Probing)
+    assert (found.slice, found.n) == ("colours", len(examples))
+    assert 10 <= found.steps < 20
+    assert found.after > found.lost
+    assert not (folder / "probe").exists()
+    assert kind(platform)._generator().adapters == serving
+    strange = Lost(slice="colours", examples=("ex-of-nobody",), before=1.0, now=0.1)
+    assert kind(platform).probe(run, folder, [strange], silent) == []
 
 
 def test_an_exported_run_reproduces_its_figures_and_its_weights_from_the_folder_alone(
@@ -276,13 +300,33 @@ def sibling(platform: Platform, adapter: str) -> str:
 
 
 def test_a_figure_is_not_compared_with_one_of_another_reading(platform: Platform) -> None:
-    from dataclasses import replace
-
     scorer = platform.w.forgetting._scorers["generator"]
     question, *_ = scorer.questions(None)
     assert scorer.kept_as(question, METRIC) == scorer.kept_as(question, METRIC)
-    for other in (replace(question, read=question.read[::-1]), replace(question, wanted=())):
+    for other in (replace(question, read=question.read[::-1]), replace(question, targets=())):
         assert scorer.kept_as(other, METRIC) != scorer.kept_as(question, METRIC)
+
+
+def test_a_merge_is_judged_as_a_retrain_is_and_loads_where_its_parents_do(
+    platform: Platform, trained: dict[str, Any]
+) -> None:
+    first = trained["adapter"]
+    with pytest.raises(UserError, match="weights are"):
+        platform.merge([first, "generator-other"], weights=[1.0])
+    run = platform.merge([first, "generator-other"], weights=[0.5, 0.5])
+    assert run["state"] in ("accepted", "rejected")
+    assert run["verdict"]["slices"][0]["metric"] == METRIC
+    assert run["metrics"]["method"] == "merge"
+    manifest = json.loads((Path(run["manifest"]).parent / "adapter" / "manifest.json").read_text())
+    assert (manifest["kind"], manifest["parents"]) == ("generator", [first, "generator-other"])
+    model, ask = kind(platform)._generator(), Ask(question="What colour is the lamp?", adapter=None)
+    likely = []
+    for name in (first, "generator-other", run["adapter"]):
+        with kind(platform)._worn(name, platform.w.registry.path(name)) as alias:
+            likely.append(model.likelihood(replace(ask, adapter=alias), (), "It is blue."))
+    assert min(likely[:2]) < likely[2] < max(likely[:2])  # half way between one and the same a little larger
+    with pytest.raises(Refused, match="trained nothing"):
+        platform.export_run(run["run"], str(platform.w.home / "exported"))
 
 
 def test_an_adapter_of_another_model_is_refused(platform: Platform, trained: dict[str, Any]) -> None:
@@ -317,11 +361,12 @@ def test_a_thumb_down_is_a_row_until_its_document_is_deleted(platform: Platform,
 
     run = w.home / "runs" / "run-passages"
     rows, _ = drawn(platform, run)
+    shutil.copytree(run, run / "probe")  # as it stands while a slice is practised again
     assert any("bell" in p.text for row in rows for p in row.passages)
     document = turn["citations"][0]["document"]
     assert platform.delete(document)["remaining"] == 0
     assert votes.down(None, w.search.when(), 3) == []
-    assert "bell" not in (run / "passages.jsonl").read_text()
+    assert "bell" not in (run / "passages.jsonl").read_text() + (run / "probe" / "passages.jsonl").read_text()
     assert read_train_set(run).broken > 0
     after, _ = drawn(platform, tmp_path / "after")
     assert not any("bell" in p.text for row in after for p in row.passages)

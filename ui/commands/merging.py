@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     @command(app)
     def merge(
         door: Door,
-        adapters: Annotated[list[str], typer.Argument(help="Two or more adapters of the retriever.")],
+        adapters: Annotated[list[str], typer.Argument(help="Two or more adapters of one kind and one base model.")],
         method: Annotated[str, typer.Option(help="cat (weighted sum), ties or dare")] = "cat",
         weights: Annotated[str | None, typer.Option(help="One for each, e.g. 0.7,0.3 (default: the same).")] = None,
         rank: Annotated[int | None, typer.Option(help="Of the merged adapter (default: the largest).")] = None,

@@ -7,7 +7,6 @@ from typing import Any
 
 from finetune.kinds import Options
 from kernel.types import Progress, silent
-from retrieval.live import RETRIEVER
 from ui.operations.learning import Learning
 
 
@@ -40,4 +39,4 @@ class Merging(Learning):
             merged=tuple(adapters),
             recipe=given,
         )
-        return self.w.retrainer.request(RETRIEVER, options, workspace)
+        return self.w.retrainer.request(self.w.registry.kind_of(adapters), options, workspace)
