@@ -26,11 +26,11 @@ from benchmarks.domains import Asked
 from finetune.training import rate_at
 from retrieval.encoder import load_base, quiet_peft, read_model
 
-NEGATIVES, QUESTIONS, AT_ONCE = 5, 4, 8
+NEGATIVES, QUESTIONS, AT_ONCE = 7, 4, 8
 """Against each positive; questions of a step; pairs that go through the model together, of like length."""
 NEAR = 30
 """Of how many of a question's hard negatives they are drawn: those that it will have to tell apart."""
-MAX_TOKENS, TEMPERATURE = 144, 0.05
+MAX_TOKENS, TEMPERATURE = 192, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@
     python -m benchmarks.reranker_adapters --folder runs/reranker --table          the tables of what is there
 
 Both learn from the same questions, positives and hard negatives. The retriever adapter is the product's, by its default
-recipe. The cross-encoder (`benchmarks.cross_encoder`) learns which of a positive and five negatives is the positive.
+recipe. The cross-encoder (`benchmarks.cross_encoder`) learns which of a positive and seven negatives is the positive.
 
 It reorders the first thirty of three rankings: dense by the base model, dense by the retriever adapter, and what is
 served: the latter fused with BM25. Alone, and mixed with the ranking's own score by a share. Share and recipe are
