@@ -278,12 +278,17 @@ def table(name: str, cases: Sequence[Case], records: Sequence[Mapping[str, Any]]
         f"Training a retriever adapter: {statistics.fmean(c.adapter_cpu for c in cases):.0f} s of one thread.",
     ]
     if records:
-        instead = found["base", "mixed"] - found["adapter", "nothing"]
+        instead = {
+            "Mixed over the base, minus a retriever adapter": found["base", "mixed"] - found["adapter", "nothing"],
+            "Mixed over what is served, minus `embedded`": found["served", "mixed"] - found["served", "embedded"],
+        }
         lines += [
             f"A cross-encoder: {statistics.fmean(r['train_cpu'] for r in records):.0f} s of training, and "
             f"{statistics.fmean(r['milliseconds'] for r in records):.0f} ms for thirty passages.",
-            f"Mixed over the base, minus a retriever adapter: "
-            f"{'; '.join(f'{which} {_gain(instead[group])}' for which, group in groups.items())}.",
+            *(
+                f"{what}: {'; '.join(f'{which} {_gain(gain[group])}' for which, group in groups.items())}."
+                for what, gain in instead.items()
+            ),
         ]
     return "\n".join([*lines, ""])
 
