@@ -10,25 +10,27 @@ It reads `question [SEP] passage` and has LoRA on all linear layers and a score 
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.domains import Asked
 from finetune.training import rate_at
 from retrieval.encoder import load_base, quiet_peft, read_model
 
-NEGATIVES, QUESTIONS, AT_ONCE = 5, 4, 8
+NEGATIVES, QUESTIONS, AT_ONCE = 7, 4, 8
 """Against each positive; questions of a step; pairs that go through the model together, of like length."""
 NEAR = 30
 """Of how many of a question's hard negatives they are drawn: those that it will have to tell apart."""
-MAX_TOKENS, TEMPERATURE = 144, 0.05
+MAX_TOKENS, TEMPERATURE = 192, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,58 +110,73 @@ def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-def train(model: CrossEncoder, asked: Sequence[Asked], texts: Sequence[str], recipe: Recipe, seed: int) -> None:
-    """Softmax cross-entropy over one positive and its negatives, both drawn anew each epoch."""
-    rng = np.random.default_rng(seed)
+def train(
+    model: CrossEncoder, asked: Sequence[Asked], texts: Sequence[str], recipe: Recipe, seed: int, file: Path
+) -> None:
+    """Softmax cross-entropy over one positive and its negatives, both drawn anew each epoch.
+
+    Writes the weights to `file`, and after each epoch beside it what it takes to go on.
+    """
     weights = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=0.0)
-    each = math.ceil(len(asked) / QUESTIONS)
+    steps = math.ceil(len(asked) / QUESTIONS)
+    half_way, begun, spent = file.with_suffix(".part"), 0, 0.0
+    if half_way.exists():
+        begun, spent, trained, moments = torch.load(half_way)
+        _put(model, trained)
+        optimiser.load_state_dict(moments)
     model.train()
-    for step in range(each * recipe.epochs):
-        if step % each == 0:
-            order = rng.permutation(len(asked))
-        loss: Any = 0.0
-        some = [asked[n] for n in order[step % each * QUESTIONS :][:QUESTIONS]]
-        for group in _in_parts(some):
-            pairs = []
-            for a in group:
-                near = a.negatives[:NEAR]
-                against = rng.choice(near, min(NEGATIVES, len(near)), replace=False)
-                pairs += [(a.question, texts[n]) for n in (rng.choice(a.relevant), *against)]
-            loss = loss - model(pairs).view(len(group), -1).log_softmax(1)[:, 0].sum() / len(some)
-        for options in optimiser.param_groups:
-            options["lr"] = rate_at(step + 1, each * recipe.epochs, recipe.rate, 0.06)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        if step % 15 == 0:
-            print(f"  step {step + 1}/{each * recipe.epochs}, loss {float(loss):.3f}", flush=True)
-
-
-def save(model: CrossEncoder, file: Path, train_cpu: float) -> None:
-    """What was trained, and the seconds it took."""
-    from safetensors.torch import save_file
-
-    trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    save_file(trained, str(file), metadata={"train_cpu": f"{train_cpu:.1f}"})
+    for epoch in range(begun, recipe.epochs):
+        started, rng = time.process_time(), np.random.default_rng((seed, epoch))
+        torch.manual_seed(seed + epoch)
+        order = rng.permutation(len(asked))
+        for step in range(steps):
+            loss = _loss(model, [asked[n] for n in order[step * QUESTIONS :][:QUESTIONS]], texts, rng)
+            for options in optimiser.param_groups:
+                options["lr"] = rate_at(epoch * steps + step + 1, steps * recipe.epochs, recipe.rate, 0.06)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimiser.step()
+            if step % 15 == 0:
+                print(f"  epoch {epoch + 1}, step {step + 1}/{steps}, loss {float(loss):.3f}", flush=True)
+        spent += time.process_time() - started
+        torch.save((epoch + 1, spent, _trained(model), optimiser.state_dict()), half_way)
+    save_file(_trained(model), str(file), metadata={"train_cpu": f"{spent:.1f}"})
+    half_way.unlink(missing_ok=True)
 
 
 def load(model: CrossEncoder, file: Path) -> None:
-    from safetensors.torch import load_file
-
-    trained = load_file(str(file))
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            p.data.copy_(trained[name])
+    _put(model, load_file(str(file)))
     model.eval()
 
 
 def train_cpu(file: Path) -> float:
-    from safetensors import safe_open
-
+    """Seconds of one thread that the weights in `file` took."""
     with safe_open(str(file), "pt") as opened:
         return float(opened.metadata()["train_cpu"])
+
+
+def _trained(model: CrossEncoder) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _put(model: CrossEncoder, weights: dict[str, torch.Tensor]) -> None:
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            p.data.copy_(weights[name])
+
+
+def _loss(model: CrossEncoder, asked: Sequence[Asked], texts: Sequence[str], rng: np.random.Generator) -> torch.Tensor:
+    total = torch.zeros(())
+    for group in _in_parts(asked):
+        pairs = []
+        for a in group:
+            near = a.negatives[:NEAR]
+            against = rng.choice(near, min(NEGATIVES, len(near)), replace=False)
+            pairs += [(a.question, texts[n]) for n in (rng.choice(a.relevant), *against)]
+        total = total - model(pairs).view(len(group), -1).log_softmax(1)[:, 0].sum()
+    return total / len(asked)
 
 
 def _in_parts(asked: Sequence[Asked]) -> list[list[Asked]]:

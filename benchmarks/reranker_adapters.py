@@ -4,7 +4,7 @@
     python -m benchmarks.reranker_adapters --folder runs/reranker --table          the tables of what is there
 
 Both learn from the same questions, positives and hard negatives. The retriever adapter is the product's, by its default
-recipe. The cross-encoder (`benchmarks.cross_encoder`) learns which of a positive and five negatives is the positive.
+recipe. The cross-encoder (`benchmarks.cross_encoder`) learns which of a positive and seven negatives is the positive.
 
 It reorders the first thirty of three rankings: dense by the base model, dense by the retriever adapter, and what is
 served: the latter fused with BM25. Alone, and mixed with the ranking's own score by a share. Share and recipe are
@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from benchmarks import data
-from benchmarks.cross_encoder import CrossEncoder, Recipe, load, save, train, train_cpu
+from benchmarks.cross_encoder import CrossEncoder, Recipe, load, train, train_cpu
 from benchmarks.domains import Asked, Domain, domain
 from benchmarks.labelled import read
 from benchmarks.sequence import NONE, Bench, Cell, seen
@@ -153,9 +153,7 @@ def learnt(one: Case, recipe: Recipe, seed: int, precision: str) -> None:
     print(f"{one.folder.name}, {recipe}", flush=True)
     model = CrossEncoder(one.base, recipe, seed, precision)
     if not weights.exists():
-        started = time.process_time()
-        train(model, one.found.train, one.texts, recipe, seed)
-        save(model, weights, train_cpu=time.process_time() - started)
+        train(model, one.found.train, one.texts, recipe, seed, weights)
     load(model, weights)
     with torch.inference_mode(), lines.open("a") as file:
         for a in todo:
@@ -216,15 +214,17 @@ def chosen(one: Case, name: str, scores: Scores) -> float:
     return max(SHARES, key=lambda share: (round(mean(share), 6), -share))
 
 
-def ways(one: Case, name: str, held: Sequence[Asked], scores: Scores, share: float) -> dict[str, np.ndarray]:
+def ways(one: Case, name: str, held: Sequence[Asked], scores: Scores | None, share: float) -> dict[str, np.ndarray]:
     """nDCG@10 of each question, by what reorders the ranking `name`."""
-    return {
-        "nothing": np.array([_mixed(one, name, a, scores, 0.0) for a in held]),
-        "embedded": np.array([_by_years(one, name, a) for a in held]),
-        "cross-encoder": np.array([_mixed(one, name, a, scores, 1.0) for a in held]),
-        "mixed": np.array([_mixed(one, name, a, scores, share) for a in held]),
-        "a perfect order": np.array([_perfect(one, name, a) for a in held]),
+    found = {
+        "nothing": [ndcg(a, one.rankings[name][a.id], [s for _, s in one.rankings[name][a.id]]) for a in held],
+        "embedded": [_by_years(one, name, a) for a in held],
+        "a perfect order": [_perfect(one, name, a) for a in held],
     }
+    if scores is not None:
+        found["cross-encoder"] = [_mixed(one, name, a, scores, 1.0) for a in held]
+        found["mixed"] = [_mixed(one, name, a, scores, share) for a in held]
+    return {way: np.array(figures) for way, figures in found.items()}
 
 
 def _mixed(one: Case, name: str, a: Asked, scores: Scores, share: float) -> float:
@@ -246,43 +246,51 @@ def _perfect(one: Case, name: str, a: Asked) -> float:
 
 
 def table(name: str, cases: Sequence[Case], records: Sequence[Mapping[str, Any]], recipe: Recipe) -> str:
-    """Means over seeds; differences are paired by question, against the ranking that was reordered."""
+    """Means over seeds; differences are paired by question, against the ranking that was reordered.
+
+    Without records it is the table of what there is to win.
+    """
     known = seen([cases[0].found])
     held = [a for a in cases[0].found.held_out if all(a.id in said["scores"] for said in records)]
     on = np.array([a.id in known for a in held])
     groups = {"all": np.full(len(held), True), "seen": on, "unseen": ~on}
     lines = [
-        f"**{name}**, {recipe}, {len(cases)} seeds: {len(cases[0].found.train)} questions practised, {len(held)} held "
-        f"out ({on.sum()} on seen passages), {len(cases[0].texts):,} passages",
+        f"**{name}**, {recipe if records else 'no cross-encoder yet'}, {len(cases)} seeds: {len(cases[0].found.train)} "
+        f"questions practised, {len(held)} held out ({on.sum()} on seen passages), {len(cases[0].texts):,} passages",
         "",
         "| ranking | reordered by | all | seen | unseen | gain, all | gain, seen | gain, unseen |",
         "|---|---|---|---|---|---|---|---|",
     ]
     found: dict[tuple[str, str], np.ndarray] = {}
+    said = [record["scores"] for record in records] or [None] * len(cases)
     for ranking in RANKINGS:
-        shares = [chosen(one, ranking, said["scores"]) for one, said in zip(cases, records, strict=True)]
-        runs = [
-            ways(one, ranking, held, said["scores"], share)
-            for one, said, share in zip(cases, records, shares, strict=True)
-        ]
+        shares = [0.0 if s is None else chosen(one, ranking, s) for one, s in zip(cases, said, strict=True)]
+        runs = [ways(one, ranking, held, s, share) for one, s, share in zip(cases, said, shares, strict=True)]
         for way in runs[0]:
             found[ranking, way] = values = np.mean([run[way] for run in runs], axis=0)
             cells = [f"{100 * values[group].mean():.1f}" for group in groups.values()]
             gain = values - found[ranking, "nothing"]
             gains = [_gain(gain[group]) if way != "nothing" else "" for group in groups.values()]
-            said_as = f"{way} ({'/'.join(f'{s:g}' for s in shares)})" if way == "mixed" else way
-            lines.append(f"| {ranking} | {said_as} | {' | '.join([*cells, *gains])} |")
-    instead = found["base", "mixed"] - found["adapter", "nothing"]
-    learning, cpu = (statistics.fmean(r["train_cpu"] for r in records), statistics.fmean(c.adapter_cpu for c in cases))
+            shown = f"{way} ({'/'.join(f'{s:g}' for s in shares)})" if way == "mixed" else way
+            lines.append(f"| {ranking} | {shown} | {' | '.join([*cells, *gains])} |")
     lines += [
         "",
-        f"Mixed over the base, minus a retriever adapter: "
-        f"{'; '.join(f'{which} {_gain(instead[group])}' for which, group in groups.items())}.",
-        f"Training: retriever {cpu:.0f} s, cross-encoder {learning:.0f} s; thirty passages: "
-        f"{statistics.fmean(r['milliseconds'] for r in records):.0f} ms. All of one thread.",
-        "",
+        f"Training a retriever adapter: {statistics.fmean(c.adapter_cpu for c in cases):.0f} s of one thread.",
     ]
-    return "\n".join(lines)
+    if records:
+        instead = {
+            "Mixed over the base, minus a retriever adapter": found["base", "mixed"] - found["adapter", "nothing"],
+            "Mixed over what is served, minus `embedded`": found["served", "mixed"] - found["served", "embedded"],
+        }
+        lines += [
+            f"A cross-encoder: {statistics.fmean(r['train_cpu'] for r in records):.0f} s of training, and "
+            f"{statistics.fmean(r['milliseconds'] for r in records):.0f} ms for thirty passages.",
+            *(
+                f"{what}: {'; '.join(f'{which} {_gain(gain[group])}' for which, group in groups.items())}."
+                for what, gain in instead.items()
+            ),
+        ]
+    return "\n".join([*lines, ""])
 
 
 def _gain(difference: np.ndarray) -> str:
@@ -317,9 +325,9 @@ def main() -> None:
             for seed, one in cases.items():
                 if not asked.table:
                     learnt(one, recipe, seed, asked.precision)
-            found = [(one, said) for one in cases.values() if (said := record(one, recipe)) is not None]
-            if found:
-                print(table(name, [one for one, _ in found], [said for _, said in found], recipe), flush=True)
+            found = {seed: said for seed, one in cases.items() if (said := record(one, recipe)) is not None}
+            shown = [cases[seed] for seed in found or cases]
+            print(table(name, shown, list(found.values()), recipe), flush=True)
 
 
 if __name__ == "__main__":
