@@ -45,7 +45,7 @@ class Recipe:
         return cls(head=head, rate=float(rate), epochs=int(epochs))
 
     def __str__(self) -> str:
-        return f"{self.head}:{self.rate:g}:{self.epochs}"
+        return f"{self.head}-{self.rate:g}-{self.epochs}"
 
 
 class CrossEncoder(nn.Module):

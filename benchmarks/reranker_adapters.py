@@ -310,7 +310,7 @@ def main() -> None:
     parser.add_argument("--choosing", type=int, default=40)
     parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--table", action="store_true", help="print the tables of what is there, and learn nothing")
+    parser.add_argument("--table", action="store_true", help="print what is there, and train no cross-encoder")
     asked = parser.parse_args()
     given = data.folder()
     if given is None:
