@@ -152,7 +152,7 @@ def figures(found: Bench, cell: Cell, only: Callable[[str], bool] = lambda _id: 
     cost = sum(sum(record["cost"].values()) for record in records)
     rows = sum(record["mix"]["new"] + record["mix"]["recalled"] for record in records)
     if cell.policy == JOINT:
-        return Figures(average=matrix.average_accuracy(R), backward=0.0, new=float("nan"), forward=float("nan"),
+        return Figures(average=matrix.average_accuracy(R), backward=float("nan"), new=float("nan"), forward=float("nan"),
                        cpu=cost, rows=rows)  # fmt: skip
     return Figures(
         average=matrix.average_accuracy(R),

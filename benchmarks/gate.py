@@ -17,10 +17,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -130,7 +131,7 @@ def _champion_home(found: Path, folder: Path, seed: int) -> Path:
 
 
 def _documents_home(found: Path, folder: Path) -> Path:
-    home, aside = folder / "home-documents", folder / "home-documents.tmp"
+    home, aside = folder / "home-documents", folder / f"home-documents-{os.getpid()}.tmp"
     if not home.is_dir():
         shutil.rmtree(aside, ignore_errors=True)
         texts = _tsqa(found)[0] | _intents(found)[0]
@@ -141,7 +142,9 @@ def _documents_home(found: Path, folder: Path) -> Path:
         with _platform(aside) as platform:
             done = platform.ingest(files)
             assert all(row["status"] == "published" for row in done["documents"]), done["documents"][:3]
-        aside.rename(home)
+        with suppress(OSError):  # another process was quicker
+            aside.rename(home)
+        shutil.rmtree(aside, ignore_errors=True)
     return home
 
 
