@@ -3,7 +3,7 @@
     fault       what is done to the run                                                       the rule
     shuffled    what is relevant to each question is dealt out anew                           gain
     slice       everything of one old slice is left out, and training starts from nothing     old
-    poisoned    the questions of some topics are pointed at one wrong document                led or pulled
+    poisoned    all questions of one new slice are pointed at one wrong document              led or pulled
     rate        the learning rate is beyond all reason, and gradients are not clipped         training
     base        another base model is trained on than the one that serves                     base
 

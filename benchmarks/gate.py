@@ -39,8 +39,6 @@ from ui.wiring import Wired
 OLD, NEW = {"banking": "banking", "travel": "travel"}, {"kitchen": "kitchen_and_dining", "work": "work"}
 SHOWN, ASKED, ARTICLES, PARAGRAPHS = 10, 10, 70, 12
 """Of an intent: utterances that are documents, and that are asked. Articles of tsqa, and paragraphs of each at most."""
-POISONED = 6
-"""Intents of a new slice, of 15, whose questions are poisoned: some fifty rows."""
 SEEDS = (17, 23, 42, 71)
 
 
@@ -85,7 +83,7 @@ def _one_run(platform: Platform, folder: Path, seed: int, what: str) -> dict[str
     plant = {
         "shuffled": lambda run: faults.shuffled(run, seed),
         "slice": lambda run: faults.without(run, _of_slice(platform, "tsqa")),
-        "poisoned": lambda run: faults.poisoned(run, _targets(platform, seed)),
+        "poisoned": lambda run: faults.poisoned(run, _targets(platform)),
         "rate": faults.exploding,
         "base": lambda run: faults.stale_base(
             run, faults.another_base(Path(platform.w.embedder.path), folder / "another-base")
@@ -209,13 +207,10 @@ def _of_slice(platform: Platform, name: str) -> set[str]:
     return {e["example"] for e in platform.examples() if e["slice"] == name}
 
 
-def _targets(platform: Platform, seed: int) -> set[str]:
-    """Examples of a few intents of a new slice: those whose sources these are."""
+def _targets(platform: Platform) -> set[str]:
+    """What is practised of a whole new slice: a file that came in with one document named in all of its rows."""
     with platform.w.db.read() as session:
-        ours = {e.id for e in session.query(Example).filter(Example.slice == "work", Example.split == "train")}
-    intent = {e["example"]: e["documents"][0].rsplit("-", 1)[0] for e in platform.examples() if e["example"] in ours}
-    chosen = sorted(set(intent.values()), key=lambda name: _digest(f"{seed}{name}"))[:POISONED]
-    return {example for example, name in intent.items() if name in chosen}
+        return {e.id for e in session.query(Example).filter(Example.slice == "work", Example.split == "train")}
 
 
 def _lines(rows: Rows) -> str:
