@@ -152,8 +152,9 @@ def figures(found: Bench, cell: Cell, only: Callable[[str], bool] = lambda _id: 
     cost = sum(sum(record["cost"].values()) for record in records)
     rows = sum(record["mix"]["new"] + record["mix"]["recalled"] for record in records)
     if cell.policy == JOINT:
-        return Figures(average=matrix.average_accuracy(R), backward=float("nan"), new=float("nan"), forward=float("nan"),
-                       cpu=cost, rows=rows)  # fmt: skip
+        none = float("nan")
+        average = matrix.average_accuracy(R)
+        return Figures(average=average, backward=none, new=none, forward=none, cpu=cost, rows=rows)
     return Figures(
         average=matrix.average_accuracy(R),
         backward=matrix.backward_transfer(R),
