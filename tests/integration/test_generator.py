@@ -340,7 +340,7 @@ def test_an_adapter_of_another_model_is_refused(platform: Platform, trained: dic
         run = trained["run"]
         platform.w.registry.add(session, "generator-strange", "generator", run, None, other.resolve(), True)
     with pytest.raises(Refused, match=r"trained on another model .* \(other tokenizer\)"):
-        platform.promote("generator-strange")
+        platform.promote("generator-strange", "whatever its verdict is about")
 
 
 # --- votes and deletes ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune.kinds import Options
+from finetune.merge import Merge
 from kernel.types import Progress, silent
 from ui.operations.learning import Learning
 
@@ -39,4 +40,5 @@ class Merging(Learning):
             merged=tuple(adapters),
             recipe=given,
         )
+        Merge.of(options.merged, options.method, options.recipe, seed)  # what makes no sense is told before any name
         return self.w.retrainer.request(self.w.registry.kind_of(adapters), options, workspace)
