@@ -103,7 +103,7 @@ def _one_run(platform: Platform, folder: Path, seed: int, what: str) -> dict[str
 
 
 def _options(seed: int) -> Options:
-    return Options(policy="stratified", rho=0.2, seed=seed, recipe={"threads": 1})
+    return Options(policy="mixed", rho=0.2, seed=seed, recipe={"threads": 1})
 
 
 # --- a platform with a champion -------------------------------------------------------------------------------
