@@ -23,5 +23,10 @@ def write_json(file: Path, value: Any) -> None:
     write(file, json.dumps(value, ensure_ascii=False, indent=1))
 
 
+def read_lines(file: Path) -> list[Any]:
+    """The value of each line; a text within one may hold U+2028, which is no end of a line here."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+
+
 def read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))

@@ -9,7 +9,6 @@ It reads what was really trained on, `train.jsonl` of the run's folder, and know
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from finetune.data import ROWS
 from finetune.evaluate import Encode, Question
-from finetune.files import read_json
+from finetune.files import read_json, read_lines
 from finetune.lineage import POINTS
 
 _AT_ONCE = 256
@@ -36,8 +35,7 @@ def aims(folder: Path, documents: Callable[[Collection[str]], Mapping[str, str]]
     if not (folder / ROWS).is_file() or not (folder / POINTS).is_file():
         return None
     points = read_json(folder / POINTS)
-    lines = [line for line in (folder / ROWS).read_text(encoding="utf-8").split("\n") if line]
-    rows = [(str(row["question"]), [points[n] for n in row["positives"]]) for row in map(json.loads, lines)]
+    rows = [(str(row["question"]), [points[n] for n in row["positives"]]) for row in read_lines(folder / ROWS)]
     of = documents({point for _, named in rows for point in named})
     found = [(question, frozenset(of[point] for point in named if point in of)) for question, named in rows]
     return [(question, named) for question, named in found if named]

@@ -74,6 +74,7 @@ class Rejudging:
             kind.finish(row)
         told = about(judged.verdict.to_json(), champion)
         before = self._runs.get(run)
+        practised = self._runs.losses(before) if judged.verdict.accepted else []
         metrics = {name: value for name, value in before.metrics.items() if name != RECOVERY} | judged.metrics
         with self._db.write() as session:
             one_move(session)
@@ -85,8 +86,7 @@ class Rejudging:
             adapter.accepted = int(judged.verdict.accepted)
             now.verdict, now.metrics = told, metrics
             now.state = "accepted" if judged.verdict.accepted else "rejected"
-            if judged.verdict.accepted:
-                note_rehearsed(session, run, self._runs.losses(now), now_ms())
+            note_rehearsed(session, run, practised, now_ms())
             session.execute(delete(Approval).where(Approval.adapter == adapter.name))
             record(
                 session, "gate", run, adapter=adapter.name, accepted=judged.verdict.accepted, again=True,

@@ -20,6 +20,7 @@ import numpy as np
 
 from finetune.child import TRAINER, train
 from finetune.evaluate import K, Question, ndcg
+from finetune.files import read_lines
 from kernel.errors import NotFound, Refused, UserError
 from kernel.types import Passage, Progress, silent
 from retrieval.encoder import QueryEncoder, read_model, weights_sha256
@@ -92,9 +93,7 @@ def reproduce(folder: Path, base: Path | None = None, progress: Progress = silen
 
 def figures(folder: Path, adapter: Path, base: str) -> dict[str, float]:
     """Mean nDCG@10 of the base, of the champion where there is one, and of `adapter`, over the exported candidates."""
-    questions = [
-        _question(line) for line in (folder / "evaluation" / "questions.jsonl").read_text("utf-8").split("\n") if line
-    ]
+    questions = [_question(told) for told in read_lines(folder / "evaluation" / "questions.jsonl")]
     candidates = json.loads((folder / "evaluation" / "candidates.json").read_text())
     vectors = np.load(folder / "evaluation" / "candidates.npy", allow_pickle=False)
     if not questions:
@@ -159,8 +158,7 @@ def _base(folder: Path, base: Path | None, about: dict[str, Any]) -> str:
     return given
 
 
-def _question(line: str) -> Question:
-    told = json.loads(line)
+def _question(told: dict[str, Any]) -> Question:
     return Question(**told | {name: frozenset(told[name]) for name in ("points", "documents", "sources")})
 
 

@@ -216,14 +216,14 @@ class Retrainer:
     def _stage_decide(self, run: str, _progress: Progress) -> None:
         row, folder = self._runs.get(run), self._runs.folder(run)
         accepted = bool((row.verdict or {}).get("accepted"))
+        practised = self._runs.losses(row) if accepted else []
         with self._db.write() as session:
             origin = Options.from_json(row.options).origin(row.parent)
             self._registry.add(session, str(row.adapter), row.kind, run, origin, folder / "adapter", accepted)
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
-            if accepted:
-                note_rehearsed(session, run, self._runs.losses(row), now_ms())
+            note_rehearsed(session, run, practised, now_ms())
         self._kind(row.kind).finish(row)
         self._cards.write(str(row.adapter))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from finetune.challengers import Cycle, preferred
-from finetune.files import read_json
+from finetune.files import read_json, read_lines
 from finetune.kinds import BASE
 from finetune.rival import AGAINST, against
 from finetune.tables import Run
@@ -144,7 +143,7 @@ class Runs:
         if row.options.get("control"):
             return []
         file = self.folder(row.id) / "losses.jsonl"
-        told = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+        told = read_lines(file) if file.exists() else ()
         last = {found["example"]: found["loss"] for found in told}
         rows = read_json(self.folder(row.id) / "manifest.json")["rows"]
         return [(found["example"], last.get(found["example"])) for found in rows]

@@ -81,6 +81,11 @@ class Question:
         """What should be written; empty is a refusal."""
         return self.targets[0] if self.targets else ()
 
+    @property
+    def shown(self) -> tuple[Passage, ...]:
+        """What it is asked with: where it must be refused, nothing that answers."""
+        return self.read if self.wanted else self.withheld
+
 
 @dataclass(slots=True, kw_only=True)
 class Scores:
@@ -172,7 +177,7 @@ class GeneratorEvaluator:
         some = [q for q in questions if q.example in chosen]
         answered = [q for q in some if q.wanted]
         lacking = [q for q in answered if q.withheld]
-        alike = {q.example: (q.question, q.read if q.wanted else q.withheld) for q in questions}
+        alike = {q.example: (q.question, q.shown) for q in questions}
         asked = {q.example: alike[q.example] for q in questions if q.example in chosen | watched}
         asked |= {_without(q): (q.question, q.withheld) for q in lacking}
         with ThreadPoolExecutor(ROWS) as threads:  # they meet at the model and are written in batches
@@ -214,7 +219,7 @@ def legs_of(scores: dict[str, Scores]) -> dict[str, Leg]:
 
 def likely(generator: TransformersGenerator, q: Question, alias: str) -> float:
     """The probability of the right answer, or of the likeliest where any of several will do."""
-    passages = q.read if q.wanted else q.withheld
+    passages = q.shown
     ask = Ask(question=q.question, adapter=alias)
     answers = [prompt.answer(sentences(said, passages)) for said in q.targets or ((),)]
     return probability(max(generator.likelihood(ask, passages, answer) for answer in answers))

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from finetune.export import Origin, Written, standing_mix
-from finetune.files import read_json
+from finetune.files import read_json, read_lines
 from finetune.generator.evaluate import GeneratorEvaluator
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.reproduce import METRIC, TOLERANCE, figures, identity, write_questions
@@ -81,7 +81,7 @@ class GeneratorExport:
     def _training(self, row: Run, source: Path, aside: Path) -> dict[str, int]:
         """Rows of examples that still stand, with their passages as they were; how much of the run is gone."""
         missing, standing = standing_mix(self._db, source, aside)
-        lines = [json.loads(line) for line in (source / "train.jsonl").read_text("utf-8").split("\n") if line]
+        lines = read_lines(source / "train.jsonl")
         chunks = sorted({chunk for line in lines for chunk in line["passages"]})
         then = When(epoch=OPEN if row.epoch is None else row.epoch, at=row.created)
         found = {point: as_passage(placed) for point, placed in self._library.place(chunks, then).items()}

@@ -19,8 +19,8 @@ from finetune.generator.context import Contexts
 from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Scores, legs_of
 from finetune.generator.materialise import Answers, materialise
 from finetune.generator.recipe import METHODS, GeneratorRecipe
-from finetune.generator.recovery import TRAINER, GeneratorRecovery
-from finetune.generator.rows import PASSAGES, RunConfig
+from finetune.generator.recovery import GeneratorRecovery
+from finetune.generator.rows import PASSAGES, TRAINER, RunConfig
 from finetune.generator.triple import require
 from finetune.generator.votes import Votes
 from finetune.generator.writer import trainable, worn

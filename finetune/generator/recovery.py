@@ -20,7 +20,7 @@ from finetune.generator.context import Contexts
 from finetune.generator.evaluate import GeneratorEvaluator, likely
 from finetune.generator.materialise import materialise
 from finetune.generator.recipe import GeneratorRecipe
-from finetune.generator.rows import RunConfig
+from finetune.generator.rows import TRAINER, RunConfig
 from finetune.generator.writer import trainable, worn
 from finetune.kinds import Options
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
@@ -34,8 +34,6 @@ from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix, Row
 from rehearsal.tables import Example
 from retrieval.live_generator import LiveGenerator
-
-TRAINER = ("-m", "finetune.generator.trainer")
 
 
 class GeneratorRecovery:

@@ -12,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from finetune.files import read_lines
 from finetune.generator.evaluate import METRIC, Question, likely
-from finetune.generator.rows import Said
+from finetune.generator.rows import TRAINER, Said
 from kernel.errors import NotFound, Refused
 from kernel.types import BASE, Passage
 from retrieval.generators.identity import folder_of, identity_of
 from retrieval.generators.transformers import TransformersGenerator
 
-TRAINER = ("-m", "finetune.generator.trainer")
 FILES = ("train.jsonl", "passages.jsonl")
 """What training reads beside its config."""
 TOLERANCE = 0.01
@@ -59,11 +59,10 @@ def write_questions(folder: Path, questions: Iterable[Question]) -> None:
     (folder / "evaluation").mkdir()
     lines, passages = list[dict[str, Any]](), dict[str, Passage]()
     for q in questions:
-        read = q.read if q.wanted else q.withheld
-        passages |= {p.chunk: p for p in read}
+        passages |= {p.chunk: p for p in q.shown}
         told = {name: getattr(q, name) for name in ("example", "question", "slice", "workspace", "pinned")}
         targets = [[asdict(said) for said in one] for one in q.targets]
-        lines.append(told | {"targets": targets, "passages": [p.chunk for p in read]})
+        lines.append(told | {"targets": targets, "passages": [p.chunk for p in q.shown]})
     for file, rows in ((_QUESTIONS, lines), (_PASSAGES, [asdict(p) for p in passages.values()])):
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / file).write_text(text, encoding="utf-8")
@@ -88,14 +87,10 @@ def _mean(generator: TransformersGenerator, questions: list[Question], alias: st
 
 
 def _questions(folder: Path) -> list[Question]:
-    passages = {told["chunk"]: Passage(**told) for told in _lines(folder / _PASSAGES)}
+    passages = {told["chunk"]: Passage(**told) for told in read_lines(folder / _PASSAGES)}
     made = []
-    for told in _lines(folder / _QUESTIONS):
+    for told in read_lines(folder / _QUESTIONS):
         read = tuple(passages[chunk] for chunk in told.pop("passages"))
         targets = tuple(tuple(Said(text=s["text"], cites=tuple(s["cites"])) for s in one) for one in told["targets"])
         made.append(Question(**told | {"targets": targets}, answers=(), gold=frozenset(), read=read, withheld=read))
     return made
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]

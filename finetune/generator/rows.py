@@ -33,6 +33,8 @@ from kernel.types import Passage, Sentence
 
 Part = Literal["new", "recalled", "vote"]
 ROWS, PASSAGES, CONFIG = "train.jsonl", "passages.jsonl", "config.json"
+TRAINER = ("-m", "finetune.generator.trainer")
+"""What trains on such a folder, as arguments of Python."""
 _HOLDS = "a run folder holds config.json, train.jsonl and passages.jsonl; write it again"
 
 

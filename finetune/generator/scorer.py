@@ -46,7 +46,7 @@ class GeneratorScorer:
         return self._evaluator.questions(When(epoch=self._epoch(), at=now_ms()), _READ_AS, workspace=workspace)
 
     def kept_as(self, question: Question, metric: str) -> str:
-        read = [p.chunk for p in (question.read if question.wanted else question.withheld)]
+        read = [p.chunk for p in question.shown]
         said = [[[s.text, list(s.cites)] for s in one] for one in question.targets]
         return f"{metric}@{digest(canonical([read, said]))[:12]}"
 

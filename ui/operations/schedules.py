@@ -73,7 +73,7 @@ class Schedules(Learning):
         if "kind" in told:
             told["kind"] = self._kind_of(told["kind"])
         if told.get("method") is not None or "kind" in told:
-            now: dict[str, Any] = next((s for s in self.schedules() if s["schedule"] == schedule), {})
+            now = self._now(schedule)
             kind, method = (told.get(name, now.get(name)) for name in ("kind", "method"))
             self._method(str(kind), method)
         if told.get("policy") is not None:
@@ -112,9 +112,12 @@ class Schedules(Learning):
         return job
 
     def _triggers(self, schedule: str, told: Mapping[str, Any]) -> Triggers:
-        now: dict[str, Any] = next((s for s in self.schedules() if s["schedule"] == schedule), {})
+        now = self._now(schedule)
         wanted = {name: told.get(name, now.get(name)) for name in ("when", "days", "turns")}
         return parse(wanted["when"] or (), days=wanted["days"], turns=wanted["turns"])
+
+    def _now(self, schedule: str) -> dict[str, Any]:
+        return next((s for s in self.schedules() if s["schedule"] == schedule), {})
 
     def _kind_of(self, kind: str) -> str:
         if kind not in self.w.kinds:
