@@ -16,6 +16,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +32,18 @@ log = logging.getLogger(__name__)
 
 STEPS = 10
 RISES = "rises.json"
+CHILD = ("-m", "finetune.interference")
 SECONDS = 600
 """After so long a measurement is given up; a mix can do without."""
 
 
-def measured(folder: Path) -> Mapping[str, Rise]:
-    """The rises of a folder's recalled rows, measured in a child process; empty where that failed, which is logged."""
+def measured(folder: Path, child: Sequence[str] = CHILD) -> Mapping[str, Rise]:
+    """The rises of a folder's recalled rows, measured in a child process; empty where that failed, which is logged.
+
+    `child` is what measures such a folder, as arguments of Python; it writes rises.json by `keep`.
+    """
     given = environment() | {"OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-m", "finetune.interference", str(folder)]
+    command = [sys.executable, *child, str(folder)]
     try:
         ended = subprocess.run(
             command, env=given, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
@@ -52,6 +57,11 @@ def measured(folder: Path) -> Mapping[str, Rise]:
         return {}
     found = json.loads((folder / RISES).read_text())
     return {example: Rise(**rise) for example, rise in found.items()}
+
+
+def keep(folder: Path, rises: Mapping[str, Rise]) -> None:
+    """Write rises.json, for `measured` to read."""
+    write_json(folder / RISES, {example: asdict(rise) for example, rise in rises.items()})
 
 
 def measure(folder: Path, config: RunConfig, data: TrainSet) -> dict[str, Rise]:
@@ -102,16 +112,13 @@ def _losses(training: Any, rows: Sequence[TrainRow]) -> list[float]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the one folder that is named; returns the exit code."""
-    from dataclasses import asdict
-
     from finetune.data import read_config, read_train_set
 
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m finetune.interference FOLDER\n")
         return 2
     folder = Path(arguments[0])
-    rises = measure(folder, read_config(folder), read_train_set(folder))
-    write_json(folder / RISES, {example: asdict(rise) for example, rise in rises.items()})
+    keep(folder, measure(folder, read_config(folder), read_train_set(folder)))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from finetune.files import read_json
 from finetune.gate import HeldOut, Standing
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Scores, legs_of
+from finetune.generator.interference import CHILD as INTERFERENCE
+from finetune.generator.interference import bounded
 from finetune.generator.materialise import Answers, materialise
 from finetune.generator.recipe import METHODS, GeneratorRecipe
 from finetune.generator.recovery import GeneratorRecovery
@@ -24,6 +26,7 @@ from finetune.generator.rows import PASSAGES, TRAINER, RunConfig
 from finetune.generator.triple import require
 from finetune.generator.votes import Votes
 from finetune.generator.writer import trainable, worn
+from finetune.interference import STEPS, measured
 from finetune.kinds import BASE as FROM_BASE
 from finetune.kinds import Evaluation, Options
 from finetune.merge import Merge
@@ -39,7 +42,7 @@ from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.ports import Verifier
 from kernel.types import BASE, Ask, Passage, Progress, When
-from rehearsal.mix import Mix
+from rehearsal.mix import Mix, Rise
 from rehearsal.tables import Example
 from retrieval.generators import collect, prompt
 from retrieval.generators.identity import identity_of
@@ -107,29 +110,36 @@ class GeneratorKind:
             merge = Merge.of(options.merged, options.method, options.recipe, options.seed)
             merge_config(folder, merge, paths, generator.source)
             return
-        recipe = _recipe(options)
-        start = options.origin(run.parent)
+        config = self._config(run, _recipe(options))
         votes = []
-        if recipe.method == "kto":
+        if config.recipe.method == "kto":
             when = When(epoch=mix.epoch, at=now_ms())
-            votes = self._votes.down(run.workspace, when, recipe.distractors, options.without)
+            votes = self._votes.down(run.workspace, when, config.recipe.distractors, options.without)
             self._votes.note(run.id, votes)
         materialise(
             self._contexts,
             mix,
             folder,
-            RunConfig(
-                recipe=recipe,
-                base=generator.source,
-                base_name=Path(generator.source).name,
-                champion=self._home / self._registry.path(start) if start else None,
-                parent=start,
-            ),
+            config,
             votes=votes,
             champion=self._champion(generator, run.parent),
             without=options.without,
             shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
         )
+
+    def rises(self, run: Run, mix: Mix, folder: Path) -> Mapping[str, Rise]:
+        """`finetune.kinds.Measures`: a virtual step in a child process, of answers whatever the method.
+
+        An old row that the champion would have to answer first is not measured: that costs more than the step.
+        """
+        options = Options.from_json(run.options)
+        some = bounded(mix, _recipe(options).batch)
+        recipe = _recipe(options).brief(some.new, STEPS)
+        try:
+            materialise(self._contexts, some, folder, self._config(run, recipe), without=options.without)
+        except UserError:  # none of them has an answer and a passage that stands
+            return {}
+        return measured(folder, INTERFERENCE)
 
     def train(self, folder: Path, progress: Progress) -> None:
         if merge_asked(folder):
@@ -193,6 +203,17 @@ class GeneratorKind:
         return sum(each) * recipe.epochs * (1 if recipe.method == "sft" else 2)
 
     # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _config(self, run: Run, recipe: GeneratorRecipe) -> RunConfig:
+        generator = self._generator()
+        start = Options.from_json(run.options).origin(run.parent)
+        return RunConfig(
+            recipe=recipe,
+            base=generator.source,
+            base_name=Path(generator.source).name,
+            champion=self._home / self._registry.path(start) if start else None,
+            parent=start,
+        )
 
     def _generator(self) -> TransformersGenerator:
         return trainable(self._writing)

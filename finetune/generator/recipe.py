@@ -98,6 +98,12 @@ class GeneratorRecipe:
             return 5e-6
         return (2e-4 if parameters <= SMALL else 1e-4) / (2 if warm else 1)
 
+    def brief(self, rows: int, steps: int) -> GeneratorRecipe:
+        """The same of answers alone, for about `steps` steps over so many rows: to be looked at, and thrown away."""
+        rate = self.learning_rate if self.method == "sft" else None  # that of preferences teaches no answer
+        epochs = min(100, math.ceil(steps / max(1, math.ceil(rows / self.batch))))
+        return dataclasses.replace(self, method="sft", learning_rate=rate, epochs=epochs, checkpoints=1, processes=1)
+
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
         return {**dataclasses.asdict(self), "target_modules": list(self.target_modules)}

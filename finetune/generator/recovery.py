@@ -6,10 +6,8 @@ what the gate judges; it is loaded beside what serves and thrown away.
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import select
@@ -94,9 +92,6 @@ class GeneratorRecovery:
     ) -> int | None:
         """Train a copy of the challenger on these rows; how many steps that took, None where none can be practised."""
         options, source = Options.from_json(run.options), trainable(self._writing).source
-        epochs = math.ceil(STEPS / math.ceil(len(rows) / recipe.batch))
-        rate = recipe.learning_rate if recipe.method == "sft" else None  # that of preferences teaches no answer
-        gentle = replace(recipe, method="sft", learning_rate=rate, epochs=epochs, checkpoints=1, processes=1)
         mix = Mix(
             epoch=when.epoch,
             workspace=None,
@@ -107,7 +102,7 @@ class GeneratorRecovery:
             excluded={},
         )
         config = RunConfig(
-            recipe=gentle,
+            recipe=recipe.brief(len(rows), STEPS),
             base=source,
             base_name=Path(source).name,
             champion=place.parent / "adapter",

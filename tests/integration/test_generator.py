@@ -262,6 +262,31 @@ def test_the_matrix_measures_each_adapter_of_the_line_once_on_the_questions_of_t
     platform.rollback("generator")
 
 
+def test_a_preview_tells_what_new_answers_would_do_to_old_ones(platform: Platform, trained: dict[str, Any]) -> None:
+    platform.promote(trained["adapter"], "a test")
+    platform.import_examples(
+        "".join(
+            json.dumps({
+                "question": f"How is the {thing} cleaned?", "answer": "With water.", "document": f"{thing}.md",
+                "quote": f"Clean the {thing} of the house.", "slice": "care", "split": "train",
+            }) + "\n"
+            for thing in COLOUR
+        )
+    )  # fmt: skip
+    serving = kind(platform)._generator().adapters
+    seen = platform.preview("generator", "mir", 0.3, measure=True)
+    (told,) = seen["interference"]
+    assert (told["slice"], seen["new"]) == ("colours", len(COLOUR))
+    assert told["n"] >= seen["recalled"] > 0
+    assert told["mean_rise"] != 0
+    assert all(row["rise"] is not None for row in seen["rows"] if row["part"] == "recalled")
+    assert platform.preview("generator", "mir", 0.3)["interference"] is None
+    assert kind(platform)._generator().adapters == serving
+    assert not list((platform.w.home / "runs").glob("virtual-*"))
+    platform.retire_examples([e["example"] for e in platform.examples() if e["slice"] == "care"])
+    platform.rollback("generator")
+
+
 def test_a_promoted_adapter_writes_at_once_and_a_rollback_loads_nothing(
     platform: Platform, trained: dict[str, Any], tmp_path: Path
 ) -> None:
