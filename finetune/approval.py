@@ -5,6 +5,7 @@ The verdict says that it waits; the row says who let it go and why. It measures 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import select
@@ -20,8 +21,9 @@ from kernel.ids import iso, now_ms
 class Approvals:
     """Who approved what. Safe from several threads and processes: every change is one transaction."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, current: Callable[[Session, Adapter], None]) -> None:
+        """`current` refuses an adapter whose verdict is about another champion than serves (`Registry`)."""
+        self._db, self._current = db, current
 
     def listing(self) -> list[dict[str, Any]]:
         """Adapters whose policy asks for approval, those that wait first, then newest first."""
@@ -40,7 +42,8 @@ class Approvals:
 
         Raises:
             NotFound: no such adapter.
-            Refused: its gate did not accept it; that takes an override when it is promoted.
+            Refused: its gate did not accept it, or accepted it against another champion than serves; that takes an
+                override when it is promoted.
             UserError: nobody asked for an approval, or it has one.
         """
         with self._db.write() as session:
@@ -58,6 +61,7 @@ class Approvals:
             given = session.get(Approval, adapter)
             if given is not None:
                 raise UserError(f"{given.by} approved {adapter!r} already", hint="promote it")
+            self._current(session, found)  # the yes would be to figures that say nothing any more
             given = Approval(adapter=adapter, by=by, reason=reason, at=now_ms())
             session.add(given)
             record(session, "approve", adapter, by, reason=reason)

@@ -196,9 +196,17 @@ class Registry:
             )
         if not (override and override.strip()):
             require(session, adapter)
-            if adapter.kind in self._lending.kinds:
-                require_rival(session, adapter, self._lending.fitting(adapter.kind), how)
+            self.require_current(session, adapter, how)
         return adapter
+
+    def require_current(self, session: Session, adapter: Adapter, how: str = "promote") -> None:
+        """Nothing, if an adapter's verdict is about what serves now, or nothing here serves its kind.
+
+        Raises:
+            Refused: it is about another champion; `how` names in the hint what an override would do.
+        """
+        if adapter.kind in self._lending.kinds:
+            require_rival(session, adapter, self._lending.fitting(adapter.kind), how)
 
     def promote(self, name: str, *, override: str | None = None, actor: str = "local") -> dict[str, Any]:
         """Make an adapter the champion of its kind. A trial of the kind ends with it.

@@ -8,8 +8,9 @@ The same gate decides, by the verdict of the adapter's own run:
                         better there, was refused for nothing but what it loses on other slices, and its policy
                         asks for no approval
 
-or when a reason is given, which stands in the audit log. A route whose adapter cannot be loaded breaks nothing: the
-base model answers, and `trouble` says so.
+and the verdict is about the champion that serves (`rival`), which answers there otherwise; or when a reason is given,
+which stands in the audit log. A route whose adapter cannot be loaded breaks nothing: the base model answers, and
+`trouble` says so.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from finetune.approval import require
 from finetune.gate import GatePolicy
 from finetune.registry import Registry
 from finetune.tables import Adapter, Run
+from finetune.trial import one_move
 from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
@@ -56,8 +58,8 @@ class Routes:
 
         Raises:
             NotFound: no such adapter.
-            Refused: its verdict does not speak for it there, or waits for an approval, and no reason is given; or it
-                cannot be loaded.
+            Refused: its verdict does not speak for it there, or is about another champion than serves, or waits for an
+                approval, and no reason is given; or it cannot be loaded.
         """
         with self._db.read() as session:
             adapter = session.get(Adapter, name)
@@ -65,18 +67,12 @@ class Routes:
                 raise NotFound(f"no adapter {name!r}", hint="`reprise adapters` lists them")
             kind, path = adapter.kind, adapter.path
             given = override.strip() if override else ""
-            accepted, reason = _judged(session, adapter, workspace, slice_name)
-            if accepted and not given:
-                require(session, adapter)
-        if not accepted and not given:
-            raise Refused(
-                f"{name!r} may not serve {_where(workspace, slice_name)}: {reason}",
-                hint='retrain on its questions, or give --override "REASON"; the reason is kept in the audit log',
-                code="gate_refused",
-            )
-        reason = reason if accepted else f"override: {given}"
+            self._checked(session, adapter, workspace, slice_name, given)
         with self._lending.held(kind, name, path):
             with self._db.write() as session:
+                one_move(session)  # or the champion could change behind what was just checked
+                adapter = session.get_one(Adapter, name)
+                accepted, reason = self._checked(session, adapter, workspace, slice_name, given)
                 key = (kind, workspace, slice_name or "")
                 row = session.get(RouteRow, key)
                 before = row.adapter if row is not None else None
@@ -125,6 +121,27 @@ class Routes:
                 }
                 for row in rows
             ]
+
+    def _checked(
+        self, session: Session, adapter: Adapter, workspace: str, slice_name: str | None, given: str
+    ) -> tuple[bool, str]:
+        """Whether its verdict lets it serve there, and why it may.
+
+        Raises:
+            Refused: nothing does.
+        """
+        accepted, reason = _judged(session, adapter, workspace, slice_name)
+        if given:
+            return accepted, reason if accepted else f"override: {given}"
+        if not accepted:
+            raise Refused(
+                f"{adapter.name!r} may not serve {_where(workspace, slice_name)}: {reason}",
+                hint='retrain on its questions, or give --override "REASON"; the reason is kept in the audit log',
+                code="gate_refused",
+            )
+        require(session, adapter)
+        self._registry.require_current(session, adapter, "route it")
+        return accepted, reason
 
 
 def _judged(session: Session, adapter: Adapter, workspace: str, slice_name: str | None) -> tuple[bool, str]:

@@ -235,7 +235,8 @@ class Wired:
             self.suites,
         )
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (retriever, generator)}
-        self.gate_policies, self.approvals = GatePolicies(self.db), Approvals(self.db)
+        self.gate_policies = GatePolicies(self.db)
+        self.approvals = Approvals(self.db, self.registry.require_current)
         judge = Judge(self.epochs, self.kinds, self.gate_policies, Facts(self.db, self.mixer, self.home))
         self.retrainer = Retrainer(
             self.db,

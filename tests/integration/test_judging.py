@@ -15,6 +15,8 @@ import pytest
 
 from benchmarks import faults
 from finetune.kinds import Options
+from finetune.rival import about
+from finetune.tables import Run
 from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.types import silent
 from tests.doors import doors, memory_folder, opened
@@ -127,11 +129,20 @@ def test_an_adapter_that_waits_for_a_person_serves_only_after_one_said_yes(
         platform.promote(adapter)
     assert refusal.value.code == "needs_approval"
     assert [row["state"] for row in platform.approvals()] == ["waits"]
+    before = platform.status()["champion"]
+    with platform.w.db.write() as session:  # somebody else serves by now
+        run = session.get_one(Run, honest["run"])
+        verdict = dict(run.verdict or {})
+        run.verdict = about(verdict, "somebody else")
+    with pytest.raises(Refused, match="judged against 'somebody else'") as refusal:
+        platform.approve(adapter, user="ada")
+    assert refusal.value.code == "stale_verdict"
+    with platform.w.db.write() as session:
+        session.get_one(Run, honest["run"]).verdict = verdict
     given = platform.approve(adapter, "looked at the table", user="ada")
     assert (given["state"], given["by"], given["reason"]) == ("approved", "ada", "looked at the table")
     with pytest.raises(UserError, match="ada approved"):
         platform.approve(adapter)
-    before = platform.status()["champion"]
     with pytest.raises(UserError, match="waits for nobody"):
         platform.approve(str(before))
     assert platform.promote(adapter)["champion"] == adapter

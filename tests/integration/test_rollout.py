@@ -69,7 +69,7 @@ def test_of_two_accepted_against_the_same_champion_the_second_is_judged_again_fi
     told = {row["adapter"]: (row["against"], row["stale"]) for row in desk.registry.listing()}
     assert told == {"a": (None, False), "b": ("a", False), "c": ("a", True)}
     before = desk.picture()
-    for move in (desk.registry.promote, desk.rollouts.start):
+    for move in (desk.registry.promote, desk.rollouts.start, lambda name: desk.routes.set(name, "law")):
         with pytest.raises(Refused, match="'c' was judged against 'a', and 'b' serves by now") as refusal:
             move("c")
         assert refusal.value.code == "stale_verdict"
