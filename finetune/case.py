@@ -105,15 +105,17 @@ class Case:
         slices = {name: [e for e in old if e.slice == name] for name in sorted({e.slice for e in old})}
         small = [e for e in old if len(slices[e.slice]) < self.policy.min_slice]
         groups = {name: some for name, some in slices.items() if len(some) >= self.policy.min_slice}
-        if small:
+        if len(small) >= self.policy.min_slice:
             groups[FEW] = small
+        elif small:  # so few show no noise of their own, and count among all old ones alone
+            self._row(FEW, "old", small)
         # Many slices are many chances to lose by accident: together they get the chance that one would.
         tail = self._tail / max(1, len(groups))
         for name, some in groups.items():
             allowed, kind = self._allowed(self._diff(some), tail, [self._diff(some, r) for r in self.repeats])
             self._row(name, "old", some, allowed)
             yield self._loss("old", f"old slice {name!r}", self._diff(some), allowed, kind)
-        if len(groups) > 1:  # many small losses, each within its noise, are a large one together
+        if len(groups) > 1 or (small and FEW not in groups):  # small losses, each within its noise, are one together
             allowed, kind = self._allowed(self._diff(old), self._tail, [self._diff(old, r) for r in self.repeats])
             self._row(TOGETHER, "old", old, allowed)
             yield self._loss("old", "all old slices together", self._diff(old), allowed, kind)
@@ -264,6 +266,8 @@ class Case:
     ) -> tuple[float, str]:
         """The loss that is let pass, and whether that is the tolerance or the noise."""
         tolerance = self.policy.tolerance if tolerance is None else tolerance
+        if len(diff) < 2:  # figures lie between 0 and 1
+            return 1.0, "one question alone cannot tell a loss from chance"
         means = [float(d.mean()) for d in (diff, *repeats)] if len(repeats) else []
         noise = max(chance_loss(diff, tail, self.seed, self.policy.resamples), spread(means))
         return max(tolerance, noise), "the measured noise" if noise > tolerance else "the tolerance"

@@ -98,7 +98,7 @@ class Drawing:
                 options.policy,
                 workspace=workspace,
                 practised=practised,
-                seed=options.seed,
+                seed=options.seed + len(lineage),  # or every cycle would recall the same rows again
                 replay=_replay(options),
                 recent=recent,
                 without=options.without,

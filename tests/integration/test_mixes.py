@@ -171,6 +171,28 @@ def test_old_rows_come_from_what_the_champion_saw_and_new_ones_do_not(
     assert seen["recalled"] == round(0.4 / 0.6 * seen["new"])
 
 
+@pytest.mark.parametrize("policy", ["random", "mixed"])
+def test_every_cycle_recalls_others_until_all_that_is_old_had_its_turn(
+    platform: Platform, parrot: Parrot, policy: str
+) -> None:
+    known: dict[str, Any] = {"kind": KIND, "created": 1}
+    with platform.w.db.write() as session:
+        for n, parent in enumerate(("first", *(f"{policy}-{n}" for n in range(11)))):
+            name = f"{policy}-{n}"
+            session.add(Run(id=f"run_{name}", state="accepted", options={}, workspace=None, adapter=name, parent=parent,
+                            metrics={}, verdict=None, error=None, **known))  # fmt: skip
+            session.add(Adapter(name=name, state="retired", parent=parent, run=f"run_{name}", path="none", accepted=1,
+                                share=0.0, **known))  # fmt: skip
+    drawn = []
+    for n in range(12):
+        parrot.champion = f"{policy}-{n}"
+        drawn.append({row["example"] for row in recalled(platform.preview(KIND, policy, 0.4))})
+        assert drawn[-1] == {row["example"] for row in recalled(platform.preview(KIND, policy, 0.4))}
+    old = {e["example"] for e in platform.examples() if e["slice"] in THINGS and e["split"] == "train"}
+    assert set().union(*drawn) == old
+    assert all(len(one) < len(old) / 2 for one in drawn)
+
+
 def test_more_than_there_is_is_a_shortfall_and_said(platform: Platform, parrot: Parrot) -> None:
     seen = platform.preview(KIND, "random", 0.9)
     assert seen["short"] == 9 * seen["new"] - seen["recalled"] > 0

@@ -81,6 +81,32 @@ def test_old_slices_too_small_to_judge_alone_are_judged_together() -> None:
     assert not verdict.accepted
 
 
+def test_a_lone_question_of_a_small_slice_cannot_refuse_by_chance_and_counts_among_all_old_ones() -> None:
+    scores, examples = _figures(new=+0.2, old=0.0)
+    lone = HeldOut(example="lone", slice="rare", part="old")
+    for model, value in (("base", 0.5), ("champion", 0.5), ("challenger", 0.2)):
+        scores[model]["lone"] = value
+    verdict = judge(scores, [*examples, lone])
+    assert verdict.accepted, verdict.reasons
+    (row,) = [row for row in verdict.slices if row.slice == FEW]
+    assert (row.n, row.allowed) == (1, None)
+    assert next(row for row in verdict.slices if row.slice == TOGETHER).n == OLD + 1
+    only = [e for e in examples if e.part == "new"] + [lone]
+    verdict = judge(scores, only)
+    assert verdict.accepted, verdict.reasons
+    assert any("one question alone cannot tell a loss from chance" in reason for reason in verdict.reasons)
+
+
+def test_a_few_questions_of_small_slices_that_all_fail_are_not_let_pass_where_they_are_all_there_is() -> None:
+    scores, examples = _figures(new=+0.2, old=0.0)
+    few = [HeldOut(example=f"few-{n}", slice=f"rare-{n}", part="old") for n in range(3)]
+    for model, value in (("base", 0.8), ("champion", 0.8), ("challenger", 0.0)):
+        scores[model] |= {e.example: value for e in few}
+    verdict = judge(scores, [*(e for e in examples if e.part == "new"), *few])
+    assert not verdict.accepted
+    assert verdict.reasons[0].startswith("refused: all old slices together: -0.800")
+
+
 def test_a_pinned_question_that_worked_must_not_fail() -> None:
     scores, examples = _figures(new=+0.2, old=0.0)
     pinned = next(e for e in examples if e.pinned)
