@@ -56,6 +56,8 @@ def main() -> None:
         for seed in asked.seeds:
             _one_seed(found, asked.folder, seed, [*faults.RULES, *(f"honest-{n}" for n in range(asked.honest))])
     print(table(asked.folder))
+    if wrong := failures(asked.folder):
+        raise SystemExit(wrong)
 
 
 # --- running --------------------------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ def _one_run(platform: Platform, folder: Path, seed: int, what: str) -> dict[str
     }.get(what, lambda run: None)
     number = seed if what in faults.RULES else seed * 1000 + int(what.split("-")[1])
     with mock.patch.object(kind, "train", faults.planted(faults.here, plant), create=True):
-        run = platform.w.retrainer.request("retriever", _options(number), None)
+        run = platform.w.retrainer.request("retriever", _options(platform, number), None)
         try:
             ended = platform.w.retrainer.run(run, silent)
         except TrainingFailed as error:
@@ -102,8 +104,9 @@ def _one_run(platform: Platform, folder: Path, seed: int, what: str) -> dict[str
     return {"what": what, "seed": seed} | verdict | {"metrics": ended["metrics"]}
 
 
-def _options(seed: int) -> Options:
-    return Options(policy="mixed", rho=0.2, seed=seed, recipe={"threads": 1})
+def _options(platform: Platform, seed: int) -> Options:
+    """As the platform draws by default, where its controller has no word yet."""
+    return Options(policy="mixed", rho=platform.w.settings.rho, seed=seed, recipe={"threads": 1})
 
 
 # --- a platform with a champion -------------------------------------------------------------------------------
@@ -120,7 +123,9 @@ def _champion_home(found: Path, folder: Path, seed: int) -> Path:
     with _platform(aside) as platform, mock.patch("finetune.retriever.train", faults.here):
         old = tsqa[1] + [row for name in OLD for row in intents[1][name]]
         platform.import_examples(_lines(_sample(old, seed)))
-        champion = platform.w.retrainer.run(platform.w.retrainer.request("retriever", _options(seed), None), silent)
+        champion = platform.w.retrainer.run(
+            platform.w.retrainer.request("retriever", _options(platform, seed), None), silent
+        )
         print(f"seed {seed} champion: {_outcome(champion['verdict'])}", flush=True)
         platform.promote(champion["adapter"], "the benchmark's champion")
         platform.import_examples(_lines(_sample([row for name in NEW for row in intents[1][name]], seed)))
@@ -226,9 +231,21 @@ def _digest(text: str) -> str:
 # --- telling --------------------------------------------------------------------------------------------------
 
 
+def failures(folder: Path) -> str | None:
+    """What the gate has got wrong: a fault that it let pass, or more honest runs refused than one of twenty."""
+    found = _results(folder)
+    passed = [f"seed {r['seed']} {r['what']}" for r in found if r["what"] in faults.RULES and r["accepted"]]
+    honest = [r for r in found if r["what"] not in faults.RULES]
+    refused = sum(not r["accepted"] for r in honest)
+    said = [f"let pass: {', '.join(passed)}"] if passed else []
+    if refused > max(1, len(honest) // 20):
+        said.append(f"{refused} of {len(honest)} honest runs were refused")
+    return "; ".join(said) or None
+
+
 def table(folder: Path) -> str:
     """What is there, as Markdown: refused, and for the right reason, by fault."""
-    found = [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
+    found = _results(folder)
     lines = ["| planted | runs | refused | for the right reason | rules that refused |", "|---|---|---|---|---|"]
     for name, rules in {**faults.RULES, "honest": ()}.items():
         some = [r for r in found if r["what"].split("-")[0] == name]
@@ -245,6 +262,10 @@ def table(folder: Path) -> str:
     if seconds:
         lines += ["", f"{len(found)} runs; a run took {seconds[len(seconds) // 2]:.0f} s (median)."]
     return "\n".join(lines)
+
+
+def _results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
 
 
 def _outcome(verdict: dict[str, Any]) -> str:

@@ -127,7 +127,7 @@ def read_train_set(run: Path) -> TrainSet:
     vectors = np.load(run / VECTORS, allow_pickle=False)
     problems = _wrong_vectors(vectors)
     rows: list[TrainRow] = []
-    for number, line in enumerate((run / ROWS).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate((run / ROWS).read_text(encoding="utf-8").split("\n"), 1):
         if line.strip():
             try:
                 rows.append(_row(json.loads(line), len(vectors)))

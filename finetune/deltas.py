@@ -53,6 +53,8 @@ def cat(layers: Sequence[Factors], weights: Sequence[float], rank: int, scale: f
 def ties(deltas: Sequence[torch.Tensor], weights: Sequence[float], density: float) -> torch.Tensor:
     """Trim each matrix to its largest `density` of entries, elect a sign per entry, average those that agree with it.
 
+    Weights are 0 or more, and only their proportions count: the result is a mean.
+
     Paper: Yadav et al., TIES-Merging: resolving interference when merging models, NeurIPS 2023 (arXiv 2306.01708).
     """
     trimmed = torch.stack([_largest(delta, density) for delta in deltas])

@@ -8,7 +8,7 @@ text, so what they do not find is hard to find indeed, and what they find proves
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from statistics import median
@@ -28,7 +28,7 @@ from kernel.ids import digest, now_ms
 from kernel.tables import Job
 from rehearsal.drafts import Section, drafts, small_words
 from rehearsal.ground import chunk_of
-from rehearsal.tables import Example, Ground, MixRow
+from rehearsal.tables import Example, ExampleEvent, Ground, MixRow
 from retrieval.live import RETRIEVER, LiveRetriever
 from retrieval.tables import Feedback, Turn
 
@@ -100,7 +100,7 @@ class Evidence:
             ours = select(Ground.example, Ground.document).join(Example, Example.id == Ground.example)
             for example, on in session.execute(ours.where(Example.workspace == workspace)):
                 grounds[example].add(on)
-            used = _used(session, workspace, grounds)
+            used, gone = _used(session, workspace, grounds), _lately_superseded(session)
             costs = self._costs(session)
             live = select(Document).where(Document.workspace == workspace, Document.state == "live")
             histories = {d.id: _history(session, d, workspace) for d in session.scalars(live.order_by(Document.name))}
@@ -110,7 +110,7 @@ class Evidence:
             wanted = [histories[named]] if named in histories else []
         measured = self._measure(workspace)
         found = [
-            self._document(told, [e for e in examples if told.document in grounds[e.id]], used, measured, costs)
+            self._document(told, [e for e in examples if told.document in grounds[e.id]], gone, used, measured, costs)
             for told in wanted
         ]
         if named is not None:
@@ -119,7 +119,7 @@ class Evidence:
         slices = sorted(known if slice_name is None else known & {slice_name})
         for name in slices:
             mine = [e for e in examples if e.stratum == name]
-            found.append(_slice(name, workspace, mine, grounds, histories, used, measured, costs))
+            found.append(_slice(name, workspace, mine, gone, grounds, histories, used, measured, costs))
         if slice_name is not None:
             return found
         whole = Facts(subject="workspace", name=workspace, workspace=workspace, turns=used.turns,
@@ -127,7 +127,13 @@ class Evidence:
         return [whole, *found]
 
     def _document(
-        self, history: Facts, examples: Sequence[Example], used: _Used, measured: _Measured, costs: Mapping[str, Any]
+        self,
+        history: Facts,
+        examples: Sequence[Example],
+        gone: Set[str],
+        used: _Used,
+        measured: _Measured,
+        costs: Mapping[str, Any],
     ) -> Facts:
         assert history.document is not None
         seen = used.of[history.document]
@@ -139,7 +145,7 @@ class Evidence:
         return replace(
             history,
             asked=seen.asked, turns=used.turns, rated=seen.rated, unhappy=seen.unhappy, overlooked=seen.overlooked,
-            superseded=_superseded(examples),
+            superseded=len(gone & {e.id for e in examples}),
             **_material(examples), **_figures(asked, measured, by), **_seconds(history, costs),
         )  # fmt: skip
 
@@ -214,6 +220,7 @@ def _slice(
     name: str,
     workspace: str,
     examples: Sequence[Example],
+    gone: Set[str],
     grounds: Mapping[str, set[str]],
     histories: Mapping[str, Facts],
     used: _Used,
@@ -231,7 +238,7 @@ def _slice(
         days=max((histories[d].days for d in weights), default=0.0),
         changes=sum(histories[d].changes * n for d, n in weights.items()) / total,
         turnover=sum(histories[d].turnover * n for d, n in weights.items()) / total,
-        superseded=_superseded(examples),
+        superseded=len(gone & {e.id for e in examples}),
         asked=sum(s.asked for s in seen), turns=used.turns, rated=sum(s.rated for s in seen),
         unhappy=sum(s.unhappy for s in seen), overlooked=sum(s.overlooked for s in seen),
     )  # fmt: skip
@@ -310,9 +317,11 @@ def _material(examples: Sequence[Example]) -> dict[str, Any]:
     return {"train": approved["train"], "held_out": approved["held-out"]}
 
 
-def _superseded(examples: Sequence[Example]) -> int:
-    since = now_ms() - WINDOW_DAYS * _DAY
-    return sum(e.status == "retired" and "superseded" in e.reason and e.created >= since for e in examples)
+def _lately_superseded(session: Session) -> set[str]:
+    """Examples that were retired in the last days because their source changed."""
+    since = ExampleEvent.what == "retired", ExampleEvent.at >= now_ms() - WINDOW_DAYS * _DAY
+    events = session.execute(select(ExampleEvent.example, ExampleEvent.detail).where(*since))
+    return {example for example, detail in events if "superseded" in str(detail.get("reason"))}
 
 
 def _seconds(facts: Facts, costs: Mapping[str, Any]) -> dict[str, Any]:

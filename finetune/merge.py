@@ -64,6 +64,10 @@ class Merge:
             raise _bad(f"no method {self.method!r}", f"there are: {', '.join(METHODS)}")
         if len(weights) != n or not all(math.isfinite(w) for w in weights) or not any(weights):
             raise _bad(f"weights are {list(weights)} for {n} adapters", "give a number for each, not all of them zero")
+        if self.method == "ties" and min(weights) < 0:  # a voice in an election of signs cannot be less than none
+            raise _bad(
+                f"weights are {list(weights)}, and ties takes none below zero", "leave it out, or merge with cat"
+            )
         if self.rank is not None and not 1 <= self.rank <= 512:
             raise _bad(f"rank is {self.rank}", "expected 1 to 512")
         if not 0 < self.density <= 1:

@@ -1,23 +1,28 @@
 """What becomes of examples when their source changes.
 
 An example dies in the epoch in which a quote that grounds it no longer stands, unless the same words stand exactly once
-in the new version: then it is grounded on the chunk that holds them now. Both are decided under the flip lock, so no
-mix ever sees an example whose source is gone.
+in the new version: then it is grounded on the chunk that holds them now. One of a whole document dies with the sentence
+that said its answer (`said`). All of it is decided under the flip lock, so no mix ever sees an example whose source is
+gone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
+from ingest.publish import live_version
 from ingest.tables import Position, Version
 from kernel.ids import now_ms
 from rehearsal.examples import retire
 from rehearsal.ground import reground
 from rehearsal.history import note
+from rehearsal.said import Said, still_says
 from rehearsal.tables import Example, Ground
 
 
@@ -33,6 +38,7 @@ class ExampleFate:
         hit = select(Ground, Example).join(Example, Example.id == Ground.example)
         hit = hit.where(Ground.document == document, Example.status == "approved")
         text: str | None = None
+        says = None
         dying: dict[str, str] = {}
         moved: dict[str, str] = {}
         for ground, example in session.execute(hit):
@@ -40,6 +46,11 @@ class ExampleFate:
             if version is not None:
                 if text is None:
                     text = self._library.text_of(session.get_one(Version, (document, version)).text_key)
+                if not ground.quote and example.answer:
+                    says = says or self._says(session, document, text)
+                    if not says(example.question, example.answer):
+                        dying[example.id] = example.point
+                        continue
                 if ground.point not in retired and ground.quote in text:
                     continue  # a quote may reach beyond its chunk, so a chunk that stands is not enough
                 chunk = reground(session, text, document, version, ground.quote)
@@ -56,6 +67,12 @@ class ExampleFate:
             "why": "deleted" if version is None else "superseded",
         }
         return sorted(dying.values()), notes
+
+    def _says(self, session: Session, document: str, text: str) -> Callable[[str, str], bool]:
+        """Whether an answer to a question is still said by the new text, compared with the version that is live."""
+        live = live_version(session, document)
+        before = Said.of(self._library.text_of(live.text_key)) if live else Said(())
+        return partial(still_says, before=before, after=Said.of(text))
 
     def commit(self, session: Session, epoch: int, notes: dict[str, Any]) -> None:
         at = now_ms()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from finetune.advice import Facts, decide
 from finetune.evaluate import Evaluator
@@ -17,6 +17,7 @@ from kernel.errors import NotFound
 from kernel.ids import fresh, now_ms
 from rehearsal.examples import NewExample
 from rehearsal.ground import Quote
+from rehearsal.tables import Example, ExampleEvent
 from retrieval.choosing import Choosing
 from retrieval.lending import Lending
 from retrieval.live import RETRIEVER
@@ -61,6 +62,26 @@ def wild(house: House) -> dict[str, Any]:
     ]  # fmt: skip
     house.examples.add(new)
     return row
+
+
+def test_a_fact_counts_as_superseded_by_when_that_was_and_not_by_when_it_was_learnt(
+    house: House, evidence: Evidence
+) -> None:
+    document = house.put("rules.md", page("Rules", {"Leave": "A badger has 30 days of leave."}))["document"]
+    with house.db.read() as session:
+        point = session.scalars(select(Position.point).where(Position.document == document)).first()
+    quote = Quote(document=document, point=str(point), text="30 days of leave")
+    house.examples.add([NewExample(workspace="default", question="How long is it off?", quotes=(quote,))])
+    house.put("rules.md", page("Rules", {"Leave": "A badger has 14 days of leave."}))
+    long_ago = now_ms() - 100 * 24 * 3600 * 1000
+    with house.db.write() as session:
+        session.execute(update(Example).where(Example.question == "How long is it off?").values(created=long_ago))
+    assert of(evidence.gather("default"), "rules.md").superseded == 1
+    with house.db.write() as session:
+        ours = select(Example.id).where(Example.question == "How long is it off?").scalar_subquery()
+        session.execute(update(ExampleEvent).where(ExampleEvent.example == ours).values(at=long_ago))
+    assert of(evidence.gather("default"), "rules.md").superseded == 0
+    house.delete.delete("rules.md")
 
 
 def turn(house: House, document: str | None, *, abstained: bool = False, vote: str | None = None) -> None:

@@ -484,6 +484,21 @@ def test_an_example_of_the_whole_document_lives_until_the_document_goes(house: H
     assert status(house, example) == "retired"
 
 
+def test_an_answer_to_a_whole_document_dies_with_the_sentence_that_said_it(house: House) -> None:
+    """Nobody quoted it: it stands on the document, and it may state what one of its sentences says."""
+    leave = {"Leave": "Every walrus has 30 days of leave.", "Stay": "Reports are kept for 30 days."}
+    house.put("rules.md", page("Rules", leave))
+    asked = {"How much leave has a walrus?": "30 days.", "How long are reports kept?": "They are kept for 30 days."}
+    for question, answer in asked.items():
+        row = {"question": question, "answer": answer, "document": "rules.md"}
+        assert house.memory.import_rows(json.dumps(row), "default")["imported"] == 1
+    examples = {e["question"]: e["example"] for e in house.memory.listing()}
+    house.put("rules.md", page("Rules", leave | {"Sleep": "They sleep on ice."}))
+    assert {status(house, e) for e in examples.values()} == {"approved"}
+    house.put("rules.md", page("Rules", leave | {"Leave": "Every walrus has 14 days of leave."}))
+    assert [status(house, examples[question]) for question in asked] == ["retired", "approved"]
+
+
 def test_an_example_of_two_documents_dies_with_either(house: House) -> None:
     house.put("walrus.md", page("Walrus", BASE))
     house.put("seal.md", page("Seal", {"Food": "The seal eats fish."}))

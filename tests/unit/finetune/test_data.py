@@ -45,6 +45,13 @@ def test_a_row_that_cannot_be_trained_on_is_named(tmp_path: Path, line: dict[str
         read_train_set(tmp_path)
 
 
+def test_a_question_may_hold_what_some_take_for_the_end_of_a_line(tmp_path: Path) -> None:
+    _write(tmp_path, [_line("a", [0]), _line("b", [1])])
+    rows = [{"example": "a", "question": "one\u2028line\x85", "positives": [0]}, _line("b", [1])]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), "utf-8")
+    assert read_train_set(tmp_path).rows[0].question == "one\u2028line\x85"
+
+
 def test_problems_of_several_rows_are_named_together(tmp_path: Path) -> None:
     _write(tmp_path, [_line("a", []), _line("b", [9])])
     with pytest.raises(UserError, match=r"(?s)line 1: no positives.*line 2: 9 is no row"):

@@ -63,6 +63,12 @@ def test_dare_keeps_the_mean_of_a_matrix_and_the_same_seed_gives_the_same() -> N
     assert float(first.mean()) == pytest.approx(1.0, abs=0.03)
 
 
+def test_ties_takes_no_weight_below_zero_and_cat_does() -> None:
+    with pytest.raises(UserError, match="ties takes none below zero"):
+        Merge(adapters=("a", "b"), method="ties", weights=(1.0, -1.0))
+    assert Merge(adapters=("a", "b"), weights=(1.0, -1.0)).weights == (1.0, -1.0)
+
+
 def test_between_two_adapters_weights_that_add_up_to_one_interpolate() -> None:
     champion, challenger = {"x": _layer(1)}, {"x": _layer(2)}
     for share in (0.0, 0.25, 1.0):
