@@ -69,10 +69,12 @@ def fill(platform: Platform, history: History, workspace: str) -> dict[str, int]
             content=text.encode(),
             at=parse_time(version["date"]) + nth,
         )
-        told["versions"] += platform.ingest([file])["documents"][0]["status"] == "published"
+        (done,) = platform.ingest([file])["documents"]
+        told["versions"] += done["status"] == "published"
         label = version.get("version") or version["release"]
         changing = [row["old"] for row in history.changed if row["doc"] == doc and row["from_v"] == label]
-        leaving = [s for s in changing if _plain(s) in _plain(text)]  # the list has code without its marks, too
+        said = _plain(platform.text(done["document"])["text"])
+        leaving = [s for s in changing if _plain(s) in said]  # the list has marks of code that no text has
         standing = [line.strip() for line in text.splitlines() if 60 < len(line.strip()) < 300 and line[0].isalpha()]
         rows = [*leaving, *rng.sample(standing, min(len(standing), len(leaving) + 2))]
         told["examples"] += _remember(platform, name, rows, workspace)

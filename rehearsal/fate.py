@@ -71,7 +71,7 @@ class ExampleFate:
     def _says(self, session: Session, document: str, text: str) -> Callable[[str, str], bool]:
         """Whether an answer to a question is still said by the new text, compared with the version that is live."""
         live = live_version(session, document)
-        before = Said.of(self._library.text_of(live.text_key)) if live else Said(())
+        before = Said.of(self._library.text_of(live.text_key)) if live else Said.of("")
         return partial(still_says, before=before, after=Said.of(text))
 
     def commit(self, session: Session, epoch: int, notes: dict[str, Any]) -> None:

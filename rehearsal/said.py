@@ -2,8 +2,8 @@
 
 An example of a whole document names no words that ground it, and its answer may state what one sentence of the document
 says. Each sentence of the answer is held to the one that says it, as if that had been quoted: the one that shares most
-words with question and answer, among those that hold half of the answer's words if there are any. It knows no database
-and no index.
+words with question and answer, among those that hold half of the answer's words if there are any. An answer in words of
+the document is held to those as well. It knows no database and no index.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ _HALF = 0.5
 class Said:
     """A text as its sentences, each with its terms."""
 
+    plain: str
+    """All of it, with single spaces."""
     sentences: tuple[tuple[str, frozenset[int]], ...]
 
     @classmethod
     def of(cls, text: str) -> Said:
         """The text in sentences; a line that ends is the end of one."""
         lines = (line for line in text.splitlines() if line.strip())
-        found = dict.fromkeys(" ".join(s.split()) for line in lines for s in sentences(line) if s.strip())
-        return cls(tuple((s, frozenset(of_query(s))) for s in found))
+        found = dict.fromkeys(_plain(s) for line in lines for s in sentences(line) if s.strip())
+        return cls(_plain(text), tuple((s, frozenset(of_query(s))) for s in found))
 
     def behind(self, question: str, answer: str) -> set[str]:
         """The sentences that say one sentence of an answer best; none where no sentence shares a word with it."""
@@ -43,9 +45,15 @@ class Said:
 
 def still_says(question: str, answer: str, before: Said, after: Said) -> bool:
     """Whether what said the answer before stands afterwards, word for word; also where nothing said it."""
+    if _plain(answer) in before.plain and _plain(answer) not in after.plain:
+        return False
     standing = {sentence for sentence, _ in after.sentences}
     for part in sentences(answer):
         behind = before.behind(question, part) if part.strip() else set()
         if behind and not behind & standing:
             return False
     return True
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -16,8 +16,8 @@ from rehearsal.policies.spread import strata
 def generative(candidates: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> list[Pick]:
     """A stratified draw; where there is no answer that may be kept, the target is what the champion says now.
 
-    A kind of adapter that has no answers (a retriever) takes no notice: it is held to the champion's ranking of recalled
-    rows under every policy.
+    A kind of adapter that has no answers (a retriever) takes no notice: under every policy it is held to the champion's
+    ranking of recalled rows.
     """
     pool = eligible(candidates, new)
     kept = {c.example for c in pool if c.storable}

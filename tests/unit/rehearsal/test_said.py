@@ -39,6 +39,13 @@ def test_it_is_said_while_its_sentence_stands_and_no_longer_once_that_changes(qu
     assert not says(question, answer, ("are paid", "are not paid"))  # every word of the answer still stands
 
 
+def test_words_of_the_text_are_held_to_all_of_them_wherever_lines_end() -> None:
+    answer = "Dogs are allowed in the garden. Ein Hund darf in den Garten."
+    assert says("Are dogs allowed?", answer, ("garden.\n", "garden.  "))
+    assert not says("Are dogs allowed?", answer, ("den Garten", "keinen Garten"))
+    assert not says("How long?", "30 days", ("30 days", "14 days"))
+
+
 def test_another_sentence_with_the_same_number_does_not_keep_it() -> None:
     assert not says("How long do refunds take?", "30 days", ("30 days. Ask", "14 days. Reports are kept 30 days. Ask"))
 
