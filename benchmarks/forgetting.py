@@ -2,6 +2,7 @@
 
     python -m benchmarks.forgetting --folder runs/forgetting                 both parts; goes on where it stopped
     python -m benchmarks.forgetting --folder runs/forgetting --part nine     3 seeds x 3 orders of five domains
+    python -m benchmarks.forgetting --folder runs/forgetting --part nine --rho .3 --policies none,random,mixed
     python -m benchmarks.forgetting --folder runs/forgetting --part grid     every policy and share, two domains, a seed
     python -m benchmarks.forgetting --folder runs/forgetting --table FILE    the tables of what is there, as Markdown
 
@@ -58,9 +59,9 @@ class Setting:
     recipe: tuple[tuple[str, Any], ...]
 
 
-def nine(policies: Sequence[str] = COMPARED) -> list[Cell]:
+def nine(policies: Sequence[str] = COMPARED, rho: float = RHO) -> list[Cell]:
     return [
-        Cell(order=order, policy=policy, rho=RHO if policy not in (NONE, JOINT) else 0.0, seed=seed)
+        Cell(order=order, policy=policy, rho=rho if policy not in (NONE, JOINT) else 0.0, seed=seed)
         for seed in SEEDS
         for order in ORDERS
         for policy in policies
@@ -165,7 +166,7 @@ def figures(found: Bench, cell: Cell, only: Callable[[str], bool] = lambda _id: 
     )
 
 
-def table_nine(found: Bench, policies: Iterable[str]) -> str:
+def table_nine(found: Bench, policies: Iterable[str], rho: float = RHO) -> str:
     """Means over seeds and orders, with the spread of the nine runs, and the default against random."""
     known = seen(list(found.domains.values()))
     lines = [
@@ -178,7 +179,7 @@ def table_nine(found: Bench, policies: Iterable[str]) -> str:
     lines.append(f"| base model | {_points(start)} | | | | | | {_points(unseen)} | | |")
     by: dict[str, list[Figures]] = {}
     for policy in policies:
-        cells = nine([policy])
+        cells = nine([policy], rho)
         by[policy] = [figures(found, cell) for cell in cells]
         on = [figures(found, cell, lambda q: q in known) for cell in cells]
         off = [figures(found, cell, lambda q: q not in known) for cell in cells]
@@ -266,6 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--part", choices=("nine", "grid", "both"), default="both")
+    parser.add_argument("--rho", type=float, default=RHO, help="replay ratio of the nine")
     parser.add_argument("--policies", help="comma-separated; all by default")
     parser.add_argument("--train", type=int, default=300, help="questions to practise, of each domain at most")
     parser.add_argument("--held-out", type=int, default=200, help="questions held out, of each domain at most")
@@ -278,16 +280,13 @@ def main() -> None:
     policies = given.policies.split(",") if given.policies else None
     parts = ("nine", "grid") if given.part == "both" else (given.part,)
     if not given.table:
-        cells = [c for part in parts for c in ({"nine": nine, "grid": grid}[part](*([policies] if policies else [])))]
-        run(setting, cells, given.jobs)
+        cells = nine(policies or COMPARED, given.rho) if "nine" in parts else []
+        run(setting, cells + (grid(policies or POLICIES) if "grid" in parts else []), given.jobs)
     found = bench(setting)
-    for part in parts:
-        print(
-            "\n"
-            + {"nine": table_nine, "grid": table_grid}[part](
-                found, policies or {"nine": COMPARED, "grid": POLICIES}[part]
-            )
-        )  # type: ignore[operator]
+    if "nine" in parts:
+        print("\n" + table_nine(found, policies or COMPARED, given.rho))
+    if "grid" in parts:
+        print("\n" + table_grid(found, policies or POLICIES))
 
 
 if __name__ == "__main__":

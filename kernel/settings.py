@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     round_trip: int = Field(
         5, ge=1, le=100, description="hits in which a search must find the source of a question made from a document"
     )
-    rho: float = Field(0.20, ge=0.0, le=0.9, description="share of old examples in a mix, until retrains were judged")
+    rho: float = Field(0.30, ge=0.0, le=0.9, description="share of old examples in a mix, until retrains were judged")
     approve_mix: bool = Field(False, description="the mix of a scheduled retrain waits until a person approves it")
 
     core_watts: float | None = Field(

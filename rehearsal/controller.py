@@ -1,6 +1,6 @@
 """The replay ratio as a controlled variable: overall and per slice, from what the gate measured.
 
-    rho starts at .20 and stays within .05 and .50
+    rho starts at .30 and stays within .05 and .50
     x 1.5       for a slice, and overall, after a retrain was refused for what it lost there
     x .75       after two clean passes in a row (overall, and per slice)
 
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-START, LEAST, MOST = 0.2, 0.05, 0.5
+START, LEAST, MOST = 0.3, 0.05, 0.5
 UP, DOWN = 1.5, 0.75
 CLEAN_PASSES = 2
 CLEAN = 0.003

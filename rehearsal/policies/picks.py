@@ -90,7 +90,7 @@ def n_old(n_new: int, rho: float) -> int:
     if not 0 <= rho < 1:
         raise UserError(
             f"rho = {rho!r} is no share of a mix",
-            hint="expected 0 (no rehearsal) to less than 1; .2 is usual",
+            hint="expected 0 (no rehearsal) to less than 1; .3 is usual",
         )
     return round(rho / (1 - rho) * n_new)
 

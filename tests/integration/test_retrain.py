@@ -100,9 +100,10 @@ def test_what_the_champion_has_seen_is_old_and_recalled_with_a_reason(
     seen = {row["example"] for row in platform.mix(accepted["run"])["rows"]}
     recalled = [row for row in mix["rows"] if row["part"] == "recalled"]
     assert recalled
+    assert mix["rho"] == platform.w.settings.rho
     assert {row["example"] for row in recalled} <= seen
     assert not {row["example"] for row in mix["rows"] if row["part"] == "new"} & seen
-    assert len(recalled) == round(0.25 * mix["new"])
+    assert len(recalled) == round(mix["rho"] / (1 - mix["rho"]) * mix["new"])
 
 
 def test_shuffled_labels_are_refused_and_promote_needs_a_named_override(

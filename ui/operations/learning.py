@@ -105,7 +105,7 @@ class Learning(Seat):
     @staticmethod
     def _rho(rho: float) -> float:
         if not 0 <= rho <= 0.9:
-            raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .2 is usual")
+            raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .3 is usual")
         return rho
 
 

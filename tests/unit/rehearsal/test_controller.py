@@ -36,13 +36,13 @@ def judged(run: str, change: float | None = 0.0, *, failed: bool = False, rho: f
     ],
 )
 def test_the_ratio_follows_the_verdicts(history: list[Judged], rho: float) -> None:
-    assert control(history).replay.rho == rho
+    assert control(history, 0.2).replay.rho == rho
 
 
 def test_a_slice_that_was_lost_is_practised_more_than_one_that_was_not() -> None:
     slices = {"billing": -0.041, "answers": 0.01}
     history = [judged("run_1", -0.02, failed=True, slices=slices, failed_slices=("billing",))]
-    replay = control(history).replay
+    replay = control(history, 0.2).replay
     assert (replay.of("billing"), replay.of("answers"), replay.of("unheard of")) == (0.3, 0.2, 0.3)
     assert replay.reasons == (
         "rho .30: refused on old questions in run run_1 (-0.020)",
@@ -51,7 +51,7 @@ def test_a_slice_that_was_lost_is_practised_more_than_one_that_was_not() -> None
 
 
 def test_each_change_is_kept_with_its_reason() -> None:
-    changes = control([judged("a"), judged("b"), judged("c", -0.04, failed=True, rho=0.15)]).changes
+    changes = control([judged("a"), judged("b"), judged("c", -0.04, failed=True, rho=0.15)], 0.2).changes
     assert [(c.slice, c.before, c.after, c.run) for c in changes] == [(None, 0.2, 0.15, "b"), (None, 0.15, 0.225, "c")]
     assert changes[0].reason == "2 clean passes in a row, runs a and b"
 
@@ -76,5 +76,5 @@ def test_where_nothing_was_judged_the_start_is_the_reason() -> None:
     )
 )
 def test_every_ratio_stays_within_its_bounds(history: list[Judged]) -> None:
-    replay = control(history).replay
+    replay = control(history, 0.2).replay
     assert all(LEAST <= rho <= MOST for rho in (replay.rho, *replay.slices.values()))

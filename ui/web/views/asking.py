@@ -55,7 +55,7 @@ def fields(key: str, *, kind: bool = True) -> dict[str, Any]:
     rho: float | None = None
     if not automatic:
         rho = b.slider(
-            "Replay ratio", 0.0, 0.5, 0.2, 0.05, key=f"{key}.rho", help="Share of recalled old examples in the mix."
+            "Replay ratio", 0.0, 0.5, 0.3, 0.05, key=f"{key}.rho", help="Share of recalled old examples in the mix."
         )
     seed = c.number_input("Seed", 0, 2**31 - 1, 0, key=f"{key}.seed", help="The same seed and state give the same mix.")
     look.small(f"{policy}: {POLICIES[policy]}.")
