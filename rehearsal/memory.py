@@ -49,6 +49,7 @@ class Memory:
     def from_turn(self, turn: Turn, vote: str, correction: str | None, *, consent: bool = False) -> str | None:
         """The example a vote makes: a thumb up keeps what was cited, a correction what supports it; None for neither.
 
+        It is in no slice, since nobody named one: topics sort it by what it is about, and its origin says where from.
         A correction that no passage supports is quarantined, not trusted. A turn into which earlier turns or a person's
         wishes went makes none without that person's `consent`: its question, or its answer, holds words of them.
         """
@@ -74,7 +75,6 @@ class Memory:
             answer=answer,
             preferred=correction or None,
             rejected=written(shown) if correction and not shown["abstained"] else None,
-            slice="feedback",
             origin=origin,
         )
         return self._examples.add([new], replace=True)[0]

@@ -27,7 +27,7 @@ from kernel.errors import DiskFull, Failed
 from kernel.index.edge import EdgeIndex
 from kernel.jobs import Ledger
 from kernel.tables import AuditEntry, Base, Clock, Fact, Job, Lease
-from rehearsal.tables import ExampleEvent, ExampleMemory
+from rehearsal.tables import Example, ExampleEvent, ExampleMemory
 
 PACKAGES = (ingest.tables, retrieval.tables, rehearsal.tables, finetune.tables)
 WORKERS = 8
@@ -205,6 +205,25 @@ def test_a_home_of_before_remembers_by_kind_what_its_history_tells(fresh_url: Ca
         ("mixed", "retriever"): (3, 0.3, 4, 0.0, 1),
         ("old", "retriever"): (3, 0.5, None, 2.0, 0),  # from before there was a history
         ("young", "generator"): (3, 0.5, None, 2.0, 0),
+    }
+
+
+def test_feedback_of_before_is_left_to_topics_and_a_slice_that_a_person_named_stays(
+    fresh_url: Callable[[], str],
+) -> None:
+    url = fresh_url()
+    slices = [("correction", "feedback"), ("thumbs", "feedback"), ("import", "feedback"), ("correction", "returns")]
+    named = [{"id": f"{o} {s}", "origin": o, "slice": s, "cluster": "gifts", "rehearsed": 0} for o, s in slices]
+    left_by(url, "0009", {"examples": named})
+    db = Database(url)
+    with db.read() as session:
+        counted = {e.id: e.stratum for e in session.scalars(select(Example))}
+    db.close()
+    assert counted == {
+        "correction feedback": "gifts",
+        "thumbs feedback": "gifts",
+        "import feedback": "feedback",
+        "correction returns": "returns",
     }
 
 

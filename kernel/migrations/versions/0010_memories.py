@@ -4,6 +4,9 @@ Until here one row held both, so a generator's loss after a retriever's counted 
 example has all of its rehearsals, what each kind remembers is worked out from it, and what was found forgotten only by
 comparing two kinds is taken out of it. Where it has not (it is younger than the figures are), they go to the kind of
 the runs it knows, and to the retriever where these are of two kinds or none: that was the only kind there was.
+
+And feedback leaves the slice that it was put into whatever it was about, so that topics sort it. The index keeps that
+name in its payload until it is built anew; nothing is looked up by it.
 """
 
 from collections import defaultdict
@@ -39,6 +42,9 @@ def upgrade() -> None:
         op.execute(events.delete().where(events.c.id == event))
     for name in FIGURES:
         op.drop_column("examples", name)
+    examples = sa.table("examples", sa.column("slice"), sa.column("origin"))
+    feedback = examples.c.slice == "feedback", examples.c.origin.in_(("correction", "thumbs"))
+    op.execute(examples.update().where(*feedback).values(slice="general"))
 
 
 def _carried(connection):
