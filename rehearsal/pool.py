@@ -203,7 +203,7 @@ class Pools:
         """Approved examples of the training split with what this kind remembers, as light rows, in order of id."""
         memory = ExampleMemory
         columns = (
-            Example.id, Example.point, Example.slice, Example.cluster, Example.pinned, Example.origin, Example.licence,
+            Example.id, Example.point, Example.slice, Example.cluster, Example.pinned, Example.licence,
             Example.answer.is_not(None).label("answered"), memory.last_loss, memory.last_rehearsed,
             func.coalesce(memory.rehearsed, 0).label("rehearsed"),
             func.coalesce(memory.strength, 0.0).label("strength"),
@@ -253,7 +253,6 @@ def _candidate(e: Any, vector: np.ndarray | None, replay: Replay, recent: int) -
         last_rehearsed=e.last_rehearsed,
         strength=e.strength,
         forgotten=e.forgotten,
-        origin=e.origin,
         cluster=e.cluster or None,
         recent=recent,
         storable=bool(e.answered) and not (e.licence or "").casefold().startswith(NO_STORAGE),
