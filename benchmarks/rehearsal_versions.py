@@ -114,7 +114,9 @@ def measure(folder: Path, seeds: int) -> int:
                 f"\n{folder.name}: {told['versions']} versions published, {told['examples']} examples made, of "
                 f"{len(stated)} to practise {len(false)} state what no newest file says"
             )
-            drawn_whole = wired.mixer.draw(policy="random", rho=0.0, seed=0, workspace="w", practised=set())
+            drawn_whole = wired.mixer.draw(
+                kind="retriever", policy="random", rho=0.0, seed=0, workspace="w", practised=set()
+            )
             standing, ever = sorted(row.example for row in drawn_whole.rows), sorted(stated)
             print(f"  {len(standing)} of them may still be practised; left out: {drawn_whole.excluded}")
             new = set(random.Random(1).sample(standing, min(_NEW, len(standing) // 4)))
@@ -122,7 +124,9 @@ def measure(folder: Path, seeds: int) -> int:
             for policy in sorted(POLICIES):
                 rows: list[str] = []
                 for seed in range(seeds):
-                    mix = wired.mixer.draw(policy=policy, rho=0.5, seed=seed, workspace="w", practised=set(ever) - new)
+                    mix = wired.mixer.draw(
+                        kind="retriever", policy=policy, rho=0.5, seed=seed, workspace="w", practised=set(ever) - new
+                    )
                     rows += [row.example for row in mix.rows]
                 wrong += sum(r in false for r in rows)
                 print(f"  {policy:15} superseded rows {wilson(sum(r in false for r in rows), len(rows))}")

@@ -188,7 +188,7 @@ def _index(card: dict[str, Any]) -> list[dict[str, Any]]:
     results = [
         {
             "task": task,
-            "dataset": {"type": "held-out", "name": s["slice"]},
+            "dataset": {"type": "held-out", "name": _called(s)},
             "metrics": [{"type": s["metric"], "value": round(s["challenger"], 4)}],
         }
         for s in (card["verdict"] or {}).get("slices", ())
@@ -215,10 +215,14 @@ def _documents(title: str, documents: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
+def _called(s: dict[str, Any]) -> str:
+    return f"origin: {s['slice']}" if s.get("part") == "origin" else str(s["slice"])
+
+
 def _row(s: dict[str, Any]) -> str:
     means = [_figure(s[name]) for name in ("base", "champion", "challenger")]
     figures = " | ".join([*means, *(_figure(s[name], "+") for name in ("low", "high"))])
-    return f"| {_plain(s['slice'])} | {s['n']} | {s['metric']} | {figures} |"
+    return f"| {_plain(_called(s))} | {s['n']} | {s['metric']} | {figures} |"
 
 
 def _figure(value: float | None, sign: str = "") -> str:

@@ -217,6 +217,16 @@ class Case:
             else:
                 yield finding
 
+    def by_origin(self, origins: Mapping[str, str]) -> None:
+        """Rows by where questions come from, where that differs. They tell, and refuse nothing (decision 0032)."""
+        groups: dict[str, list[HeldOut]] = {}
+        for e in self.open:
+            if name := origins.get(e.example):
+                groups.setdefault(name, []).append(e)
+        for name, some in sorted(groups.items()) if len(groups) > 1 else ():
+            if len(some) >= self.policy.min_slice:
+                self._row(name, "origin", some)
+
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _leg(self, name: str, leg: Leg) -> Finding:

@@ -96,6 +96,7 @@ class Drawing:
         with self._epochs.one_index():
             pool = self._mixer.pools.gather(
                 options.policy,
+                kind=kind,
                 workspace=workspace,
                 practised=practised,
                 seed=options.seed + len(lineage),  # or every cycle would recall the same rows again

@@ -77,6 +77,12 @@ class Facts:
         }
         write_json(folder / FIGURES, {"metric": metric, "epoch": epoch, "slices": slices, "models": figures})
 
+    def origins(self, asked: Sequence[HeldOut]) -> dict[str, str]:
+        """Where each question comes from; what is asked by a suite alone comes from nowhere."""
+        with self._db.read() as session:
+            wanted = select(Example.id, Example.origin).where(Example.id.in_([e.example for e in asked]))
+            return dict(session.execute(wanted).all())  # type: ignore[arg-type]
+
     def _superseded(self, examples: Sequence[str]) -> int:
         """How many of them went because their source has another version; the others were deleted or withdrawn."""
         with self._db.read() as session:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -183,6 +184,7 @@ class Forgetting:
                 for name, i, lost in zip(names, at, matrix.forgotten(R, at), strict=True)
             ],
             "R": [[_number(v) for v in row] for row in R],
+            "origins": self._by_origin(scores),
             "average_accuracy": _number(matrix.average_accuracy(R)),
             "backward_transfer": _number(matrix.backward_transfer(R, at)),
             # Row 0 is the base itself: what came before the first run is no transfer.
@@ -212,6 +214,22 @@ class Forgetting:
             new = select(MixRow.run, Example.stratum_column()).join(Example, Example.id == MixRow.example)
             rows = session.execute(new.where(MixRow.run.in_(runs), MixRow.part == "new").distinct()).all()
         return {run: tuple(sorted(name for r, name in rows if r == run)) for run in runs}
+
+    def _by_origin(self, scores: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+        """Means of each model over the questions of each origin, the models in the order given."""
+        with self._db.read() as session:
+            wanted = select(Example.id, Example.origin).where(Example.id.in_(set().union(*scores.values())))
+            origin_of: dict[str, str] = dict(session.execute(wanted).all())  # type: ignore[arg-type]
+        rows = [
+            Row(model=name, figures=_by_slice({e: v for e, v in found.items() if e in origin_of}, origin_of))
+            for name, found in scores.items()
+        ]
+        counts = Counter(origin_of.values())
+        means = matrix.build(rows, sorted(counts)).T
+        return [
+            {"origin": name, "n": counts[name], "figures": [_number(v) for v in some]}
+            for name, some in zip(sorted(counts), means, strict=True)
+        ]
 
     def _filled(
         self,

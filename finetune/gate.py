@@ -21,7 +21,7 @@
 The measured noise is the loss that chance alone would show (`noise`): the chance that a harmless challenger is refused
 for its old slices is a few per cent, however many slices there are. Rules that do not apply say so or stay silent;
 every rule that was applied leaves a sentence with its numbers, the refusals first. It is the same for every adapter
-kind: what the figures mean is in the name of the metric.
+kind: what the figures mean is in the name of the metric. By where questions come from there are rows, and no rule.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def judge(
     repeats: Sequence[ModelScores] = (),
     standing: Standing | None = None,
     works: ModelScores | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> Verdict:
     """The verdict on the challenger. The same figures, policy and seed give the same verdict.
 
@@ -80,6 +81,7 @@ def judge(
         standing: where the run stands, where that is known. A run of a stale base has no figures that mean anything,
             so `scores` may be empty then.
         works: 1 where a pinned question works and 0 where it fails, of metrics that are above 0 also where it fails.
+        origins: where examples come from, where that is known: rows of the table, by which nothing is refused.
 
     Raises:
         UserError: `base` or `challenger` is not among the models, or an example is given twice.
@@ -96,6 +98,7 @@ def judge(
     if case.known:
         found += _of_figures(case, served_scores, led, pulled)
     found += case.legs(legs or {})
+    case.by_origin(origins or {})
     return _verdict(found, case.rows, policy)
 
 

@@ -69,6 +69,7 @@ class Judge:
             repeats=evaluated.repeats,
             standing=standing,
             works=evaluated.works,
+            origins=self._facts.origins(evaluated.held_out),
         )
         self._facts.keep(folder, evaluated.metric, evaluated.scores, evaluated.held_out, self._epochs.committed())
         metrics = dict(evaluated.metrics) | {"evaluate_seconds": round(time.perf_counter() - started, 1)}

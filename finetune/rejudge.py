@@ -86,7 +86,7 @@ class Rejudging:
             adapter.accepted = int(judged.verdict.accepted)
             now.verdict, now.metrics = told, metrics
             now.state = "accepted" if judged.verdict.accepted else "rejected"
-            note_rehearsed(session, run, practised, now_ms())
+            note_rehearsed(session, run, practised, now_ms(), kind=row.kind)
             session.execute(delete(Approval).where(Approval.adapter == adapter.name))
             record(
                 session, "gate", run, adapter=adapter.name, accepted=judged.verdict.accepted, again=True,

@@ -223,7 +223,7 @@ class Retrainer:
             state = "accepted" if accepted else "rejected"
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
-            note_rehearsed(session, run, practised, now_ms())
+            note_rehearsed(session, run, practised, now_ms(), kind=row.kind)
         self._kind(row.kind).finish(row)
         self._cards.write(str(row.adapter))
 

@@ -165,7 +165,8 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
         if verdict["accepted"]:
             return True, "the gate accepted it"
         return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
-    row = next((r for r in verdict["slices"] if r["slice"] == slice_name), None)
+    slices = (r for r in verdict["slices"] if r.get("part", "old") in ("new", "old"))  # and no leg, suite or origin
+    row = next((r for r in slices if r["slice"] == slice_name), None)
     if row is None:
         return False, f"its verdict has no figures of slice {slice_name!r}"
     rival = row["base"] if row["champion"] is None else row["champion"]

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Part = Literal["new", "old", "pinned", "suite", "leg", "all"]
+Part = Literal["new", "old", "pinned", "suite", "leg", "all", "origin"]
+"""What a row of a verdict is about. One of an origin tells, and nothing is refused by it."""
 ModelScores = Mapping[str, Mapping[str, float]]
 """Model (`base`, `champion`, `challenger`) to example id to figure; higher is better. Without `champion` the base
 stands in for it."""
@@ -92,6 +93,7 @@ class SliceResult:
     """Means over the questions of a slice; `low` and `high` bound challenger minus champion."""
 
     slice: str
+    """Or what else the row is of: a leg, a suite, an origin, or a name in brackets."""
     n: int
     metric: str
     base: float | None

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from kernel.errors import DiskFull, Failed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0009"
+HEAD = "0010"
 """The newest migration; compared before alembic is imported, so that an up-to-date start stays fast."""
 
 _DISK_FULL = ("database or disk is full", "No space left on device")

@@ -29,7 +29,7 @@ from rehearsal.choice import Choice, choose
 from rehearsal.ground import Quote
 from rehearsal.history import note
 from rehearsal.split import Asking, Split, question_key, sides
-from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, ExampleEvent, Ground
+from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, ExampleEvent, ExampleMemory, Ground
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +179,7 @@ class Examples:
             retire(session, [old], epoch, why, at, actor, by=by)
 
     def sweep(self, session: Session, change: Change) -> None:
-        for theirs in (ExampleEvent, Ground):
+        for theirs in (ExampleEvent, ExampleMemory, Ground):
             session.execute(delete(theirs).where(theirs.example.in_(change.body["examples"])))
         session.execute(delete(Example).where(Example.id.in_(change.body["examples"])))
 
@@ -279,7 +279,5 @@ def _row(n: NewExample, split: str) -> Example:
         reason=n.reason,
         born=OPEN,
         died=OPEN,
-        rehearsed=0,
-        last_loss=None,
         created=now_ms(),
     )

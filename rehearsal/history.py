@@ -2,7 +2,8 @@
 
 The strength of a memory is counted as spaced repetition counts it: rehearsals in a row after which it was still known.
 An example whose loss rose well above what it had been after its last rehearsal was forgotten meanwhile, and starts
-from nothing (Leitner's boxes; MSSR and FOREVER use the same two counts to say when an old example is due).
+from nothing (Leitner's boxes; MSSR and FOREVER use the same two counts to say when an old example is due). Each kind of
+adapter has memories of its own: losses of two kinds are on different scales, and say nothing about each other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from kernel.ids import iso
-from rehearsal.tables import Example, ExampleEvent
+from rehearsal.tables import Example, ExampleEvent, ExampleMemory
 
 FORGOTTEN_FACTOR, FORGOTTEN_LOSS = 1.5, 0.1
 """A loss is clearly above the last one when it is above it by both: half of it, and a tenth of a nat. The first keeps
@@ -34,7 +35,7 @@ class Remembered:
 
 
 def remembered(before: Remembered, last_loss: float | None, loss: float | None) -> Remembered:
-    """What a rehearsal makes of a memory. Both losses are of the example itself, measured alike in their runs.
+    """What a rehearsal makes of a memory. Both losses are of the example itself, in runs of the same kind.
 
     A rehearsal without a loss, or with one that is no number, tells nothing: the memory stays as it was.
     """
@@ -46,9 +47,9 @@ def remembered(before: Remembered, last_loss: float | None, loss: float | None) 
 
 
 def note_rehearsed(
-    session: Session, run: str, losses: Sequence[tuple[str, float | None]], at: int, actor: str = "local"
+    session: Session, run: str, losses: Sequence[tuple[str, float | None]], at: int, *, kind: str, actor: str = "local"
 ) -> list[str]:
-    """Note in the caller's transaction that `run` practised these examples; those that it found forgotten.
+    """Note in the caller's transaction that `run`, of this kind, practised these examples; those it found forgotten.
 
     `losses` are (example, its loss in that run or None where it is not known), each example once; `at` is in UTC ms.
     The same run noted twice counts once, so a stage that is repeated after a crash does no harm.
@@ -63,17 +64,21 @@ def note_rehearsed(
             )
         )
     )
-    rows = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(ids)))}
+    there = set(session.scalars(select(Example.id).where(Example.id.in_(ids))))
+    ours = select(ExampleMemory).where(ExampleMemory.example.in_(ids), ExampleMemory.kind == kind)
+    rows = {memory.example: memory for memory in session.scalars(ours)}
     lost: list[str] = []
     for example, given in losses:
-        row = rows.get(example)
-        if row is None or example in noted:
+        if example not in there or example in noted:
             continue
+        if (row := rows.get(example)) is None:
+            row = ExampleMemory(example=example, kind=kind, rehearsed=0, last_loss=None, strength=0.0, forgotten=0)
+            session.add(row)
         loss = given if given is not None and math.isfinite(given) else None
         after = remembered(Remembered(strength=row.strength, forgotten=row.forgotten), row.last_loss, loss)
-        note(session, "rehearsed", [example], at, actor, run=run, loss=loss)
+        note(session, "rehearsed", [example], at, actor, run=run, kind=kind, loss=loss)
         if after.lost:
-            note(session, "forgotten", [example], at, actor, run=run, loss=loss, before=row.last_loss)
+            note(session, "forgotten", [example], at, actor, run=run, kind=kind, loss=loss, before=row.last_loss)
             lost.append(example)
         row.rehearsed += 1
         row.last_rehearsed, row.strength, row.forgotten = at, after.strength, after.forgotten
@@ -111,5 +116,7 @@ def events(session: Session, example: Example) -> list[dict[str, Any]]:
 
 
 def forget(session: Session, examples: Iterable[str]) -> None:
-    """Take the events of examples away: their details may hold words that have to go."""
-    session.execute(delete(ExampleEvent).where(ExampleEvent.example.in_(list(examples))))
+    """Take the events of examples and what is remembered of them away: details may hold words that have to go."""
+    ids = list(examples)
+    for theirs in (ExampleEvent, ExampleMemory):
+        session.execute(delete(theirs).where(theirs.example.in_(ids)))

@@ -20,7 +20,7 @@ from rehearsal.examples import Examples, NewExample
 from rehearsal.ground import Quote, standing_only_on
 from rehearsal.history import events, forget, note
 from rehearsal.intake import Intake
-from rehearsal.tables import Example, Ground
+from rehearsal.tables import Example, ExampleMemory, Ground
 from retrieval.search import Scope, Search
 from retrieval.tables import Feedback, Turn
 from retrieval.turns import REDACTED, written
@@ -49,6 +49,7 @@ class Memory:
     def from_turn(self, turn: Turn, vote: str, correction: str | None, *, consent: bool = False) -> str | None:
         """The example a vote makes: a thumb up keeps what was cited, a correction what supports it; None for neither.
 
+        It is in no slice, since nobody named one: topics sort it by what it is about, and its origin says where from.
         A correction that no passage supports is quarantined, not trusted. A turn into which earlier turns or a person's
         wishes went makes none without that person's `consent`: its question, or its answer, holds words of them.
         """
@@ -74,7 +75,6 @@ class Memory:
             answer=answer,
             preferred=correction or None,
             rejected=written(shown) if correction and not shown["abstained"] else None,
-            slice="feedback",
             origin=origin,
         )
         return self._examples.add([new], replace=True)[0]
@@ -100,8 +100,8 @@ class Memory:
             rows = [e for e in session.scalars(wanted) if slice_name is None or slice_name in (e.slice, e.stratum)]
             if text is not None:  # not by SQL: SQLite folds the case of ASCII alone
                 rows = [e for e in rows if text.casefold() in f"{e.question}\n{e.answer}\n{e.preferred}".casefold()]
-            names = _documents(session)
-            return [_json(e, names.get(e.id, [])) for e in rows]
+            names, memories = _documents(session), _memories(session)
+            return [_json(e, names.get(e.id, []), memories.get(e.id, [])) for e in rows]
 
     def history(self, example: str) -> list[dict[str, Any]]:
         """What happened to an example, oldest first, from before it was edited on: rows of `history.events`.
@@ -227,7 +227,36 @@ def _documents(session: Session) -> dict[str, list[str]]:
     return names
 
 
-def _json(e: Example, documents: list[str]) -> dict[str, Any]:
+def _memories(session: Session) -> dict[str, list[ExampleMemory]]:
+    found: dict[str, list[ExampleMemory]] = {}
+    for memory in session.scalars(select(ExampleMemory).order_by(ExampleMemory.kind)):
+        found.setdefault(memory.example, []).append(memory)
+    return found
+
+
+def _remembered(memories: Sequence[ExampleMemory]) -> dict[str, Any]:
+    """Counts over all kinds, and the state that the last rehearsal left; all of it by kind in `memory`."""
+    latest = max(memories, key=lambda m: m.last_rehearsed or 0, default=None)
+    return {
+        "rehearsed": sum(m.rehearsed for m in memories),
+        "last_loss": latest.last_loss if latest else None,
+        "last_rehearsed": iso(latest.last_rehearsed) if latest else None,
+        "strength": latest.strength if latest else 0.0,
+        "forgotten": sum(m.forgotten for m in memories),
+        "memory": {
+            m.kind: {
+                "rehearsed": m.rehearsed,
+                "last_loss": m.last_loss,
+                "last_rehearsed": iso(m.last_rehearsed),
+                "strength": m.strength,
+                "forgotten": m.forgotten,
+            }
+            for m in memories
+        },
+    }
+
+
+def _json(e: Example, documents: list[str], memories: Sequence[ExampleMemory]) -> dict[str, Any]:
     return {
         "example": e.id,
         "question": e.question,
@@ -240,11 +269,7 @@ def _json(e: Example, documents: list[str]) -> dict[str, Any]:
         "pinned": bool(e.pinned),
         "workspace": e.workspace,
         "documents": documents,
-        "rehearsed": e.rehearsed,
-        "last_loss": e.last_loss,
-        "last_rehearsed": iso(e.last_rehearsed),
-        "strength": e.strength,
-        "forgotten": e.forgotten,
+        **_remembered(memories),
         "cluster": e.cluster,
         "counted_in": e.stratum,
         "preferred": e.preferred,

@@ -131,6 +131,7 @@ class Mixer:
     def draw(
         self,
         *,
+        kind: str,
         policy: str,
         rho: float,
         seed: int,
@@ -138,7 +139,7 @@ class Mixer:
         practised: Set[str],
         without: Sequence[str] = (),
     ) -> Mix:
-        """A mix at the committed epoch, by one replay ratio and without a measurement.
+        """A mix for an adapter of this kind at the committed epoch, by one replay ratio and without a measurement.
 
         Examples that one of the documents `without` grounds are in neither part.
 
@@ -146,8 +147,9 @@ class Mixer:
             UserError: no such policy.
         """
         pool = self.pools.gather(
-            policy, workspace=workspace, practised=practised, seed=seed, replay=Replay(rho=rho), without=without
-        )
+            policy, kind=kind, workspace=workspace, practised=practised, seed=seed, replay=Replay(rho=rho),
+            without=without,
+        )  # fmt: skip
         return self.pick(pool)
 
     def pick(self, pool: Pool, rises: Mapping[str, Rise] | None = None, *, since: int = 0, epoch: int = 0) -> Mix:

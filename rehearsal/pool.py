@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from qdrant_client import models
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 
 from kernel.database import Database
 from kernel.epochs import Epochs
@@ -34,7 +34,7 @@ from rehearsal.policies import BY_LIKENESS, POLICIES, Candidate, NewExamples, n_
 from rehearsal.policies.memory import DAY
 from rehearsal.policies.nearness import CENTRE, NEIGHBOURS
 from rehearsal.policies.picks import chance
-from rehearsal.tables import Example
+from rehearsal.tables import Example, ExampleMemory
 
 ASKED = 128
 """New examples, by chance, whose neighbours are looked for."""
@@ -74,6 +74,7 @@ class Pools:
         self,
         policy: str,
         *,
+        kind: str,
         workspace: str | None,
         practised: Set[str],
         seed: int,
@@ -81,8 +82,10 @@ class Pools:
         recent: Mapping[str, int] | None = None,
         without: Sequence[str] = (),
     ) -> Pool:
-        """The pool at the committed epoch. `practised` are the examples of the champion's lineage, the others are new;
-        `recent` says how often each was recalled lately; examples of the documents `without` stay out.
+        """The pool at the committed epoch, for an adapter of this kind: what is known of memories is what it remembers.
+
+        `practised` are the examples of the champion's lineage, the others are new; `recent` says how often each was
+        recalled lately; examples of the documents `without` stay out.
 
         Raises:
             UserError: no such policy.
@@ -90,7 +93,7 @@ class Pools:
         if policy not in POLICIES:
             raise UserError(f"no policy {policy!r}", hint=f"there are: {', '.join(sorted(POLICIES))}")
         when = When(epoch=self._epochs.committed(), at=now_ms())
-        every = self._facts(workspace)
+        every = self._facts(workspace, kind)
         with self._db.read() as session:
             out = grounded_on(session, without)
         facts = [e for e in every if e.id not in out]
@@ -196,14 +199,19 @@ class Pools:
 
     # --- SQL ---------------------------------------------------------------------------------------
 
-    def _facts(self, workspace: str | None) -> list[Any]:
-        """Approved examples of the training split, as light rows, in order of id."""
+    def _facts(self, workspace: str | None, kind: str) -> list[Any]:
+        """Approved examples of the training split with what this kind remembers, as light rows, in order of id."""
+        memory = ExampleMemory
         columns = (
-            Example.id, Example.point, Example.slice, Example.cluster, Example.pinned, Example.origin, Example.licence,
-            Example.rehearsed, Example.last_loss, Example.last_rehearsed, Example.strength, Example.forgotten,
-            Example.answer.is_not(None).label("answered"),
+            Example.id, Example.point, Example.slice, Example.cluster, Example.pinned, Example.licence,
+            Example.answer.is_not(None).label("answered"), memory.last_loss, memory.last_rehearsed,
+            func.coalesce(memory.rehearsed, 0).label("rehearsed"),
+            func.coalesce(memory.strength, 0.0).label("strength"),
+            func.coalesce(memory.forgotten, 0).label("forgotten"),
         )  # fmt: skip
-        wanted = select(*columns).where(Example.status == "approved", Example.split == "train").order_by(Example.id)
+        theirs = and_(memory.example == Example.id, memory.kind == kind)
+        wanted = select(*columns).outerjoin(memory, theirs).order_by(Example.id)
+        wanted = wanted.where(Example.status == "approved", Example.split == "train")
         if workspace is not None:
             wanted = wanted.where(Example.workspace == workspace)
         with self._db.read() as session:
@@ -245,7 +253,6 @@ def _candidate(e: Any, vector: np.ndarray | None, replay: Replay, recent: int) -
         last_rehearsed=e.last_rehearsed,
         strength=e.strength,
         forgotten=e.forgotten,
-        origin=e.origin,
         cluster=e.cluster or None,
         recent=recent,
         storable=bool(e.answered) and not (e.licence or "").casefold().startswith(NO_STORAGE),

@@ -1,4 +1,4 @@
-"""Examples, the quotes that ground them, what happened to each, and which mixes they stood in."""
+"""Examples, the quotes that ground them, what happened to each, how well it is remembered, and its mixes."""
 
 from __future__ import annotations
 
@@ -42,14 +42,6 @@ class Example(Base):
     """Why it is quarantined or retired; empty otherwise."""
     born: Mapped[int]
     died: Mapped[int]
-    rehearsed: Mapped[int]
-    last_loss: Mapped[float | None]
-    last_rehearsed: Mapped[int | None]
-    """UTC milliseconds of its last rehearsal; None if it never was practised."""
-    strength: Mapped[float] = mapped_column(server_default="0", default=0.0)
-    """Rehearsals in a row without forgetting it: how strong the memory is, for spaced rehearsal."""
-    forgotten: Mapped[int] = mapped_column(server_default="0", default=0)
-    """How often its loss had risen again after it had been learnt."""
     cluster: Mapped[str] = mapped_column(server_default="", default="")
     """Its topic, by `rehearsal.clusters`; empty until that has run."""
     created: Mapped[int]
@@ -63,6 +55,27 @@ class Example(Base):
     def stratum_column(cls) -> ColumnElement[str]:
         """`stratum`, in SQL."""
         return case((cls.slice != UNNAMED, cls.slice), (cls.cluster != "", cls.cluster), else_=UNNAMED)
+
+
+class ExampleMemory(Base):
+    """How well the adapters of one kind remember an example; there is a row once one of them practised it.
+
+    Kinds have nothing in common here: a retriever's loss is contrastive, a generator's is nats per token, and what one
+    of them has forgotten the other may know.
+    """
+
+    __tablename__ = "example_memories"
+    example: Mapped[str] = mapped_column(ForeignKey("examples.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """Of the adapters: retriever | generator"""
+    rehearsed: Mapped[int]
+    last_loss: Mapped[float | None]
+    last_rehearsed: Mapped[int | None]
+    """UTC milliseconds of its last rehearsal; None where it was that long ago that nobody noted it."""
+    strength: Mapped[float]
+    """Rehearsals in a row without forgetting it: how strong the memory is, for spaced rehearsal."""
+    forgotten: Mapped[int]
+    """How often its loss had risen again after it had been learnt."""
 
 
 class ExampleEvent(Base):

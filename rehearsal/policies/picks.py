@@ -46,7 +46,6 @@ class Candidate:
     """How well it is remembered: practised so many times without being forgotten."""
     forgotten: int = 0
     """How often it was found to be forgotten."""
-    origin: str = ""
     cluster: str | None = None
     recent: int = 0
     """How often it was recalled in the last `CYCLES` retrains."""

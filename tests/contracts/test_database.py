@@ -7,23 +7,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import event, select, text, update
+from sqlalchemy import MetaData, create_engine, event, select, text, update
 
 import finetune.tables
 import ingest.tables
 import rehearsal.tables
 import retrieval.tables
 from kernel import audit, leases
-from kernel.database import HEAD, Database
+from kernel.database import HEAD, MIGRATIONS, Database
 from kernel.epochs import Epochs
 from kernel.errors import DiskFull, Failed
 from kernel.index.edge import EdgeIndex
 from kernel.jobs import Ledger
 from kernel.tables import AuditEntry, Base, Clock, Fact, Job, Lease
+from rehearsal.tables import Example, ExampleEvent, ExampleMemory
 
 PACKAGES = (ingest.tables, retrieval.tables, rehearsal.tables, finetune.tables)
 WORKERS = 8
@@ -151,6 +155,76 @@ def test_a_schema_from_a_newer_release_is_refused_and_left_alone(db: Database) -
     assert refusal.value.code == "newer_database"
     with db.read() as session:
         assert session.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+
+
+def left_by(url: str, revision: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+    """A database of an earlier release, with these rows by table; a column that none names is 0 or empty."""
+    config, engine = Config(), create_engine(url)
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        (tables := MetaData()).reflect(connection)
+        for name, some in rows.items():
+            columns = [c for c in tables.tables[name].c if not c.nullable and c.server_default is None]
+            blank = {c.name: {} if "JSON" in str(c.type) else 0 if "INT" in str(c.type) else "" for c in columns}
+            connection.execute(tables.tables[name].insert(), [blank | row for row in some])
+    engine.dispose()
+
+
+def test_a_home_of_before_remembers_by_kind_what_its_history_tells(fresh_url: Callable[[], str]) -> None:
+    url = fresh_url()
+    mixed = {"rehearsed": 4, "last_loss": 0.3, "last_rehearsed": 4, "strength": 1.0, "forgotten": 1}
+    old = {"rehearsed": 3, "last_loss": 0.5, "last_rehearsed": None, "strength": 2.0, "forgotten": 0}
+    practised = [("r1", 0.1), ("g1", 2.0), ("r2", 0.12), ("r3", 0.3)]  # of one kind, it was r3 that found it forgotten
+    events = [("mixed", run, loss, "rehearsed") for run, loss in practised]
+    events += [("mixed", "g1", 2.0, "forgotten"), ("mixed", "r3", 0.3, "forgotten"), ("young", "g1", 2.0, "rehearsed")]
+    rows = {
+        "runs": [{"id": run, "kind": {"r": "retriever", "g": "generator"}[run[0]]} for run in ("r1", "r2", "r3", "g1")],
+        "examples": [
+            {"id": name, "question_key": "" if name == "deleted" else name, "pinned": 0, "slice": "general", **figures}
+            for name, figures in {
+                "mixed": mixed, "old": old, "young": old, "deleted": old, "never": old | {"rehearsed": 0},
+            }.items()
+        ],
+        "example_events": [
+            {"id": at + 1, "example": example, "at": at + 1, "what": what, "detail": {"run": run, "loss": loss}}
+            for at, (example, run, loss, what) in enumerate(events)
+        ],
+    }  # fmt: skip
+    left_by(url, "0009", rows)
+    db = Database(url)
+    with db.read() as session:
+        kept = {(m.example, m.kind): m for m in session.scalars(select(ExampleMemory))}
+        told = {key: (m.rehearsed, m.last_loss, m.last_rehearsed, m.strength, m.forgotten) for key, m in kept.items()}
+        said = session.execute(select(ExampleEvent.detail).where(ExampleEvent.what == "forgotten")).scalars()
+        assert [detail["run"] for detail in said] == ["r3"]
+    db.close()
+    assert told == {
+        ("mixed", "generator"): (1, 2.0, 2, 1.0, 0),
+        ("mixed", "retriever"): (3, 0.3, 4, 0.0, 1),
+        ("old", "retriever"): (3, 0.5, None, 2.0, 0),  # from before there was a history
+        ("young", "generator"): (3, 0.5, None, 2.0, 0),
+    }
+
+
+def test_feedback_of_before_is_left_to_topics_and_a_slice_that_a_person_named_stays(
+    fresh_url: Callable[[], str],
+) -> None:
+    url = fresh_url()
+    slices = [("correction", "feedback"), ("thumbs", "feedback"), ("import", "feedback"), ("correction", "returns")]
+    named = [{"id": f"{o} {s}", "origin": o, "slice": s, "cluster": "gifts", "rehearsed": 0} for o, s in slices]
+    left_by(url, "0009", {"examples": named})
+    db = Database(url)
+    with db.read() as session:
+        counted = {e.id: e.stratum for e in session.scalars(select(Example))}
+    db.close()
+    assert counted == {
+        "correction feedback": "gifts",
+        "thumbs feedback": "gifts",
+        "import feedback": "feedback",
+        "correction returns": "returns",
+    }
 
 
 # --- what stands on it --------------------------------------------------------------------------------

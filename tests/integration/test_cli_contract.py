@@ -403,6 +403,9 @@ def test_feedback_becomes_an_example(terminal: Terminal) -> None:
         "approved",
     )
     assert examples[corrected["example"]]["documents"] == ["returns.md"]
+    assert {examples[one["example"]]["slice"] for one in (up, corrected)} == {
+        "general"
+    }  # its topic is what it is about
 
 
 # --- examples, rehearsal -------------------------------------------------------------------------

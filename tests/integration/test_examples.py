@@ -14,12 +14,14 @@ from kernel.errors import Conflict, NotFound, UserError
 from kernel.ids import now_ms
 from kernel.index.schema import keyword
 from kernel.types import Passage, Proposal
+from rehearsal.controller import Replay
 from rehearsal.examples import NewExample
 from rehearsal.generate import Generation
 from rehearsal.ground import Quote
 from rehearsal.history import note_rehearsed
+from rehearsal.policies import Candidate
 from rehearsal.split import practised
-from rehearsal.tables import Example
+from rehearsal.tables import Example, ExampleMemory
 from rehearsal.topics import Topics
 from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.sentences import split
@@ -52,7 +54,7 @@ def only(house: House, **narrowed: Any) -> dict[str, Any]:
 
 
 def drawn(house: House) -> set[str]:
-    mix = house.mixer.draw(policy="mixed", rho=0.2, seed=0, workspace=None, practised=set())
+    mix = house.mixer.draw(kind="retriever", policy="mixed", rho=0.2, seed=0, workspace=None, practised=set())
     return {row.example for row in mix.rows}
 
 
@@ -159,7 +161,7 @@ def test_a_handful_has_something_on_either_side(house: House) -> None:
 def test_what_is_quarantined_leaves_every_mix_at_once_and_comes_back_only_by_a_flip(house: House) -> None:
     take(house, on(FOOD, "What does a walrus eat?", split="train"), on(TUSKS, "What are tusks?", split="train"))
     food = only(house, text="EAT")["example"]
-    mix = house.mixer.draw(policy="mixed", rho=0.2, seed=0, workspace=None, practised=set())
+    mix = house.mixer.draw(kind="retriever", policy="mixed", rho=0.2, seed=0, workspace=None, practised=set())
     epoch = house.epochs.committed()
     assert house.vetting.quarantine([food], "doubtful")[0]["status"] == "quarantined"
     assert house.epochs.committed() == epoch + 1
@@ -247,12 +249,45 @@ def test_rehearsals_make_a_memory_stronger_until_it_is_found_forgotten(house: Ho
     example = only(house)["example"]
     for at, (run, loss) in enumerate([("a", 1.0), ("b", 0.9), ("b", 9.0), ("c", 1.1), ("d", 2.0), ("e", float("nan"))]):
         with house.db.write() as session:
-            lost = note_rehearsed(session, run, [(example, loss)], at + 1)
+            lost = note_rehearsed(session, run, [(example, loss)], at + 1, kind="retriever")
         assert lost == ([example] if run == "d" else [])
     now = only(house)
     assert (now["rehearsed"], now["strength"], now["forgotten"], now["last_loss"]) == (5, 0.0, 1, 2.0)
     told = [(event["what"], event["detail"].get("run")) for event in house.memory.history(example)][2:]
     assert told == [*(("rehearsed", run) for run in "abcd"), ("forgotten", "d"), ("rehearsed", "e")]
+
+
+def test_what_one_kind_of_adapter_practised_is_neither_remembered_nor_forgotten_by_another(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?", split="train"))
+    example = only(house)["example"]
+    rehearsals = [("retriever", 0.1), ("generator", 2.1), ("retriever", 0.12), ("generator", 1.9), ("retriever", 0.9)]
+    for at, (kind, loss) in enumerate(rehearsals):
+        with house.db.write() as session:
+            lost = note_rehearsed(session, f"run{at}", [(example, loss)], at + 1, kind=kind)
+        assert lost == ([example] if at == 4 else [])
+    now = only(house)
+    assert (now["rehearsed"], now["forgotten"], now["last_loss"], now["strength"]) == (5, 1, 0.9, 0.0)
+    assert {kind: (m["rehearsed"], m["forgotten"], m["last_loss"]) for kind, m in now["memory"].items()} == {
+        "generator": (2, 0, 1.9),
+        "retriever": (3, 1, 0.9),
+    }
+    told = [event["detail"]["kind"] for event in house.memory.history(example)[2:]]
+    assert told == [*(kind for kind, _ in rehearsals), "retriever"]
+
+    def drawn_for(kind: str) -> Candidate:
+        known: dict[str, Any] = {"workspace": None, "practised": {example}, "seed": 0, "replay": Replay(rho=0.2)}
+        (old,) = house.mixer.pools.gather("due", kind=kind, **known).old
+        return old
+
+    seen = [drawn_for(kind) for kind in ("retriever", "generator", "reranker")]
+    assert [(c.times_rehearsed, c.forgotten, c.strength, c.last_loss, c.last_rehearsed) for c in seen] == [
+        (3, 1, 0.0, 0.9, 5),
+        (2, 0, 2.0, 1.9, 4),
+        (0, 0, 0.0, None, None),
+    ]
+    house.delete.delete("walrus.md")
+    with house.db.read() as session:
+        assert session.query(ExampleMemory).all() == []
 
 
 # --- from documents ------------------------------------------------------------------------------

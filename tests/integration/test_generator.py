@@ -76,7 +76,7 @@ def kind(platform: Platform) -> GeneratorKind:
 def drawn(platform: Platform, folder: Path, run: str = "run-x", **options: Any) -> tuple[list[TrainRow], Mix]:
     """The rows of a run that was drawn and written, and not trained."""
     asked = Options(policy="mixed", rho=0.2, seed=3, **options)
-    mix = platform.w.mixer.draw(policy="mixed", rho=0.2, seed=3, workspace=None, practised=set())
+    mix = platform.w.mixer.draw(kind="generator", policy="mixed", rho=0.2, seed=3, workspace=None, practised=set())
     row = Run(id=run, kind="generator", workspace=None, options=asked.to_json(), parent=None, adapter="generator-x")
     folder.mkdir(parents=True)
     kind(platform).materialise(row, mix, folder)

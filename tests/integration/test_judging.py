@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from benchmarks import faults
 from finetune.kinds import Options
@@ -19,6 +20,7 @@ from finetune.rival import about
 from finetune.tables import Run
 from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.types import silent
+from rehearsal.tables import Example
 from tests.doors import doors, memory_folder, opened
 from tests.house import incoming
 from ui.platform import Platform
@@ -83,6 +85,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.promote(first["adapter"])
         prize = {"question": "how do I claim my prize", "relevant": [{"document": "prize.txt"}], "split": "train"}
         platform.import_examples(lines([*rows("orchard"), prize | {"slice": "orchard"}]))
+        with platform.w.db.write() as session:  # as if people had asked and thumbed those
+            session.execute(update(Example).where(Example.slice == "orchard").values(origin="thumbs"))
         yield platform
     torch.set_num_threads(threads)
 
@@ -111,6 +115,8 @@ def test_an_honest_run_passes_and_its_record_says_what_it_cost_and_learnt(honest
     assert verdict["accepted"], verdict["reasons"]
     legs = {row["slice"]: row for row in verdict["slices"] if row["part"] == "leg"}
     assert set(legs) == {"answered", "citations", "refusals"}
+    origins = [(row["slice"], row["n"], row["allowed"]) for row in verdict["slices"] if row["part"] == "origin"]
+    assert origins == [("import", 16, None), ("thumbs", 16, None)]
     assert next(row for row in verdict["slices"] if row["part"] == "suite")["slice"] == "contract"
     assert metrics["seen"]["n"] + metrics["unseen"]["n"] == metrics["held_out"]
     assert metrics["seen"]["challenger"] > metrics["seen"]["base"]
@@ -193,6 +199,8 @@ def test_the_matrix_of_a_line_is_measured_once_for_an_epoch(platform: Platform, 
     assert found["backward_transfer"] == pytest.approx(R["harbour"][2] - R["harbour"][1], abs=1e-4)
     assert found["forward_transfer"] == pytest.approx(R["orchard"][1] - R["orchard"][0], abs=1e-4)
     assert {c["slice"] for c in found["changes"]} == {"harbour", "orchard"}
+    by_origin = {o["origin"]: (o["n"], o["figures"]) for o in found["origins"]}
+    assert by_origin == {"import": (16, list(R["harbour"])), "thumbs": (16, list(R["orchard"]))}
     assert platform.forgetting() == found | {"seconds": pytest.approx(0, abs=5)}
     with pytest.raises(NotFound, match="not in the champion's line"):
         platform.forgetting(before="nobody")

@@ -21,7 +21,7 @@ from kernel.errors import Refused, UserError
 from kernel.ids import now_ms
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix, Rise
-from rehearsal.tables import Example, MixRow
+from rehearsal.tables import Example, ExampleMemory, MixRow
 from tests.doors import Terminal, doors, memory_folder, opened
 from tests.house import incoming, page
 from ui.platform import Platform
@@ -231,7 +231,7 @@ def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(
     shown = json.loads((platform.w.runs.folder(proposal["proposal"]) / "config.json").read_text())
     assert shown["epoch"] == platform.w.epochs.committed() > mix["epoch"]  # what is read beside them is of now
     with platform.w.db.read() as session:
-        assert session.get_one(Example, rows[-1]).last_rehearsed is not None
+        assert session.get_one(ExampleMemory, (rows[-1], KIND)).last_rehearsed is not None
     with pytest.raises(Refused, match="does not wait for approval: it is accepted"):
         platform.approve_mix(proposal["proposal"])
 
@@ -336,7 +336,7 @@ def test_a_virtual_step_on_the_real_model_leaves_nothing_but_its_figures(platfor
     with platform.w.db.write() as session:
         practised = {row.example for row in session.query(MixRow).filter_by(run="run_first")}
     pool = platform.w.mixer.pools.gather(
-        "mir", workspace=None, practised=practised, seed=0, replay=platform.w.replays.control(KIND).replay
+        "mir", kind=KIND, workspace=None, practised=practised, seed=0, replay=platform.w.replays.control(KIND).replay
     )
     folder = platform.w.runs.folder("virtual-test")
     folder.mkdir(parents=True)
@@ -369,10 +369,11 @@ def test_what_a_crash_left_of_a_trial_step_goes_and_no_work_of_another_process(p
 def test_a_run_that_never_serves_leaves_what_is_remembered(
     platform: Platform, parrot: Parrot, change: float, control: str | None
 ) -> None:
-    def memories() -> dict[str, tuple[Any, ...]]:
+    def memories() -> dict[tuple[str, str], tuple[Any, ...]]:
         with platform.w.db.read() as session:
-            rows = session.query(Example).all()
-            return {e.id: (e.rehearsed, e.last_rehearsed, e.last_loss, e.strength, e.forgotten) for e in rows}
+            rows = session.query(ExampleMemory).all()
+            figures = ("rehearsed", "last_rehearsed", "last_loss", "strength", "forgotten")
+            return {(m.example, m.kind): tuple(getattr(m, name) for name in figures) for m in rows}
 
     parrot.change = change
     before = memories()

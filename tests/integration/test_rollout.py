@@ -399,6 +399,7 @@ def row(slice_name: str, gain: float, low: float, n: int = 30) -> dict[str, Any]
         (True, [], [row("tax", 0.0, -0.1)], True),
         (True, [], [row("tax", -0.1, -0.2)], False),
         (True, [], [row("family", 0.1, 0.05)], False),
+        (True, [], [row("tax", 0.1, 0.05) | {"part": "origin"}], False),
         (True, [], [row("tax", 0.1, 0.05, n=3)], False),
         (True, [], [row("tax", float("nan"), 0.05)], False),
         (False, ["old"], [row("tax", 0.1, 0.05)], True),

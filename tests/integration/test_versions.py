@@ -438,7 +438,8 @@ def test_an_example_dies_with_its_quote_in_the_very_epoch(house: House) -> None:
         for epoch in (before, before + 1)
     ]
     assert seen == [1, 0]
-    assert house.mixer.draw(policy="random", rho=0.2, seed=0, workspace=None, practised=set()).rows == ()
+    mix = house.mixer.draw(kind="retriever", policy="random", rho=0.2, seed=0, workspace=None, practised=set())
+    assert mix.rows == ()
     assert len(house.shown(document)[2]) == 3
 
 

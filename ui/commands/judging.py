@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -118,14 +119,23 @@ def _people_policy(found: dict[str, Any]) -> None:
     table(rows, ["threshold", "value", "set"], "")
 
 
+def _table_of_models(found: dict[str, Any], names: list[str], figures: Iterable[Iterable[float | None]]) -> None:
+    """A row of figures for each model of the line."""
+    rows = [
+        {"model": row["model"]} | {name: "" if v is None else f"{v:.3f}" for name, v in zip(names, values, strict=True)}
+        for row, values in zip(found["rows"], figures, strict=True)
+    ]
+    table(rows, ["model", *names], "Nothing is held out.")
+
+
 def _people_matrix(found: dict[str, Any]) -> None:
     say(f"{found['metric']} at epoch {found['epoch']}, each row a model, the newest last:")
     names = [s["slice"] for s in found["slices"]]
-    rows = [
-        {"model": row["model"]} | {name: "" if v is None else f"{v:.3f}" for name, v in zip(names, values, strict=True)}
-        for row, values in zip(found["rows"], found["R"], strict=True)
-    ]
-    table(rows, ["model", *names], "Nothing is held out.")
+    _table_of_models(found, names, found["R"])
+    if len(found["origins"]) > 1:
+        say("By where the questions come from:")
+        means = zip(*(o["figures"] for o in found["origins"]), strict=True)
+        _table_of_models(found, [o["origin"] for o in found["origins"]], means)
     for name in ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting"):
         value = found[name]
         say(f"{name.replace('_', ' ')}: {'cannot be told yet' if value is None else f'{value:+.4f}'}")

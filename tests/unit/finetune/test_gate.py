@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +210,18 @@ def test_the_gate_says_what_it_was_not_given() -> None:
 
 def _held(example: str, slice: str, part: str, pinned: bool = False) -> HeldOut:
     return HeldOut(example=example, slice=slice, part=part, pinned=pinned)  # type: ignore[arg-type]
+
+
+def test_origins_have_rows_of_their_own_by_which_nothing_is_refused() -> None:
+    scores, examples = _figures(new=-0.2, old=+0.1)
+    origins = {e.example: "correction" if e.part == "new" else "import" for e in examples}
+    few = {e.example: "thumbs" for e in examples[-3:]}
+    plain, told = judge(scores, examples), judge(scores, examples, origins=origins | few)
+    assert [(row.slice, row.n) for row in told.slices if row.part == "origin"] == [("correction", NEW), ("import", 57)]
+    lost = next(row for row in told.slices if row.slice == "correction")
+    assert (lost.low < lost.high < 0, lost.allowed) == (True, None)
+    assert replace(told, slices=[row for row in told.slices if row.part != "origin"]) == plain
+    assert judge(scores, examples, origins=dict.fromkeys(origins, "import")) == plain  # all of them say nothing new
 
 
 def _figures(*, new: float, old: float, spread: float = 0.05) -> tuple[dict[str, dict[str, float]], list[HeldOut]]:

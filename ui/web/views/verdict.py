@@ -38,6 +38,7 @@ _PARTS = {
     "suite": "suite",
     "leg": "as answered",
     "all": "",
+    "origin": "by origin; nothing is refused by it",
 }
 _NDCG = "nDCG@10 tells how near the top the right passage stands: 1 is always first, 0 is never among the first ten."
 
