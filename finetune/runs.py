@@ -40,7 +40,7 @@ class Runs:
         with self._db.read() as session:
             found = session.get(Run, run)
         if found is None:
-            raise NotFound(f"no run {run!r}", hint="the Adapters page and `GET /v1/retrains` list them")
+            raise NotFound(f"no run {run!r}", hint="`reprise runs` and the Adapters page list them")
         return found
 
     def fail(self, run: str, error: dict[str, str]) -> None:
@@ -129,10 +129,11 @@ class Runs:
             found[first] = Cycle(fresh=cycle.fresh or fresh, accepted=cycle.accepted or run.state == "accepted")
         return list(found.values())
 
-    def listing(self) -> list[dict[str, Any]]:
-        """Newest first."""
+    def listing(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The newest hundred, newest first."""
+        newest = select(Run.id).order_by(Run.created.desc()).limit(100)
         with self._db.read() as session:
-            ids = list(session.scalars(select(Run.id).order_by(Run.created.desc()).limit(100)))
+            ids = list(session.scalars(newest if kind is None else newest.where(Run.kind == kind)))
         return [self.result(run) for run in ids]
 
     def losses(self, row: Run) -> list[tuple[str, float | None]]:

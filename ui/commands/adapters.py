@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kernel.errors import UserError
+from ui.commands.runs import people_run, people_verdict
 from ui.door import Door, command, say, table
 
 Kind = Annotated[str, typer.Option("--kind", help="retriever or generator")]
@@ -68,7 +69,7 @@ def register(app: typer.Typer) -> None:
     @command(app)
     def gate(door: Door, run: str) -> None:
         """The verdict on a run, from its stored report."""
-        door.out(door.platform.gate(run), _people_verdict)
+        door.out(door.platform.gate(run), people_verdict)
 
     @command(app)
     def adapters(door: Door) -> None:
@@ -107,25 +108,6 @@ def _recipe(settings: list[str]) -> dict[str, Any]:
         except ValueError:
             found[name.strip()] = value
     return found
-
-
-def people_run(run: dict[str, Any]) -> None:
-    say(f"{run['run']}: {run['state']}" + (f", adapter {run['adapter']}" if run["adapter"] else ""))
-    if run.get("error"):
-        say(f"  {run['error']['message']} — {run['error']['hint']}")
-    if run["verdict"]:
-        _people_verdict(run["verdict"])
-
-
-def _people_verdict(verdict: dict[str, Any]) -> None:
-    say("accepted" if verdict["accepted"] else "refused")
-    for reason in verdict["reasons"]:
-        say(f"  {reason}")
-    table(
-        verdict["slices"],
-        ["slice", "part", "n", "metric", "base", "champion", "challenger", "low", "high"],
-        "",
-    )
 
 
 def _people_pointer(moved: dict[str, Any]) -> None:
