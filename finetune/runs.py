@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from finetune.challengers import Cycle, preferred
+from finetune.challengers import Cycle, beside, preferred
 from finetune.files import read_json, read_lines
 from finetune.kinds import BASE
 from finetune.rival import AGAINST, against
@@ -86,12 +86,16 @@ class Runs:
         return settled
 
     def result(self, run: str) -> dict[str, Any]:
-        """The JSON of `reprise retrain`. Of two challengers of one cycle, `preferred` is the better accepted one."""
+        """The JSON of `reprise retrain`. Of two challengers of one cycle, `preferred` is the better accepted one.
+
+        `beside` says in a sentence which the other is, and which is preferred.
+        """
         told = self._told(self.get(run))
         if told["sibling"] is not None:
             other = self._told(self.get(told["sibling"]))
             warm_first = sorted((told, other), key=lambda r: r["options"].get("start") == BASE)
             told["preferred"] = preferred(warm_first)
+            told["beside"] = beside(told, other)
         return told
 
     def _told(self, row: Run) -> dict[str, Any]:
@@ -112,6 +116,7 @@ class Runs:
             "error": row.error,
             "sibling": row.options.get("sibling"),
             "preferred": None,
+            "beside": None,
             "created": iso(row.created),
             "seconds": round(((row.finished or now_ms()) - row.created) / 1000, 1),
         }

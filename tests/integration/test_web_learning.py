@@ -188,6 +188,23 @@ def test_a_verdict_tells_for_and_against_and_each_slice(drawn: Any) -> None:
     assert "refused: " not in shown
 
 
+def test_of_two_challengers_of_a_cycle_the_page_and_the_card_say_which_is_preferred(platform: Any, drawn: Any) -> None:
+    options = {name: platform.run(name)["options"] for name in ("run-one", "run-bad")}
+    with platform.w.db.write() as session:
+        for run, other, more in (("run-one", "run-bad", {}), ("run-bad", "run-one", {"start": "base"})):
+            session.get_one(Run, run).options = options[run] | {"sibling": other} | more
+    said = "The other challenger of this cycle, run-bad, began fresh from the base model; of the two this one is"
+    app = drawn(adapters, adapters__run="run-one")
+    assert said in html(app)
+    assert said in html(drawn(adapters, adapters__tab="Adapters", adapters__card="retriever-one"))
+    assert said in platform.card("retriever-one")["markdown"]
+    press(app, "See the other")
+    assert "of the two retriever-one is preferred" in html(app)
+    with platform.w.db.write() as session:
+        for run, asked in options.items():
+            session.get_one(Run, run).options = asked
+
+
 def test_an_adapter_that_waits_is_approved_by_a_person_who_is_named(platform: Any, drawn: Any) -> None:
     app = drawn(adapters)
     assert "retriever-two was accepted by the gate and waits" in html(app)

@@ -35,6 +35,8 @@ def people_run(run: dict[str, Any]) -> None:
     say(f"{run['run']}: {run['state']}" + (f", adapter {run['adapter']}" if run["adapter"] else ""))
     if run.get("error"):
         say(f"  {run['error']['message']} — {run['error']['hint']}")
+    if run.get("beside"):
+        say(f"  {run['beside']}")
     if run["verdict"]:
         people_verdict(run["verdict"])
 

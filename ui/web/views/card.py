@@ -10,7 +10,7 @@ import streamlit as st
 from ui.web import look
 from ui.web.client import node, told
 from ui.web.pages import go
-from ui.web.plain import count, escape, moment, numbers, shorten
+from ui.web.plain import count, escape, moment, numbers, sentence, shorten
 from ui.web.views import promotion
 from ui.web.views.verdict import duration
 
@@ -34,6 +34,8 @@ def show(adapter: dict[str, Any], serves: str, tone: str) -> None:
             f"<span>{escape(serves)}</span></div>"
         )
         _facts(card)
+        if card["beside"]:
+            look.words(sentence(card["beside"]))
         _made_of(card)
         if adapter["state"] != "champion":
             promotion.show(adapter)

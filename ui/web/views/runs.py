@@ -9,7 +9,7 @@ import streamlit as st
 from ui.web import look
 from ui.web.client import node, problem, told
 from ui.web.pages import go
-from ui.web.plain import label, moment
+from ui.web.plain import label, moment, sentence
 from ui.web.views import promotion, verdict
 from ui.web.views.mix import excluded, mix_table
 from ui.web.watch import ACTIVE, KINDS, watch
@@ -95,6 +95,8 @@ def _detail(run: dict[str, Any], adapters: list[dict[str, Any]]) -> None:
         st.error(problem(wrong["code"], wrong["message"], wrong.get("hint", "")))
     if run["state"] == "proposed" and st.button("See the mix and decide", type="primary"):
         go("rehearsal", tab="Waiting mixes")
+    if run["beside"]:
+        _beside(run)
     if run["verdict"]:
         verdict.show(run["verdict"])
     adapter = next((a for a in adapters if a["run"] == run["run"]), None)
@@ -105,6 +107,14 @@ def _detail(run: dict[str, Any], adapters: list[dict[str, Any]]) -> None:
     if run["manifest"] and run["state"] != "proposed":
         with st.expander("The mix it was trained on, with the reason of each row"):
             _mix(run["run"])
+
+
+def _beside(run: dict[str, Any]) -> None:
+    """The other challenger of the cycle, and which of the two is preferred."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        look.words(sentence(run["beside"]))
+        if st.button("See the other", icon=":material/compare_arrows:", key=f"adapters.other.{run['run']}"):
+            go("adapters", run=run["sibling"])
 
 
 def _asked(run: dict[str, Any]) -> list[str]:
