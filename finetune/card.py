@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from finetune.cost import told
 from finetune.files import read_json, write
 from finetune.lineage import Lineage
 from finetune.registry import chain
@@ -176,9 +177,9 @@ def render(card: dict[str, Any]) -> str:
             "|---|---|---|---|---|---|---|---|",
         ]
         lines += [_row(s) for s in verdict["slices"]] + [""]
-    energy, seconds = card["energy"], card["seconds"]["training"]
-    lines += ["## Cost", "", f"- training: {seconds if seconds is not None else 'unknown'} s"]
-    lines += [f"- energy: {energy['watt_hours']} Wh, {energy['how']}" if energy else "- energy: not measured", ""]
+    spent = told(card["cost"] or {"train_seconds": card["seconds"]["training"]})
+    lines += ["## Cost", "", *([f"- {name}: {said}" for name, said in spent] or ["Not measured."])]
+    lines += ["", f"Energy {card['energy']['how']}.", ""] if card["energy"] else [""]
     lines += ["## Recipe", "", "```json", json.dumps(card["recipe"], indent=1), "```", "", "## Versions", ""]
     lines += [f"- {name} {version}" for name, version in (card["versions"] or {}).items()]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy import update
 
+from finetune.cost import told
 from finetune.gate import HeldOut, judge
 from finetune.kinds import Options
 from finetune.policy import GatePolicy
@@ -29,6 +30,10 @@ QUOTES = {
     ("manuals/boiler pump.md", "A humming pump has air in it."): "pump no. {} hums",
 }
 SLICES = ("returns", "boiler")
+COST = {
+    "train_seconds": 12.0, "evaluate_seconds": 3.0, "cpu_seconds": 21.5, "tokens": 1400,
+    "peak_memory_bytes": 812_000_000, "bytes": 900_000, "energy_wh_estimate": None, "watts_per_core": None,
+}  # fmt: skip
 
 
 def rehearsal() -> None:
@@ -92,7 +97,8 @@ def judged(platform: Any, name: str, *, gain: float, loss: float, approval: bool
             Run(
                 id=run, kind="retriever", state=state, workspace=None, options=options, adapter=adapter,
                 parent=platform.w.live.fitting(),
-                epoch=1, metrics={"examples": 24, "held_out": 50, "train_seconds": 12.0}, verdict=verdict.to_json(),
+                epoch=1, metrics={"examples": 24, "held_out": 50, "train_seconds": 12.0, "cost": COST},
+                verdict=verdict.to_json(),
                 error=None, created=now_ms(), finished=now_ms(),
             )
         )  # fmt: skip
@@ -186,6 +192,14 @@ def test_a_verdict_tells_for_and_against_and_each_slice(drawn: Any) -> None:
     assert "rp-ci rp-bad" in shown
     assert "All questions" in shown
     assert "refused: " not in shown
+
+
+def test_a_run_and_a_card_tell_all_that_was_spent(platform: Any, drawn: Any) -> None:
+    run = html(drawn(adapters, adapters__run="run-bad"))
+    card = html(drawn(adapters, adapters__tab="Adapters", adapters__card="retriever-one"))
+    for name, words in told(COST):
+        assert all(f"<span>{name}</span><b>{words}</b>" in shown for shown in (run, card))
+        assert f"- {name}: {words}\n" in platform.card("retriever-one")["markdown"]
 
 
 def test_of_two_challengers_of_a_cycle_the_page_and_the_card_say_which_is_preferred(platform: Any, drawn: Any) -> None:

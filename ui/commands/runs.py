@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from finetune.cost import told
 from ui.door import Door, command, say, table
 
 Kind = Annotated[str | None, typer.Option("--kind", help="Only runs of this kind: retriever or generator.")]
@@ -39,6 +40,9 @@ def people_run(run: dict[str, Any]) -> None:
         say(f"  {run['beside']}")
     if run["verdict"]:
         people_verdict(run["verdict"])
+    spent = told(run["metrics"].get("cost") or {})
+    if spent:
+        say("cost: " + ", ".join(f"{name[:1].lower()}{name[1:]} {words}" for name, words in spent))
 
 
 def people_verdict(verdict: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from finetune.cost import told
 from ui.web import figures, look
 from ui.web.figures import signed
 from ui.web.plain import count, escape, number
@@ -115,7 +116,6 @@ def gain(verdict: dict[str, Any] | None) -> str:
 def facts(run: dict[str, Any]) -> None:
     """What it was trained and measured on, and what it took."""
     m = run["metrics"]
-    cost = m.get("cost") or {}
     pairs: list[tuple[str, object]] = []
     if "examples" in m:
         pairs.append(("Trained on", count(m["examples"], "example")))
@@ -123,10 +123,7 @@ def facts(run: dict[str, Any]) -> None:
         pairs.append(("Measured on", count(m["held_out"], "question")))
     if m.get("first_loss") is not None and m.get("last_loss") is not None:
         pairs.append(("Loss", f"{m['first_loss']:.3f} → {m['last_loss']:.3f}"))
-    if "train_seconds" in m:
-        pairs.append(("Training", duration(m["train_seconds"])))
-    if cost.get("energy_wh_estimate") is not None:
-        pairs.append(("Energy, estimated", f"{cost['energy_wh_estimate']:.2g} Wh"))
+    pairs += told(m.get("cost") or {"train_seconds": m.get("train_seconds")})
     if pairs:
         look.facts(pairs)
     _halves(m)
