@@ -55,6 +55,10 @@ def _schedule(schedule: dict[str, Any]) -> None:
         ]
     )
     _seen(schedule)
+    if schedule["last_result"] == "proposed" and st.button(
+        "See the mix and decide", icon=":material/approval:", key=f"schedule.decide.{name}"
+    ):
+        go("rehearsal", tab="Waiting mixes")
     look.small(
         f"cron {schedule['cron']}" if schedule["cron"] else "",
         " ".join(filter(None, (schedule["kind"], schedule["method"]))),
