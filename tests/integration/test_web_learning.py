@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from finetune.cost import told
 from finetune.gate import HeldOut, judge
@@ -18,6 +18,7 @@ from finetune.policy import GatePolicy
 from finetune.tables import Adapter, Run, RunDocument
 from kernel.errors import RepriseError
 from kernel.ids import now_ms
+from rehearsal.tables import Example
 from tests.doors import LIBRARY, doors, memory_folder, opened
 from tests.house import incoming, random_adapter
 
@@ -46,6 +47,12 @@ def adapters() -> None:
     from ui.web.views import adapters
 
     adapters.show()
+
+
+def chat() -> None:
+    from ui.web.views import chat
+
+    chat.show()
 
 
 def schedule() -> None:
@@ -130,6 +137,23 @@ def html(app: Any) -> str:
     return "\n".join(element.proto.body for element in app.get("html"))
 
 
+def html_of_errors(app: Any) -> str:
+    """All errors of a page, without what keeps Markdown out of them."""
+    return "\n".join(error.value for error in app.error).replace("\\", "")
+
+
+def undone(platform: Any) -> dict[str, Any]:
+    """The newest run, which a page has just asked for; it is taken back."""
+    run = platform.runs()[0]
+    assert run["state"] == "requested"
+    for job in (j["job"] for j in platform.jobs() if j["args"].get("run") == run["run"]):
+        platform.cancel_job(job)
+        platform.remove_job(job)
+    with platform.w.db.write() as session:
+        session.delete(session.get_one(Run, run["run"]))
+    return run
+
+
 def press(app: Any, label: str) -> Any:
     next(b for b in app.button if b.label == label).click().run()
     assert not app.exception
@@ -170,6 +194,34 @@ def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) 
     assert len(rows) > 10
     assert all(rows["Reason"])
     assert set(rows["Slice"]) == set(SLICES)
+
+
+def test_what_is_started_under_a_preview_is_what_was_previewed(platform: Any, drawn: Any) -> None:
+    doc = next(d["document"] for d in platform.documents() if d["name"] == "manuals/boiler pump.md")
+    app = drawn(rehearsal, rehearsal__tab="Next mix")
+    app.selectbox(key="rehearsal.from").set_value("base").run()
+    app.multiselect(key="rehearsal.without.").set_value([doc]).run()
+    for _ in range(40):
+        if app.dataframe and set(app.dataframe[0].value["Slice"]) == {"returns"}:
+            break
+        app.run()
+    assert set(app.dataframe[0].value["Slice"]) == {"returns"}
+    press(app, "Start the retrain")
+    options = undone(platform)["options"]
+    assert (options["without"], options["start"]) == ([doc], "base")
+
+
+def test_settings_of_a_recipe_are_written_one_a_line_and_mistakes_are_told(platform: Any, drawn: Any) -> None:
+    app = press(drawn(adapters), "Retrain …")
+    app.text_area(key="retrain.recipe").set_value("epochs").run()
+    assert "as in epochs=2" in html_of_errors(app)
+    assert app.button(key="retrain.start").disabled
+    app.text_area(key="retrain.recipe").set_value("epochs=many").run()
+    app.button(key="retrain.start").click().run()
+    assert "epochs" in html_of_errors(app)
+    app.text_area(key="retrain.recipe").set_value("epochs=2\n\nrank = 8\n").run()
+    app.button(key="retrain.start").click().run()
+    assert undone(platform)["options"]["recipe"] == {"epochs": 2, "rank": 8}
 
 
 def test_topics_count_what_the_gate_can_ask(drawn: Any) -> None:
@@ -248,6 +300,15 @@ def test_what_was_accepted_against_another_champion_is_judged_again_by_a_press(p
         session.get_one(Run, "run-two").parent = "retriever-one"
 
 
+def test_an_export_names_a_folder_of_the_node_and_says_what_is_missing(drawn: Any, tmp_path: Path) -> None:
+    app = drawn(adapters, adapters__run="run-two")
+    app.text_input(key="adapters.export.folder.run-two").set_value("here").run()
+    assert app.button(key="adapters.export.go.run-two").disabled
+    app.text_input(key="adapters.export.folder.run-two").set_value(str(tmp_path / "out")).run()
+    press(app, "Write it")
+    assert "run-two" in html_of_errors(app)  # it was never trained: there is nothing that could be reproduced
+
+
 def test_a_card_tells_what_an_adapter_was_made_of(drawn: Any) -> None:
     shown = html(drawn(adapters, adapters__tab="Adapters", adapters__card="retriever-one"))
     assert "kept ready" not in shown
@@ -266,6 +327,16 @@ def test_a_trial_shows_its_figures_and_is_stopped(platform: Any, drawn: Any) -> 
     assert "that it is worse" in shown
     press(app, "Stop the trial")
     assert "No adapter is on trial." in html(app)
+    app = drawn(adapters, adapters__run="run-bad")
+    app.radio(key="adapters.way.retriever-bad").set_value("Steps of my own").run()
+    app.text_input(key="adapters.steps.retriever-bad").set_value("10, half").run()
+    press(app, "Begin the trial")
+    assert "in percent with commas" in html_of_errors(app)
+    app.text_input(key="adapters.steps.retriever-bad").set_value("10, 50 %").run()
+    press(app, "Begin the trial")
+    trial = platform.rollouts()[0]
+    assert (trial["stage"], trial["share"], trial["steps"]) == ("canary", 0.1, [0.5, 1.0])
+    platform.stop_rollout()
 
 
 def test_a_route_is_set_where_the_verdict_speaks_for_it(platform: Any, drawn: Any) -> None:
@@ -286,6 +357,13 @@ def test_what_was_forgotten_stands_in_a_table_of_every_adapter_of_the_line(drawn
         app.run()
     assert "base model" in html(app)
     assert "retriever-one" in html(app)
+    app.selectbox(key="forgetting.before").set_value("base").run()
+    app.selectbox(key="forgetting.after").set_value("retriever-one").run()
+    for _ in range(60):
+        if "From base model to retriever-one" in html(app):
+            break
+        app.run()
+    assert "From base model to retriever-one" in html(app)
 
 
 def test_a_threshold_of_the_gate_is_changed_and_taken_back(platform: Any, drawn: Any) -> None:
@@ -309,17 +387,26 @@ def test_a_schedule_is_added_in_words_changed_paused_and_removed(platform: Any, 
     app.text_input(key="schedule.new.cron").set_value("30 2 * * 1-5")
     app.selectbox(key="schedule.new.zone").set_value("Europe/Berlin")
     app.number_input(key="schedule.new.examples").set_value(50)
+    app.number_input(key="schedule.new.drift").set_value(10.0)
+    app.number_input(key="schedule.new.days").set_value(3.0)
+    app.number_input(key="schedule.new.turns").set_value(20)
+    app.number_input(key="schedule.new.rho").set_value(0.35)
     press(app, "Add")
-    assert "On working days at 02:30 (Europe/Berlin), if 50 new examples are there" in html(app)
+    assert "On working days at 02:30 (Europe/Berlin), if 50 new examples are there or answers became" in html(app)
     (one,) = platform.schedules()
-    assert (one["timezone"], one["when"], one["cooldown"]) == ("Europe/Berlin", ["examples>=50"], 6 * 3600)
+    assert [one[name] for name in ("days", "turns", "rho")] == [3.0, 20, 0.35]
+    assert one["when"] == ["examples>=50", "drift>=0.1"]
+    assert (one["timezone"], one["cooldown"]) == ("Europe/Berlin", 6 * 3600)
     key = f"schedule.change.{one['schedule']}"
     app.session_state[f"schedule.edit.{one['schedule']}"] = True
     app.run()
     app.selectbox(key=f"{key}.kind").set_value("generator")
     app.selectbox(key=f"{key}.method").set_value("kto")
+    app.number_input(key=f"{key}.rho").set_value(None)
+    app.number_input(key=f"{key}.turns").set_value(40)
     press(app, "Save")
-    assert [platform.schedules()[0][name] for name in ("kind", "method")] == ["generator", "kto"]
+    changed = [platform.schedules()[0][name] for name in ("kind", "method", "rho", "days", "turns")]
+    assert changed == ["generator", "kto", None, 3.0, 40]
     press(app, "Pause")
     assert platform.schedules()[0]["paused"]
     press(app, "Remove")
