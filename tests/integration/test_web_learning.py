@@ -349,6 +349,30 @@ def test_a_route_is_set_where_the_verdict_speaks_for_it(platform: Any, drawn: An
     assert platform.routes() == []
 
 
+def test_a_topic_can_be_routed_and_the_chat_asks_what_a_question_is_about_only_then(platform: Any, drawn: Any) -> None:
+    with platform.w.db.write() as session:
+        topical = session.scalars(select(Example).where(Example.slice == "boiler").limit(1)).one()
+        topical.slice, topical.cluster = "default", "humming pumps"
+    about = "chat.slice.default"
+    assert about not in [s.key for s in drawn(chat).selectbox]
+    app = drawn(adapters, adapters__tab="Rollout")
+    assert {"humming pumps", *SLICES} <= set(app.selectbox(key="route.slice").options)
+    app.selectbox(key="route.adapter").set_value("retriever-one")
+    app.selectbox(key="route.slice").set_value("returns")
+    press(app, "Route")
+    assert not app.error, app.error[0].value
+    app = drawn(chat)
+    app.selectbox(key=about).set_value("returns").run()
+    app.chat_input[0].set_value("Within how many days can a parcel be sent back?").run()
+    (turn,) = app.session_state["chat.turns"]
+    assert turn["shown"]["chosen"]["retriever"] == "route"
+    assert "about “returns”" in html(app)
+    platform.remove_route("default", "returns")
+    with platform.w.db.write() as session:
+        found = session.get_one(Example, topical.id)
+        found.slice, found.cluster = "boiler", ""
+
+
 def test_what_was_forgotten_stands_in_a_table_of_every_adapter_of_the_line(drawn: Any) -> None:
     app = drawn(adapters, adapters__tab="Forgetting")
     for _ in range(60):

@@ -207,7 +207,7 @@ def _routes(adapters: list[dict[str, Any]]) -> None:
 
 
 def _add_route(adapters: list[dict[str, Any]]) -> None:
-    slices = sorted({e["slice"] for e in node().examples(status="approved")})
+    slices = sorted({str(e["counted_in"]) for e in node().examples(status="approved")})
     with st.expander("Add a route"), st.form("route.add", border=False):
         a, b, c = st.columns(3)
         adapter = a.selectbox("Adapter", [x["adapter"] for x in adapters], key="route.adapter")
