@@ -123,7 +123,7 @@ def _beside(run: dict[str, Any]) -> None:
 def _export(run: str) -> None:
     """The way out of the platform: a folder that reproduces the run's figures by itself."""
     with st.popover("Export", icon=":material/folder_zip:", key=f"adapters.export.{run}"):
-        look.small("A folder from which `reprise reproduce` trains it again and compares, without this platform.")
+        look.small("A folder from which it can be trained again and compared, without this platform.")
         folder = st.text_input(
             "Folder on the node's machine",
             key=f"adapters.export.folder.{run}",

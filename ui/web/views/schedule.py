@@ -66,11 +66,10 @@ def _schedule(schedule: dict[str, Any]) -> None:
         f"replay ratio {schedule['rho']}" if schedule["rho"] is not None else "replay ratio chosen by itself",
         name,
     )
-    left, right = st.columns(2)
-    with left.expander("History", key=f"schedule.history.{name}", on_change="rerun") as history:
+    with st.expander("History", key=f"schedule.history.{name}", on_change="rerun") as history:
         if history.open:
             _history(name)
-    with right.expander("Change it", key=f"schedule.edit.{name}", on_change="rerun") as edit:
+    with st.expander("Change it", key=f"schedule.edit.{name}", on_change="rerun") as edit:
         if edit.open:
             timing.edit(schedule)
 

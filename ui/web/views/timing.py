@@ -64,6 +64,7 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
     told_before = {text.partition(">=")[0]: float(text.partition(">=")[2] or 0) for text in now["when"]}
     new = "schedule" not in now
     st.session_state.setdefault(f"{key}.cron", now["cron"] or "")
+    st.session_state.setdefault(f"{key}.rho", now.get("rho"))  # a field with a value of its own cannot be emptied
     with st.form(key, border=False):
         a, b = st.columns([1.5, 1])
         cron = a.text_input(
@@ -115,7 +116,7 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             key=f"{key}.cooldown",
         )
         names = [ALL, *workspaces(node().documents())]
-        a, b, c, d, e = st.columns(5)
+        a, b, c = st.columns(3)
         workspace = a.selectbox("Workspace", names, _at(names, now.get("workspace")), key=f"{key}.workspace")
         kinds = list(KINDS)
         kind = b.selectbox(
@@ -125,20 +126,8 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             format_func=lambda k: KINDS.get(k, k),
             key=f"{key}.kind",
         )
-        policies = ["", *POLICIES]
-        policy = c.selectbox(
-            "Old examples",
-            policies,
-            _at(policies, now.get("policy")),
-            format_func=lambda p: p or "as usual",
-            key=f"{key}.policy",
-        )
-        rho = d.number_input(
-            "Replay ratio", 0.0, 0.9, now.get("rho"), 0.05, key=f"{key}.rho", placeholder="by itself",
-            help="Share of recalled old examples in the mix. Empty: chosen by itself, from what was forgotten before.",
-        )  # fmt: skip
         ways = ["", *WAYS]
-        method = e.selectbox(
+        method = c.selectbox(
             "How",
             ways,
             _at(ways, now.get("method")),
@@ -146,6 +135,19 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             key=f"{key}.method",
             help="A generator learns from answers, from pairs of a better and a worse one, or from thumbs.",
         )
+        a, b, _ = st.columns(3)
+        policies = ["", *POLICIES]
+        policy = a.selectbox(
+            "Old examples",
+            policies,
+            _at(policies, now.get("policy")),
+            format_func=lambda p: p or "as usual",
+            key=f"{key}.policy",
+        )
+        rho = b.number_input(
+            "Replay ratio", 0.0, 0.9, None, 0.05, key=f"{key}.rho", placeholder="by itself",
+            help="Share of recalled old examples in the mix. Empty: chosen by itself, from what was forgotten before.",
+        )  # fmt: skip
         word, icon = ("Add", ":material/add:") if new else ("Save", ":material/save:")
         sent = st.form_submit_button(word, type="primary", icon=icon)
     if not sent:

@@ -123,9 +123,9 @@ def facts(run: dict[str, Any]) -> None:
         pairs.append(("Measured on", count(m["held_out"], "question")))
     if m.get("first_loss") is not None and m.get("last_loss") is not None:
         pairs.append(("Loss", f"{m['first_loss']:.3f} → {m['last_loss']:.3f}"))
-    pairs += told(m.get("cost") or {"train_seconds": m.get("train_seconds")})
-    if pairs:
-        look.facts(pairs)
+    for some in (pairs, told(m.get("cost") or {"train_seconds": m.get("train_seconds")})):
+        if some:
+            look.facts(some)
     _halves(m)
 
 
