@@ -47,9 +47,9 @@ def show(adapters: list[dict[str, Any]]) -> None:
 def _line(adapters: list[dict[str, Any]], kind: str) -> list[str]:
     """The champion of a kind and the adapters it goes on from, the oldest first."""
     ours = {x["adapter"]: x for x in adapters if x["kind"] == kind}
-    at = next((name for name, x in ours.items() if x["state"] == "champion"), None)
+    at: str | None = next((name for name, x in ours.items() if x["state"] == "champion"), None)
     line: list[str] = []
-    while at in ours and at not in line:
+    while at is not None and at in ours and at not in line:
         line.insert(0, at)
         at = ours[at]["parent"]
     return line
