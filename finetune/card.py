@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from finetune.cost import told
 from finetune.files import read_json, write
 from finetune.lineage import Lineage
 from finetune.registry import chain
-from finetune.runs import RUNS
+from finetune.runs import RUNS, Runs
 from finetune.tables import Adapter, Run
 from kernel.database import Database
 from kernel.errors import NotFound
@@ -36,6 +37,7 @@ class Cards:
 
     def __init__(self, db: Database, lineage: Lineage, home: Path) -> None:
         self._db, self._lineage, self._home = db, lineage, home
+        self._runs = Runs(db, home)
 
     def of(self, adapter: str) -> dict[str, Any]:
         """The JSON of `reprise card`.
@@ -50,7 +52,7 @@ class Cards:
             behind = chain(session, adapter)
             run = session.get(Run, row.run)
             assert run is not None
-            folder = self._home / RUNS / run.id
+            folder, cycle = self._home / RUNS / run.id, self._runs.result(run.id)
             manifest, mix = _read(self._home / row.path / "manifest.json"), _read(folder / "manifest.json")
             earlier = [a.run for a in behind[1:]]
             return {
@@ -60,6 +62,7 @@ class Cards:
                 "accepted": bool(row.accepted),
                 "created": iso(row.created),
                 "run": run.id,
+                **{name: cycle[name] for name in ("sibling", "preferred", "beside")},
                 "workspace": run.workspace,
                 "base": manifest.get("base"),
                 "sha256": (manifest.get("adapter") or {}).get("sha256"),
@@ -90,7 +93,19 @@ class Cards:
         return render(self.of(adapter))
 
     def write(self, adapter: str) -> Path | None:
-        """Write the card beside the weights of an adapter; None where those are gone."""
+        """Write the card beside the weights of an adapter; None where those are gone.
+
+        And that of the other challenger of its cycle, which says which of the two is preferred.
+        """
+        with self._db.read() as session:
+            row = session.get(Adapter, adapter)
+        sibling = self._runs.result(row.run)["sibling"] if row is not None else None
+        other = self._runs.result(sibling)["adapter"] if sibling else None
+        if other is not None:
+            self._write(other)
+        return self._write(adapter)
+
+    def _write(self, adapter: str) -> Path | None:
         with self._db.read() as session:
             row = session.get(Adapter, adapter)
         folder = self._home / row.path if row is not None else None
@@ -142,6 +157,8 @@ def render(card: dict[str, Any]) -> str:
     said = "The gate accepted it." if card["accepted"] else "The gate did not accept it."
     lines = [*_front(card, base), "", f"# {card['adapter']}", ""]
     lines.append(f"A LoRA adapter of the {card['kind']} on `{base}`, made by Reprise on {card['created']}. {said}")
+    if card["beside"]:
+        lines += ["", f"{card['beside'][:1].upper()}{card['beside'][1:]}."]
     lines += ["", "## Data", "", f"Drawn at epoch {data['epoch']}, with the policy {card['options'].get('policy')!r}, "
               f"rho {card['options'].get('rho')} and seed {card['seed']}.", ""]  # fmt: skip
     for name in ("parts", "origins", "slices", "licences"):
@@ -160,9 +177,9 @@ def render(card: dict[str, Any]) -> str:
             "|---|---|---|---|---|---|---|---|",
         ]
         lines += [_row(s) for s in verdict["slices"]] + [""]
-    energy, seconds = card["energy"], card["seconds"]["training"]
-    lines += ["## Cost", "", f"- training: {seconds if seconds is not None else 'unknown'} s"]
-    lines += [f"- energy: {energy['watt_hours']} Wh, {energy['how']}" if energy else "- energy: not measured", ""]
+    spent = told(card["cost"] or {"train_seconds": card["seconds"]["training"]})
+    lines += ["## Cost", "", *([f"- {name}: {said}" for name, said in spent] or ["Not measured."])]
+    lines += ["", f"Energy {card['energy']['how']}.", ""] if card["energy"] else [""]
     lines += ["## Recipe", "", "```json", json.dumps(card["recipe"], indent=1), "```", "", "## Versions", ""]
     lines += [f"- {name} {version}" for name, version in (card["versions"] or {}).items()]
     return "\n".join(lines) + "\n"

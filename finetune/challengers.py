@@ -22,6 +22,7 @@ EVERY = 4
 """Every so many cycles one is fresh."""
 REFUSALS = 2
 """So many refusals in a row bring the next fresh one forward."""
+_ENDED = ("accepted", "rejected", "failed", "declined")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,26 @@ def preferred(runs: Sequence[Mapping[str, Any]]) -> str | None:
     Both were measured on the same questions. Among equals the first wins; give the one that goes on from the champion
     first, since it changes less. `runs` are as `Runs.result` tells them.
     """
-    if any(run["state"] not in ("accepted", "rejected", "failed", "declined") for run in runs):
+    if any(run["state"] not in _ENDED for run in runs):
         return None
     accepted = [run for run in runs if run["state"] == "accepted"]
     best = max(accepted, key=_figure, default=None)
     return str(best["adapter"]) if best is not None else None
+
+
+def beside(run: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """What a run has to do with the `other` challenger of its cycle, and which of them is preferred, in one sentence.
+
+    Both are as `Runs.result` tells them, the first with its `preferred`.
+    """
+    began = "went on from the champion" if run["options"].get("start") == BASE else "began fresh from the base model"
+    which = f"the other challenger of this cycle, {other['run']}, {began}"
+    if any(one["state"] not in _ENDED for one in (run, other)):
+        return f"{which}; which of the two is better is told when both have ended"
+    best = run["preferred"]
+    if best is None:
+        return f"{which}; neither of the two was accepted"
+    return f"{which}; of the two {'this one' if best == run['adapter'] else best} is preferred"
 
 
 def _figure(run: Mapping[str, Any]) -> float:

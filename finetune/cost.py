@@ -8,6 +8,7 @@ but the owner of the machine can know: without that setting there is no figure.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,37 @@ def cost(
         "energy_wh_estimate": round(used.cpu_seconds * watts / 3600, 3) if watts else None,
         "watts_per_core": watts,
     }
+
+
+def told(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A cost in words, by name. What was not measured is left out; that nobody could estimate the energy is said."""
+    words = {
+        "train_seconds": ("Training", _time),
+        "evaluate_seconds": ("Measuring", _time),
+        "cpu_seconds": ("Processor time", _time),
+        "tokens": ("Tokens read", "{:,}".format),
+        "peak_memory_bytes": ("Peak memory", _size),
+        "bytes": ("Size of the adapter", _size),
+    }
+    said = [(name, in_words(cost[key])) for key, (name, in_words) in words.items() if cost.get(key) is not None]
+    if cost.get("energy_wh_estimate") is not None:
+        watts = cost.get("watts_per_core")
+        said.append(("Energy", f"{cost['energy_wh_estimate']:.3g} Wh" + (f" at {watts:g} W a core" if watts else "")))
+    elif "energy_wh_estimate" in cost:
+        said.append(("Energy", "not estimated"))
+    return said
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: int) -> str:
+    amount = float(count)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"

@@ -107,7 +107,7 @@ def _idle(session: Session, row: Run) -> Adapter:
     if adapter is None or row.verdict is None:
         raise Refused(
             f"{row.id!r} came to no adapter: it is {row.state}",
-            hint="what has a verdict can be judged again; `GET /v1/retrains` lists runs",
+            hint="what has a verdict can be judged again; `reprise runs` lists them",
             code="no_verdict",
         )
     if adapter.state not in _IDLE:

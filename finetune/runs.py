@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from finetune.challengers import Cycle, preferred
+from finetune.challengers import Cycle, beside, preferred
 from finetune.files import read_json, read_lines
 from finetune.kinds import BASE
 from finetune.rival import AGAINST, against
@@ -40,7 +40,7 @@ class Runs:
         with self._db.read() as session:
             found = session.get(Run, run)
         if found is None:
-            raise NotFound(f"no run {run!r}", hint="the Adapters page and `GET /v1/retrains` list them")
+            raise NotFound(f"no run {run!r}", hint="`reprise runs` and the Adapters page list them")
         return found
 
     def fail(self, run: str, error: dict[str, str]) -> None:
@@ -86,12 +86,16 @@ class Runs:
         return settled
 
     def result(self, run: str) -> dict[str, Any]:
-        """The JSON of `reprise retrain`. Of two challengers of one cycle, `preferred` is the better accepted one."""
+        """The JSON of `reprise retrain`. Of two challengers of one cycle, `preferred` is the better accepted one.
+
+        `beside` says in a sentence which the other is, and which is preferred.
+        """
         told = self._told(self.get(run))
         if told["sibling"] is not None:
             other = self._told(self.get(told["sibling"]))
             warm_first = sorted((told, other), key=lambda r: r["options"].get("start") == BASE)
             told["preferred"] = preferred(warm_first)
+            told["beside"] = beside(told, other)
         return told
 
     def _told(self, row: Run) -> dict[str, Any]:
@@ -112,6 +116,7 @@ class Runs:
             "error": row.error,
             "sibling": row.options.get("sibling"),
             "preferred": None,
+            "beside": None,
             "created": iso(row.created),
             "seconds": round(((row.finished or now_ms()) - row.created) / 1000, 1),
         }
@@ -129,10 +134,11 @@ class Runs:
             found[first] = Cycle(fresh=cycle.fresh or fresh, accepted=cycle.accepted or run.state == "accepted")
         return list(found.values())
 
-    def listing(self) -> list[dict[str, Any]]:
-        """Newest first."""
+    def listing(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The newest hundred, newest first."""
+        newest = select(Run.id).order_by(Run.created.desc()).limit(100)
         with self._db.read() as session:
-            ids = list(session.scalars(select(Run.id).order_by(Run.created.desc()).limit(100)))
+            ids = list(session.scalars(newest if kind is None else newest.where(Run.kind == kind)))
         return [self.result(run) for run in ids]
 
     def losses(self, row: Run) -> list[tuple[str, float | None]]:

@@ -356,12 +356,13 @@ def _json(s: Schedule, newest: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _told(firing: Firing, run: Run | None) -> dict[str, Any]:
-    """A firing as history tells it; once its run has ended, by how that ended."""
+    """A firing as history tells it; once its run has ended, by how that ended, and while its mix waits, by that."""
     result, message = firing.result or "starting", firing.message
     if run is not None and result == "started":
         error = run.error or {}
-        ended = run.state in ("accepted", "rejected", "failed")
-        result = "nothing new" if error.get("code") == "nothing_new" else run.state if ended else result
+        ended = run.state in ("accepted", "rejected", "failed", "declined")
+        told = ended or run.state == "proposed"
+        result = "nothing new" if error.get("code") == "nothing_new" else run.state if told else result
         message = error.get("message") or next(iter((run.verdict or {}).get("reasons", ())), "") if ended else message
     return {
         "at": iso(firing.created),

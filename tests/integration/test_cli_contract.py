@@ -35,6 +35,8 @@ COMMANDS = [
     "section",
     "feedback",
     "retrain",
+    "runs",
+    "run",
     "gate",
     "changes",
     "backup",
@@ -619,6 +621,10 @@ def test_without_adapters_the_base_serves_and_there_is_nothing_to_move(terminal:
     assert "which is no number" in terminal.error("rollout", "start", "x", "--steps", ".1,many")["message"]
     assert "margin=.05" in terminal.error("rollout", "start", "x", "--test", "margin")["hint"]
     assert terminal.error("gate", "run-1")["code"] == "not_found"
+    assert terminal.json("runs") == terminal.json("runs", "--kind", "generator") == []
+    assert "retriever or generator" in terminal.error("runs", "--kind", "reader")["hint"]
+    for words in (["run", "run-1"], ["run", "run-1", "--mix"]):
+        assert "`reprise runs`" in terminal.error(*words)["hint"]
     assert terminal.error("rejudge", "run-1")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1", "retriever-2")["code"] == "not_found"
     assert terminal.error("merge", "retriever-1")["code"] == "bad_merge"

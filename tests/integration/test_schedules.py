@@ -211,6 +211,22 @@ def test_a_schedule_that_finds_nothing_new_says_so(db: Database, one: Schedules)
     assert one.listing()[0]["last_result"] == "rejected"
 
 
+def test_a_mix_that_waits_for_a_person_is_told_until_it_is_decided(db: Database, one: Schedules) -> None:
+    from ui.web.times import RESULTS
+
+    (added,) = one.add("0 3 * * 1")
+    make_due(db)
+    one.fire(lambda due: job(db, due))
+    end_jobs(db, state="proposed", finished=None)
+    assert one.listing()[0]["last_result"] == "proposed"
+    with db.write() as session:
+        error = {"code": "declined", "message": "too much of one topic", "hint": ""}
+        session.execute(update(Run).where(Run.state == "proposed").values(state="declined", error=error))
+    newest = one.history(added["schedule"])[0]
+    assert (newest["result"], newest["message"]) == ("declined", "too much of one topic")
+    assert {"proposed", "declined"} <= set(RESULTS)
+
+
 def examples(db: Database, count: int, **given: Any) -> list[str]:
     ids = [fresh("ex") for _ in range(count)]
     values: dict[str, Any] = {"workspace": "default", "question_key": "k", "slice": "s", "origin": "import"}

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from finetune.cost import told
 from finetune.gate import HeldOut, judge
 from finetune.kinds import Options
 from finetune.policy import GatePolicy
 from finetune.tables import Adapter, Run, RunDocument
 from kernel.errors import RepriseError
 from kernel.ids import now_ms
+from rehearsal.tables import UNNAMED, Example
 from tests.doors import LIBRARY, doors, memory_folder, opened
 from tests.house import incoming, random_adapter
 
@@ -29,6 +31,10 @@ QUOTES = {
     ("manuals/boiler pump.md", "A humming pump has air in it."): "pump no. {} hums",
 }
 SLICES = ("returns", "boiler")
+COST = {
+    "train_seconds": 12.0, "evaluate_seconds": 3.0, "cpu_seconds": 21.5, "tokens": 1400,
+    "peak_memory_bytes": 812_000_000, "bytes": 900_000, "energy_wh_estimate": None, "watts_per_core": None,
+}  # fmt: skip
 
 
 def rehearsal() -> None:
@@ -41,6 +47,18 @@ def adapters() -> None:
     from ui.web.views import adapters
 
     adapters.show()
+
+
+def dialog() -> None:
+    from ui.web.views import retrain
+
+    retrain.ask()
+
+
+def chat() -> None:
+    from ui.web.views import chat
+
+    chat.show()
 
 
 def schedule() -> None:
@@ -92,7 +110,8 @@ def judged(platform: Any, name: str, *, gain: float, loss: float, approval: bool
             Run(
                 id=run, kind="retriever", state=state, workspace=None, options=options, adapter=adapter,
                 parent=platform.w.live.fitting(),
-                epoch=1, metrics={"examples": 24, "held_out": 50, "train_seconds": 12.0}, verdict=verdict.to_json(),
+                epoch=1, metrics={"examples": 24, "held_out": 50, "train_seconds": 12.0, "cost": COST},
+                verdict=verdict.to_json(),
                 error=None, created=now_ms(), finished=now_ms(),
             )
         )  # fmt: skip
@@ -122,6 +141,23 @@ def drawn(platform: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def html(app: Any) -> str:
     """All that a page shows as HTML."""
     return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def html_of_errors(app: Any) -> str:
+    """All errors of a page, without what keeps Markdown out of them."""
+    return "\n".join(error.value for error in app.error).replace("\\", "")
+
+
+def undone(platform: Any) -> dict[str, Any]:
+    """The newest run, which a page has just asked for; it is taken back."""
+    run = platform.runs()[0]
+    assert run["state"] == "requested"
+    for job in (j["job"] for j in platform.jobs() if j["args"].get("run") == run["run"]):
+        platform.cancel_job(job)
+        platform.remove_job(job)
+    with platform.w.db.write() as session:
+        session.delete(session.get_one(Run, run["run"]))
+    return run
 
 
 def press(app: Any, label: str) -> Any:
@@ -166,6 +202,40 @@ def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) 
     assert set(rows["Slice"]) == set(SLICES)
 
 
+def test_what_is_started_under_a_preview_is_what_was_previewed(platform: Any, drawn: Any) -> None:
+    doc = next(d["document"] for d in platform.documents() if d["name"] == "manuals/boiler pump.md")
+    app = drawn(rehearsal, rehearsal__tab="Next mix")
+    app.multiselect(key="rehearsal.without.").set_value([doc]).run()
+    for _ in range(40):
+        if app.dataframe and set(app.dataframe[0].value["Slice"]) == {"returns"}:
+            break
+        app.run()
+    assert set(app.dataframe[0].value["Slice"]) == {"returns"}
+    press(app, "Start the retrain")
+    assert undone(platform)["options"]["without"] == [doc]
+    app = drawn(rehearsal, rehearsal__tab="Next mix")
+    app.selectbox(key="rehearsal.from").set_value("base").run()
+    for _ in range(40):
+        if any(b.label == "Start the retrain" for b in app.button):
+            break
+        app.run()
+    press(app, "Start the retrain")
+    assert undone(platform)["options"]["start"] == "base"
+
+
+def test_settings_of_a_recipe_are_written_one_a_line_and_mistakes_are_told(platform: Any, drawn: Any) -> None:
+    app = drawn(dialog)
+    app.text_area(key="retrain.recipe").set_value("epochs").run()
+    assert "as in epochs=2" in html_of_errors(app)
+    assert app.button(key="retrain.start").disabled
+    app.text_area(key="retrain.recipe").set_value("epochs=many").run()
+    app.button(key="retrain.start").click().run()
+    assert "epochs" in html_of_errors(app)
+    app.text_area(key="retrain.recipe").set_value("epochs=2\n\nrank = 8\n").run()
+    app.button(key="retrain.start").click().run()
+    assert undone(platform)["options"]["recipe"] == {"epochs": 2, "rank": 8}
+
+
 def test_topics_count_what_the_gate_can_ask(drawn: Any) -> None:
     shown = html(drawn(rehearsal, rehearsal__tab="Topics"))
     assert "returns" in shown
@@ -186,6 +256,31 @@ def test_a_verdict_tells_for_and_against_and_each_slice(drawn: Any) -> None:
     assert "rp-ci rp-bad" in shown
     assert "All questions" in shown
     assert "refused: " not in shown
+
+
+def test_a_run_and_a_card_tell_all_that_was_spent(platform: Any, drawn: Any) -> None:
+    run = html(drawn(adapters, adapters__run="run-bad"))
+    card = html(drawn(adapters, adapters__tab="Adapters", adapters__card="retriever-one"))
+    for name, words in told(COST):
+        assert all(f"<span>{name}</span><b>{words}</b>" in shown for shown in (run, card))
+        assert f"- {name}: {words}\n" in platform.card("retriever-one")["markdown"]
+
+
+def test_of_two_challengers_of_a_cycle_the_page_and_the_card_say_which_is_preferred(platform: Any, drawn: Any) -> None:
+    options = {name: platform.run(name)["options"] for name in ("run-one", "run-bad")}
+    with platform.w.db.write() as session:
+        for run, other, more in (("run-one", "run-bad", {}), ("run-bad", "run-one", {"start": "base"})):
+            session.get_one(Run, run).options = options[run] | {"sibling": other} | more
+    said = "The other challenger of this cycle, run-bad, began fresh from the base model; of the two this one is"
+    app = drawn(adapters, adapters__run="run-one")
+    assert said in html(app)
+    assert said in html(drawn(adapters, adapters__tab="Adapters", adapters__card="retriever-one"))
+    assert said in platform.card("retriever-one")["markdown"]
+    press(app, "See the other")
+    assert "of the two retriever-one is preferred" in html(app)
+    with platform.w.db.write() as session:
+        for run, asked in options.items():
+            session.get_one(Run, run).options = asked
 
 
 def test_an_adapter_that_waits_is_approved_by_a_person_who_is_named(platform: Any, drawn: Any) -> None:
@@ -217,6 +312,15 @@ def test_what_was_accepted_against_another_champion_is_judged_again_by_a_press(p
         session.get_one(Run, "run-two").parent = "retriever-one"
 
 
+def test_an_export_names_a_folder_of_the_node_and_says_what_is_missing(drawn: Any, tmp_path: Path) -> None:
+    app = drawn(adapters, adapters__run="run-two")
+    app.text_input(key="adapters.export.folder.run-two").set_value("here").run()
+    assert app.button(key="adapters.export.go.run-two").disabled
+    app.text_input(key="adapters.export.folder.run-two").set_value(str(tmp_path / "out")).run()
+    press(app, "Write it")
+    assert "run-two" in html_of_errors(app)  # it was never trained: there is nothing that could be reproduced
+
+
 def test_a_card_tells_what_an_adapter_was_made_of(drawn: Any) -> None:
     shown = html(drawn(adapters, adapters__tab="Adapters", adapters__card="retriever-one"))
     assert "kept ready" not in shown
@@ -235,6 +339,16 @@ def test_a_trial_shows_its_figures_and_is_stopped(platform: Any, drawn: Any) -> 
     assert "that it is worse" in shown
     press(app, "Stop the trial")
     assert "No adapter is on trial." in html(app)
+    app = drawn(adapters, adapters__run="run-bad")
+    app.radio(key="adapters.way.retriever-bad").set_value("Steps of my own").run()
+    app.text_input(key="adapters.steps.retriever-bad").set_value("10, half").run()
+    press(app, "Begin the trial")
+    assert "in percent with commas" in html_of_errors(app)
+    app.text_input(key="adapters.steps.retriever-bad").set_value("10, 50 %").run()
+    press(app, "Begin the trial")
+    trial = platform.rollouts()[0]
+    assert (trial["stage"], trial["share"], trial["steps"]) == ("canary", 0.1, [0.5, 1.0])
+    platform.stop_rollout()
 
 
 def test_a_route_is_set_where_the_verdict_speaks_for_it(platform: Any, drawn: Any) -> None:
@@ -247,6 +361,30 @@ def test_a_route_is_set_where_the_verdict_speaks_for_it(platform: Any, drawn: An
     assert platform.routes() == []
 
 
+def test_a_topic_can_be_routed_and_the_chat_asks_what_a_question_is_about_only_then(platform: Any, drawn: Any) -> None:
+    with platform.w.db.write() as session:
+        topical = session.scalars(select(Example).where(Example.slice == "boiler").limit(1)).one()
+        topical.slice, topical.cluster = UNNAMED, "humming pumps"
+    about = "chat.slice.default"
+    assert about not in [s.key for s in drawn(chat).selectbox]
+    app = drawn(adapters, adapters__tab="Rollout")
+    assert {"humming pumps", *SLICES} <= set(app.selectbox(key="route.slice").options)
+    app.selectbox(key="route.adapter").set_value("retriever-one")
+    app.selectbox(key="route.slice").set_value("returns")
+    press(app, "Route")
+    assert not app.error, app.error[0].value
+    app = drawn(chat)
+    app.selectbox(key=about).set_value("returns").run()
+    app.chat_input[0].set_value("Within how many days can a parcel be sent back?").run()
+    (turn,) = app.session_state["chat.turns"]
+    assert turn["shown"]["chosen"]["retriever"] == "route"
+    assert "about “returns”" in html(app)
+    platform.remove_route("default", "returns")
+    with platform.w.db.write() as session:
+        found = session.get_one(Example, topical.id)
+        found.slice, found.cluster = "boiler", ""
+
+
 def test_what_was_forgotten_stands_in_a_table_of_every_adapter_of_the_line(drawn: Any) -> None:
     app = drawn(adapters, adapters__tab="Forgetting")
     for _ in range(60):
@@ -255,6 +393,13 @@ def test_what_was_forgotten_stands_in_a_table_of_every_adapter_of_the_line(drawn
         app.run()
     assert "base model" in html(app)
     assert "retriever-one" in html(app)
+    app.selectbox(key="forgetting.before").set_value("base").run()
+    app.selectbox(key="forgetting.after").set_value("retriever-one").run()
+    for _ in range(60):
+        if "From base model to retriever-one" in html(app):
+            break
+        app.run()
+    assert "From base model to retriever-one" in html(app)
 
 
 def test_a_threshold_of_the_gate_is_changed_and_taken_back(platform: Any, drawn: Any) -> None:
@@ -278,17 +423,26 @@ def test_a_schedule_is_added_in_words_changed_paused_and_removed(platform: Any, 
     app.text_input(key="schedule.new.cron").set_value("30 2 * * 1-5")
     app.selectbox(key="schedule.new.zone").set_value("Europe/Berlin")
     app.number_input(key="schedule.new.examples").set_value(50)
+    app.number_input(key="schedule.new.drift").set_value(10.0)
+    app.number_input(key="schedule.new.days").set_value(3.0)
+    app.number_input(key="schedule.new.turns").set_value(20)
+    app.number_input(key="schedule.new.rho").set_value(0.35)
     press(app, "Add")
-    assert "On working days at 02:30 (Europe/Berlin), if 50 new examples are there" in html(app)
+    assert "On working days at 02:30 (Europe/Berlin), if 50 new examples are there or answers became" in html(app)
     (one,) = platform.schedules()
-    assert (one["timezone"], one["when"], one["cooldown"]) == ("Europe/Berlin", ["examples>=50"], 6 * 3600)
+    assert [one[name] for name in ("days", "turns", "rho")] == [3.0, 20, 0.35]
+    assert one["when"] == ["examples>=50", "drift>=0.1"]
+    assert (one["timezone"], one["cooldown"]) == ("Europe/Berlin", 6 * 3600)
     key = f"schedule.change.{one['schedule']}"
     app.session_state[f"schedule.edit.{one['schedule']}"] = True
     app.run()
     app.selectbox(key=f"{key}.kind").set_value("generator")
     app.selectbox(key=f"{key}.method").set_value("kto")
+    app.number_input(key=f"{key}.rho").set_value(None)
+    app.number_input(key=f"{key}.turns").set_value(40)
     press(app, "Save")
-    assert [platform.schedules()[0][name] for name in ("kind", "method")] == ["generator", "kto"]
+    changed = [platform.schedules()[0][name] for name in ("kind", "method", "rho", "days", "turns")]
+    assert changed == ["generator", "kto", None, 3.0, 40]
     press(app, "Pause")
     assert platform.schedules()[0]["paused"]
     press(app, "Remove")

@@ -43,9 +43,9 @@ def retrain(node: Node, body: RetrainRequest) -> dict[str, Any]:
 
 
 @router.get("/retrains")
-def runs(node: Node) -> list[dict[str, Any]]:
+def runs(node: Node, kind: Kind | None = None) -> list[dict[str, Any]]:
     """Runs, newest first."""
-    return node.runs()
+    return node.runs(kind)
 
 
 @router.get("/retrains/{run}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from kernel.errors import UserError
+from ui.commands.runs import people_run, people_verdict
 from ui.door import Door, command, say, table
+from ui.pairs import pairs
 
 Kind = Annotated[str, typer.Option("--kind", help="retriever or generator")]
 Policy = Annotated[str | None, typer.Option("--policy", help="How old examples are chosen (default: mixed).")]
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
             "workspace": workspace,
             "control": control,
             "method": method,
-            "recipe": _recipe(settings or []),
+            "recipe": pairs(settings or (), "--set epochs=2"),
             "start": start,
             "without": without,
         }
@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
     @command(app)
     def gate(door: Door, run: str) -> None:
         """The verdict on a run, from its stored report."""
-        door.out(door.platform.gate(run), _people_verdict)
+        door.out(door.platform.gate(run), people_verdict)
 
     @command(app)
     def adapters(door: Door) -> None:
@@ -93,39 +93,6 @@ def register(app: typer.Typer) -> None:
     def rollback(door: Door, kind: Kind = "retriever") -> None:
         """Serve what served before."""
         door.out(door.platform.rollback(kind), _people_pointer)
-
-
-def _recipe(settings: list[str]) -> dict[str, Any]:
-    """Values are JSON where they can be read as such, otherwise text."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not (name.strip() and equals):
-            raise UserError(f"{setting!r} sets nothing", hint="give it as NAME=VALUE, as in --set epochs=2")
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            found[name.strip()] = value
-    return found
-
-
-def people_run(run: dict[str, Any]) -> None:
-    say(f"{run['run']}: {run['state']}" + (f", adapter {run['adapter']}" if run["adapter"] else ""))
-    if run.get("error"):
-        say(f"  {run['error']['message']} — {run['error']['hint']}")
-    if run["verdict"]:
-        _people_verdict(run["verdict"])
-
-
-def _people_verdict(verdict: dict[str, Any]) -> None:
-    say("accepted" if verdict["accepted"] else "refused")
-    for reason in verdict["reasons"]:
-        say(f"  {reason}")
-    table(
-        verdict["slices"],
-        ["slice", "part", "n", "metric", "base", "champion", "challenger", "low", "high"],
-        "",
-    )
 
 
 def _people_pointer(moved: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import typer
 from kernel.errors import UserError
 from ui.commands.adapters import Kind
 from ui.door import Door, command, say, table
+from ui.pairs import pairs
 
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Of this workspace's runs alone.")]
 SUITE_COLUMNS = ["suite", "workspace", "questions", "unanswerable", "by", "created"]
@@ -75,7 +76,7 @@ def _register_policy(app: typer.Typer) -> None:
         reset: Annotated[bool, typer.Option("--reset", help="All others take their defaults again.")] = False,
     ) -> None:
         """Change thresholds: all that are given, or none."""
-        changes = dict(_pair(given) for given in thresholds or ())
+        changes = pairs(thresholds or (), "tolerance=0.01")
         if not changes and not reset:
             raise UserError("nothing to set", hint="give NAME=VALUE, e.g. tolerance=0.01, or --reset")
         set_to = door.platform.set_gate_policy(changes, kind, workspace, reset, user=door.settings.user)
@@ -97,16 +98,6 @@ def _register_suites(app: typer.Typer) -> None:
         """Let a suite go; lists the rest."""
         left = door.platform.unpin_suite(name, user=door.settings.user)
         door.out(left, lambda rows: table(rows, SUITE_COLUMNS, empty))
-
-
-def _pair(given: str) -> tuple[str, Any]:
-    name, equals, value = given.partition("=")
-    if not equals or not name.strip():
-        raise UserError(f"{given!r} sets nothing", hint="give NAME=VALUE, e.g. tolerance=0.01")
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value
 
 
 def _people_policy(found: dict[str, Any]) -> None:

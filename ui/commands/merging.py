@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from kernel.errors import UserError
-from ui.commands.adapters import Seed, Workspace, people_run
+from ui.commands.adapters import Seed, Workspace
+from ui.commands.runs import people_run
 from ui.door import Door, command
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ui.commands.adapters import Kind, Method, Policy, Rho, Seed, Start, Without, Workspace, people_run
+from ui.commands.adapters import Kind, Method, Policy, Rho, Seed, Start, Without, Workspace
+from ui.commands.runs import people_run
 from ui.door import Door, command, say, table
 
 Proposal = Annotated[str, typer.Argument(help="A proposal, as `reprise rehearsal proposals` lists them.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ui.commands.adapters import people_run
+from ui.commands.runs import people_run
 from ui.door import Door, command
 
 

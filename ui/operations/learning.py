@@ -62,8 +62,8 @@ class Learning(Seat):
     def run(self, run: str) -> dict[str, Any]:
         return self.w.runs.result(run)
 
-    def runs(self) -> list[dict[str, Any]]:
-        return self.w.runs.listing()
+    def runs(self, kind: str | None = None) -> list[dict[str, Any]]:
+        return self.w.runs.listing(None if kind is None else kind_of(kind))
 
     def mix(self, run: str) -> dict[str, Any]:
         return self.w.runs.manifest(run)

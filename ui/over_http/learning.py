@@ -26,8 +26,8 @@ class Learning(Connection):
     def run(self, run: str) -> dict[str, Any]:
         return self._get(f"/v1/retrains/{quote(run)}")
 
-    def runs(self) -> list[dict[str, Any]]:
-        return self._get("/v1/retrains")
+    def runs(self, kind: str | None = None) -> list[dict[str, Any]]:
+        return self._get("/v1/retrains", kind=kind)
 
     def mix(self, run: str) -> dict[str, Any]:
         return self._get(f"/v1/retrains/{quote(run)}/mix")

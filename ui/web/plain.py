@@ -108,6 +108,11 @@ def ago(iso: str | None, *, now: datetime | None = None) -> str:
     return f"{count(seconds, 'day')} ago"
 
 
+def sentence(text: str) -> str:
+    """`text` with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") or not text else ".")
+
+
 def span(seconds: int) -> str:
     """A whole number of seconds in the largest unit that it is whole in: `90 seconds`, `10 minutes`, `1 day`."""
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):

@@ -1,6 +1,6 @@
 """Where a question looked, in words, and how it would look elsewhere. It draws nothing.
 
-A place to look is a dict of what `ask` and `search` take: workspace, as_of, filters, scope.
+A place to look is a dict of what `ask` and `search` take: workspace, as_of, filters, scope, slice.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def given(place: Place, names: dict[str, str]) -> str:
     since, until = filters.get("since"), filters.get("until")
     documents = filters.get("documents") or []
     parts = (
+        f"about “{place['slice']}”" if place.get("slice") else "",
         f"as of {moment(place['as_of'])} UTC" if place.get("as_of") else "",
         f"in {named([{'name': names.get(d, d)} for d in documents])}" if documents else "",
         f"with the {_tags(filters['tags'])}" if filters.get("tags") else "",

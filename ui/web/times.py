@@ -21,6 +21,8 @@ RESULTS = {
     "accepted": ("run accepted", "good"),
     "rejected": ("run refused by the gate", "warn"),
     "failed": ("run failed", "bad"),
+    "proposed": ("its mix waits for approval", "warn"),
+    "declined": ("its mix was rejected by a person", ""),
     "nothing new": ("nothing new to train on", ""),
     "waiting": ("nothing started", ""),
     "under way": ("another run was under way", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from finetune.challengers import Cycle, challengers, due, preferred
+from finetune.challengers import Cycle, beside, challengers, due, preferred
 from finetune.kinds import BASE, Options
 
 ASKED = Options(policy="mixed", rho=0.2, seed=3)
@@ -56,6 +56,20 @@ def test_the_better_accepted_run_is_preferred_and_a_tie_goes_to_the_first() -> N
     assert preferred([_run("warm", "rejected", 0.7), _run("fresh", "failed", None)]) is None
     assert preferred([warm, _run("fresh", "trained", None)]) is None, "one is under way"
     assert preferred([warm, _run("fresh", "declined", None)]) == "warm", "nobody will ever train the other"
+
+
+def test_a_run_says_which_of_the_two_challengers_is_preferred() -> None:
+    warm = _run("warm", "accepted", 0.7) | {"run": "run-w", "options": {}, "preferred": "fresh"}
+    fresh = _run("fresh", "accepted", 0.8) | {"run": "run-f", "options": {"start": BASE}, "preferred": "fresh"}
+    told = beside(warm, fresh)
+    assert told.startswith("the other challenger of this cycle, run-f, began fresh from the base model;")
+    assert told.endswith("fresh is preferred")
+    told = beside(fresh, warm)
+    assert "run-w, went on from the champion" in told
+    assert told.endswith("this one is preferred")
+    neither = beside(warm | {"state": "rejected", "preferred": None}, fresh | {"state": "failed"})
+    assert neither.endswith("neither of the two was accepted")
+    assert beside(warm | {"preferred": None}, fresh | {"state": "drawn"}).endswith("told when both have ended")
 
 
 def _run(adapter: str, state: str, figure: float | None) -> dict[str, Any]:

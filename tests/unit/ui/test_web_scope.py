@@ -68,6 +68,7 @@ def test_what_was_chosen_is_told_in_a_few_words() -> None:
     place = {"as_of": "2024-03-01T12:00:00+00:00", "filters": {"documents": ["doc-a"], "languages": ["de", "xx"]}}
     assert scope.given(place, {"doc-a": "a.md"}) == "as of 2024-03-01 12:00 UTC, in “a.md”, in German or xx"
     assert scope.given({"workspace": "default"}, {}) == ""
+    assert scope.given({"workspace": "default", "slice": "returns"}, {}) == "about “returns”"
 
 
 def test_an_answer_that_comes_is_escaped_and_its_note_and_doubt_stand_apart() -> None:

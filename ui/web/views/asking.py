@@ -1,14 +1,20 @@
-"""What is asked of a retrain: policy, replay ratio, seed, workspace. The same fields to preview and to start one."""
+"""What is asked of a retrain: policy, replay ratio, seed, workspace, where it starts from, by which method, without
+which documents. The same fields to preview and to start one; what changes training alone stands beside the start.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
+from kernel.errors import UserError
+from ui.pairs import pairs
 from ui.web import look
-from ui.web.client import ALL, node, workspaces
+from ui.web.client import ALL, node, tell, workspaces
 from ui.web.figures import percent
+from ui.web.plain import shorten
 
 POLICIES = {
     "mixed": "the default; pinned, rare and once forgotten ones first, and the rest spread over all slices by size",
@@ -26,6 +32,7 @@ POLICIES = {
 """What each policy chooses, by its name."""
 WAYS = {"sft": "learn the answers", "dpo": "prefer corrections", "kto": "learn from thumbs"}
 """How a generator may be trained."""
+_STARTS = {"champion": "the champion", "base": "the base model"}
 KINDS = {"retriever": "Search (retriever)", "generator": "Writing (generator)"}
 
 
@@ -66,6 +73,52 @@ def fields(key: str, *, kind: bool = True) -> dict[str, Any]:
         "seed": int(seed),
         "workspace": None if where == ALL else where,
     }
+
+
+def more(key: str, kind: str, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Draw what is rarely asked for, and changes the mix as well; only what differs from the usual."""
+    asked: dict[str, Any] = {}
+    names: dict[str, str] = {d["document"]: d["name"] for d in node().documents()}
+    chosen = st.multiselect(
+        "Without these documents",
+        list(names),
+        [d for d in without if d in names],
+        format_func=lambda d: shorten(names.get(d) or str(d), 60),
+        key=f"{key}.without.{','.join(without)}",
+        placeholder="none",
+        help="Their examples stay out, and training starts from an adapter that has never seen them.",
+    )
+    if chosen:
+        asked["without"] = chosen
+    a, b = st.columns(2)
+    if not chosen:
+        others = [x["adapter"] for x in node().adapters() if x["kind"] == kind and x["state"] != "champion"]
+        start = a.selectbox(
+            "Training starts from", [*_STARTS, *others], format_func=lambda s: _STARTS.get(s, s), key=f"{key}.from"
+        )
+        if start != "champion":
+            asked["start"] = start
+    if kind == "generator":
+        asked["method"] = b.selectbox(
+            "Method", list(WAYS), format_func=lambda m: f"{m.upper()}: {WAYS[m]}", key=f"{key}.method"
+        )
+    return asked
+
+
+def recipe(key: str) -> dict[str, Any] | None:
+    """Draw the settings of the recipe that differ from its defaults; None, with the mistake told, where one is none."""
+    written = st.text_area(
+        "Settings of the recipe",
+        key=f"{key}.recipe",
+        placeholder="epochs=2",
+        height=90,
+        help="One NAME=VALUE a line. What is left out takes its default.",
+    )
+    try:
+        return pairs(filter(str.strip, written.splitlines()), "epochs=2")
+    except UserError as error:
+        tell(error)
+        return None
 
 
 def replay(options: dict[str, Any]) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import streamlit as st
 
+from finetune.cost import told as told_cost
 from ui.web import look
 from ui.web.client import node, told
 from ui.web.pages import go
-from ui.web.plain import count, escape, moment, numbers, shorten
+from ui.web.plain import count, escape, moment, numbers, sentence, shorten
 from ui.web.views import promotion
-from ui.web.views.verdict import duration
 
 OPEN = "adapters.card"
 _DOCUMENTS = 50
@@ -34,6 +34,8 @@ def show(adapter: dict[str, Any], serves: str, tone: str) -> None:
             f"<span>{escape(serves)}</span></div>"
         )
         _facts(card)
+        if card["beside"]:
+            look.words(sentence(card["beside"]))
         _made_of(card)
         if adapter["state"] != "champion":
             promotion.show(adapter)
@@ -45,18 +47,16 @@ def show(adapter: dict[str, Any], serves: str, tone: str) -> None:
 
 
 def _facts(card: dict[str, Any]) -> None:
-    data, energy, seconds = card["data"], card["energy"], card["seconds"]
+    data, energy = card["data"], card["energy"]
     pairs: list[tuple[str, object]] = [
         ("Trained (UTC)", moment(card["created"])),
         ("New examples", f"{data['parts'].get('new', 0):,}"),
         ("Rehearsed", f"{data['parts'].get('recalled', 0):,}"),
         ("Documents", f"{len(data['documents']):,}"),
     ]
-    if seconds["training"] is not None:
-        pairs.append(("Training", duration(seconds["training"])))
-    if energy:
-        pairs.append(("Energy", f"{energy['watt_hours']:.2g} Wh"))
     look.facts(pairs)
+    if spent := told_cost(card["cost"] or {"train_seconds": card["seconds"]["training"]}):
+        look.facts(spent)
     if energy:
         look.small(f"Energy {energy['how']}.")
 

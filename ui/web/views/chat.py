@@ -51,7 +51,7 @@ def show() -> None:
         choices,
         st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="right", key="chat-where"),
     ):
-        where = place.choose(documents, mine, page="chat")
+        where = place.choose(documents, mine, node().routes(), page="chat")
         if st.button("", icon=":material/person:", key="chat.me", help="My preferences"):
             preferences.show(documents)
     typed = st.chat_input("Ask a question", key="chat.box")

@@ -35,11 +35,42 @@ def show(adapters: list[dict[str, Any]]) -> None:
     if d.button("Measure again", icon=":material/refresh:", key="forgetting.again"):
         forget(_ANSWER)
     options = {"kind": kind, "workspace": None if workspace == ALL else workspace, "served": served}
+    with st.expander("Which adapters", key="forgetting.more"):
+        options |= _which(_line(adapters, kind))
     remote = node()
     line = [x["adapter"] for x in adapters if x["state"] in ("champion", "previous")]
     told = later(_ANSWER, (options, line), lambda: remote.forgetting(**options), "Asking every adapter the same")
     if told is not None:
         _matrix(told)
+
+
+def _line(adapters: list[dict[str, Any]], kind: str) -> list[str]:
+    """The champion of a kind and the adapters it goes on from, the oldest first."""
+    ours = {x["adapter"]: x for x in adapters if x["kind"] == kind}
+    at: str | None = next((name for name, x in ours.items() if x["state"] == "champion"), None)
+    line: list[str] = []
+    while at is not None and at in ours and at not in line:
+        line.insert(0, at)
+        at = ours[at]["parent"]
+    return line
+
+
+def _which(known: list[str]) -> dict[str, Any]:
+    """How much of the line is looked at, and which two of it are compared."""
+    a, b, c = st.columns(3)
+    last = a.number_input("The newest of the line", 1, 100, 12, key="forgetting.last")
+    names = {"": "the one before the newest", "base": "the base model"}
+    before = b.selectbox(
+        "Compare from", [*names, *known], format_func=lambda m: names.get(m, m), key="forgetting.before"
+    )
+    after = c.selectbox(
+        "to",
+        ["", *known],
+        format_func=lambda m: m or "the newest",
+        key="forgetting.after",
+        help="Question by question.",
+    )
+    return {"last": int(last), "before": before or None, "after": after or None}
 
 
 def _matrix(told: dict[str, Any]) -> None:

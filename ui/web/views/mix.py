@@ -31,6 +31,8 @@ def show() -> None:
     """Draw the tab."""
     options = asking.fields("rehearsal")
     with told():
+        with st.expander("More", key="rehearsal.more"):
+            options |= asking.more("rehearsal", options["kind"])
         asking.replay(options)
         measure = _measured(options)
         said = "Taking a trial step, to see what it would hurt" if measure else "Drawing"

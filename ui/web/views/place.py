@@ -15,8 +15,11 @@ MINE = "from my preferences"
 _KEPT = "kept."
 
 
-def choose(documents: list[dict[str, Any]], mine: dict[str, Any], *, page: str) -> Place:
-    """Draw the workspace and the options of a page; what was chosen outlives a visit to another page."""
+def choose(documents: list[dict[str, Any]], mine: dict[str, Any], routes: list[dict[str, Any]], *, page: str) -> Place:
+    """Draw the workspace and the options of a page; what was chosen outlives a visit to another page.
+
+    What a question is about can be said where an adapter is routed to a slice of the workspace, and nowhere else.
+    """
     names = workspaces(documents)
     if mine["workspace"] or mine["documents"] or mine["tags"]:
         names = [MINE, *names]
@@ -31,7 +34,9 @@ def choose(documents: list[dict[str, Any]], mine: dict[str, Any], *, page: str) 
         help="The shelf that is searched.",
     )
     _keep(key)
-    place = _options(on(workspace, documents, mine), page, workspace)
+    shelf = (mine["workspace"] or "default") if workspace == MINE else workspace
+    slices = sorted({str(r["slice"]) for r in routes if r["slice"] and r["workspace"] == shelf})
+    place = _options(on(workspace, documents, mine), page, workspace, slices)
     if workspace == MINE:
         return _with_mine(place, mine)
     return {"workspace": workspace, **place}
@@ -59,6 +64,7 @@ def preset(place: Place, documents: list[dict[str, Any]], mine: dict[str, Any], 
         f"{page}.documents.{workspace}": list(filters.get("documents") or []),
         f"{page}.tags.{workspace}": list(filters.get("tags") or []),
         f"{page}.languages.{workspace}": list(filters.get("languages") or []),
+        f"{page}.slice.{workspace}": place.get("slice"),
         f"{page}.since": date.fromisoformat(filters["since"]) if filters.get("since") else None,
         f"{page}.until": date.fromisoformat(filters["until"]) if filters.get("until") else None,
         f"{page}.at": datetime.fromisoformat(at).replace(tzinfo=None) if at else None,
@@ -74,7 +80,7 @@ def look_everywhere(page: str) -> None:
     st.session_state[f"{page}.auto"] = False
 
 
-def _options(here: list[dict[str, Any]], page: str, workspace: str) -> Place:
+def _options(here: list[dict[str, Any]], page: str, workspace: str, slices: list[str]) -> Place:
     ours = {d["document"]: d["name"] for d in here}
     tags = sorted({tag for d in here for tag in d["tags"]})
     languages = sorted({str(d["language"]) for d in here if d["language"]})
@@ -82,6 +88,9 @@ def _options(here: list[dict[str, Any]], page: str, workspace: str) -> Place:
     keys |= {name: f"{page}.{name}" for name in ("since", "until", "at", "auto")}
     for name, choices in (("documents", list(ours)), ("tags", tags), ("languages", languages)):
         _again(keys[name], choices)
+    if slices:
+        keys["slice"] = f"{page}.slice.{workspace}"
+        _again(keys["slice"], slices)
     st.session_state.setdefault(_KEPT + keys["auto"], True)
     for name in ("since", "until", "at", "auto"):
         _again(keys[name], None)
@@ -103,6 +112,15 @@ def _options(here: list[dict[str, Any]], page: str, workspace: str) -> Place:
                 format_func=called,
                 key=keys["languages"],
                 placeholder="any",
+            )
+        if slices:
+            st.selectbox(
+                "What it is about",
+                slices,
+                index=None,
+                key=keys["slice"],
+                placeholder="not said",
+                help="An adapter of its own serves questions about this.",
             )
         a, b = st.columns(2)
         since = a.date_input("Versions from", value=None, key=keys["since"], help="By the day from which they count.")
@@ -127,6 +145,7 @@ def _options(here: list[dict[str, Any]], page: str, workspace: str) -> Place:
         "as_of": at.replace(tzinfo=UTC).isoformat() if isinstance(at, datetime) else None,
         "filters": filters or None,
         "scope": None if st.session_state[keys["auto"]] else "off",
+        "slice": st.session_state.get(keys["slice"]) if slices else None,
     }
     return {name: value for name, value in place.items() if value is not None}
 

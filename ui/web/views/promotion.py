@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from kernel.errors import UserError
 from ui.web import look
 from ui.web.client import node, told
 from ui.web.pages import go
@@ -18,6 +19,7 @@ FIRST_STEPS: dict[str, dict[str, Any]] = {
     "Half of those who ask, then everybody": {"steps": [0.5, 1.0]},
 }
 """Ways of a trial, by what they are called."""
+_OWN = "Steps of my own"
 
 
 def show(adapter: dict[str, Any]) -> None:
@@ -56,7 +58,16 @@ def show(adapter: dict[str, Any]) -> None:
             "Try it first", icon=":material/science:", key=f"adapters.try.{name}", disabled=not accepted and not reason
         ):
             look.small("Its figures decide the next step by themselves; you can advance or stop it at any time.")
-            way = st.radio("Shares of those who ask", list(FIRST_STEPS), key=f"adapters.way.{name}")
+            way = st.radio("Shares of those who ask", [*FIRST_STEPS, _OWN], key=f"adapters.way.{name}")
+            written, unseen = "", False
+            if way == _OWN:
+                written = st.text_input(
+                    "Shares in percent, in order",
+                    key=f"adapters.steps.{name}",
+                    placeholder="10, 50",
+                    help="After the last of them it serves everybody.",
+                )
+                unseen = st.checkbox("Unseen first", key=f"adapters.unseen.{name}")
             begin = st.button("Begin the trial", type="primary", key=f"adapters.begin.{name}")
     if promote:
         with told():
@@ -65,9 +76,25 @@ def show(adapter: dict[str, Any]) -> None:
             st.rerun()
     if begin:
         with told():
-            node().start_rollout(name, override=reason or None, **FIRST_STEPS[way])
+            steps = {"steps": shares(written), "shadow": unseen} if way == _OWN else FIRST_STEPS[way]
+            node().start_rollout(name, override=reason or None, **steps)
             st.session_state[_SAID] = f"{label(name)} is on trial now."
             go("adapters", tab="Rollout")
+
+
+def shares(written: str) -> list[float]:
+    """Shares that somebody wrote in percent: `10, 50 %`.
+
+    Raises:
+        UserError: one is no number, or there is none.
+    """
+    parts = [part.strip().removesuffix("%").strip() for part in written.split(",")]
+    try:
+        return [float(part) / 100 for part in parts]
+    except ValueError:
+        raise UserError(
+            f"{written!r} is no list of shares", hint="give them in percent with commas between, as in 10, 50"
+        ) from None
 
 
 def _judge_again(adapter: dict[str, Any]) -> None:

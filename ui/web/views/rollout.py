@@ -10,7 +10,7 @@ import streamlit as st
 from ui.web import figures, look
 from ui.web.client import node, told, workspaces
 from ui.web.figures import percent
-from ui.web.plain import count, escape, label, moment, number
+from ui.web.plain import count, escape, label, moment, number, sentence
 
 _SAID = "adapters.said"
 _ENDS = {"promoted": "good", "harm": "bad", "stopped": "", "superseded": ""}
@@ -66,7 +66,7 @@ def _trial(trial: dict[str, Any]) -> None:
         _shadow(trial)
     else:
         _canary(trial)
-    look.words(_sentence(trial["reason"]))
+    look.words(sentence(trial["reason"]))
     with st.container(horizontal=True, vertical_alignment="center"):
         onward = trial["steps"][0] if trial["steps"] else 1.0
         words = "Let it serve everybody" if onward >= 1 else f"Give it {percent(onward)} now"
@@ -177,7 +177,7 @@ def _earlier(trials: list[dict[str, Any]]) -> None:
                 escape(t["adapter"]),
                 escape(moment(t["ended"])),
                 look.tag(_ENDED.get(t["state"], t["state"]), _ENDS.get(t["state"], "")),
-                f'<div class="rp-wide">{escape(_sentence(t["reason"]))}</div>',
+                f'<div class="rp-wide">{escape(sentence(t["reason"]))}</div>',
             ]
             for t in trials
         ],
@@ -196,7 +196,7 @@ def _routes(adapters: list[dict[str, Any]]) -> None:
             place = f"{route['workspace']} › {route['slice']}" if route["slice"] else route["workspace"]
             st.html(
                 f'<div><div class="rp-line"><b>{escape(place)}</b><span>{escape(route["adapter"])}</span></div>'
-                f'<div class="rp-small">{escape(_sentence(route["reason"]))}</div></div>'
+                f'<div class="rp-small">{escape(sentence(route["reason"]))}</div></div>'
             )
             if st.button("Remove", icon=":material/delete:", key=f"route.remove.{key}"):
                 with told():
@@ -207,7 +207,7 @@ def _routes(adapters: list[dict[str, Any]]) -> None:
 
 
 def _add_route(adapters: list[dict[str, Any]]) -> None:
-    slices = sorted({e["slice"] for e in node().examples(status="approved")})
+    slices = sorted({str(e["counted_in"]) for e in node().examples(status="approved")})
     with st.expander("Add a route"), st.form("route.add", border=False):
         a, b, c = st.columns(3)
         adapter = a.selectbox("Adapter", [x["adapter"] for x in adapters], key="route.adapter")
@@ -241,7 +241,3 @@ def _times(ours: float | None, shadow: float | None) -> str:
 
 def _of(n: int, total: int) -> str:
     return f"{n} ({n / total:.0%})" if total else "none yet"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") or not text else ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -9,7 +10,7 @@ import streamlit as st
 from ui.web import look
 from ui.web.client import node, problem, told
 from ui.web.pages import go
-from ui.web.plain import label, moment
+from ui.web.plain import count, label, moment, sentence, size
 from ui.web.views import promotion, verdict
 from ui.web.views.mix import excluded, mix_table
 from ui.web.watch import ACTIVE, KINDS, watch
@@ -95,6 +96,8 @@ def _detail(run: dict[str, Any], adapters: list[dict[str, Any]]) -> None:
         st.error(problem(wrong["code"], wrong["message"], wrong.get("hint", "")))
     if run["state"] == "proposed" and st.button("See the mix and decide", type="primary"):
         go("rehearsal", tab="Waiting mixes")
+    if run["beside"]:
+        _beside(run)
     if run["verdict"]:
         verdict.show(run["verdict"])
     adapter = next((a for a in adapters if a["run"] == run["run"]), None)
@@ -102,9 +105,40 @@ def _detail(run: dict[str, Any], adapters: list[dict[str, Any]]) -> None:
         promotion.show(adapter)
     verdict.facts(run)
     look.small(*_asked(run))
+    if run["verdict"]:
+        _export(run["run"])
     if run["manifest"] and run["state"] != "proposed":
         with st.expander("The mix it was trained on, with the reason of each row"):
             _mix(run["run"])
+
+
+def _beside(run: dict[str, Any]) -> None:
+    """The other challenger of the cycle, and which of the two is preferred."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        look.words(sentence(run["beside"]))
+        if st.button("See the other", icon=":material/compare_arrows:", key=f"adapters.other.{run['run']}"):
+            go("adapters", run=run["sibling"])
+
+
+def _export(run: str) -> None:
+    """The way out of the platform: a folder that reproduces the run's figures by itself."""
+    with st.popover("Export", icon=":material/folder_zip:", key=f"adapters.export.{run}"):
+        look.small("A folder from which it can be trained again and compared, without this platform.")
+        folder = st.text_input(
+            "Folder on the node's machine",
+            key=f"adapters.export.folder.{run}",
+            placeholder="/srv/exports/run",
+            help="A path from / on, of a folder that is new or empty.",
+        ).strip()
+        with_base = st.checkbox("With the base model", key=f"adapters.export.base.{run}")
+        if st.button(
+            "Write it", type="primary", key=f"adapters.export.go.{run}", disabled=not Path(folder).is_absolute()
+        ):
+            with told():
+                done = node().export_run(run, folder, with_base)
+                st.success(f"{count(done['rows'], 'row')}, {size(done['bytes'])}: {label(done['folder'])}")
+                for what, n in done["missing"].items():
+                    look.small(f"no longer there, {what}: {n}")
 
 
 def _asked(run: dict[str, Any]) -> list[str]:

@@ -55,6 +55,10 @@ def _schedule(schedule: dict[str, Any]) -> None:
         ]
     )
     _seen(schedule)
+    if schedule["last_result"] == "proposed" and st.button(
+        "See the mix and decide", icon=":material/approval:", key=f"schedule.decide.{name}"
+    ):
+        go("rehearsal", tab="Waiting mixes")
     look.small(
         f"cron {schedule['cron']}" if schedule["cron"] else "",
         " ".join(filter(None, (schedule["kind"], schedule["method"]))),
@@ -62,11 +66,10 @@ def _schedule(schedule: dict[str, Any]) -> None:
         f"replay ratio {schedule['rho']}" if schedule["rho"] is not None else "replay ratio chosen by itself",
         name,
     )
-    left, right = st.columns(2)
-    with left.expander("History", key=f"schedule.history.{name}", on_change="rerun") as history:
+    with st.expander("History", key=f"schedule.history.{name}", on_change="rerun") as history:
         if history.open:
             _history(name)
-    with right.expander("Change it", key=f"schedule.edit.{name}", on_change="rerun") as edit:
+    with st.expander("Change it", key=f"schedule.edit.{name}", on_change="rerun") as edit:
         if edit.open:
             timing.edit(schedule)
 

@@ -81,7 +81,7 @@ def _asked_for(documents: list[dict[str, Any]], mine: dict[str, Any]) -> tuple[s
         st.button("Search", type="primary", icon=":material/search:", key="search.go")
     st.session_state[_LAST] = question
     with st.container(horizontal=True, vertical_alignment="bottom", key="search-how"):
-        where = place.choose(documents, mine, page="search")
+        where = place.choose(documents, mine, node().routes(), page="search")
         k = st.number_input("Passages", 1, MOST, 10, key="search.k", width=120, help="How many are shown.")
         diversity = st.slider(
             "Variety",

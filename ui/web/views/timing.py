@@ -25,6 +25,8 @@ ZONES = ("UTC", "Europe/Berlin", "Europe/London", "Europe/Madrid", "America/New_
          "America/Sao_Paulo", "Asia/Kolkata", "Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney")  # fmt: skip
 _DEFAULT = "0 3 * * 0"
 _HOUR = 3600.0
+_DAYS, _TURNS = 7, 30
+"""Of a window of drift, where nothing else is said."""
 
 
 def add() -> None:
@@ -62,6 +64,7 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
     told_before = {text.partition(">=")[0]: float(text.partition(">=")[2] or 0) for text in now["when"]}
     new = "schedule" not in now
     st.session_state.setdefault(f"{key}.cron", now["cron"] or "")
+    st.session_state.setdefault(f"{key}.rho", now.get("rho"))  # a field with a value of its own cannot be emptied
     with st.form(key, border=False):
         a, b = st.columns([1.5, 1])
         cron = a.text_input(
@@ -94,8 +97,17 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             "After refusals by the gate", 0, 100, int(told_before.get("gate", 0)), key=f"{key}.gate",
             help="More rehearsal after a refusal; after so many in a row from the base model. 0: never mind.",
         )  # fmt: skip
-        a, b, c, d, e = st.columns(5)
-        hours = a.number_input(
+        a, b, c = st.columns(3)
+        days = a.number_input(
+            "Days of a window of answers", 0.04, 365.0, float(now.get("days") or _DAYS), 1.0, key=f"{key}.days",
+            help="Answers of so many days are compared with those of as many days before. Counts where worse answers "
+            "are a condition.",
+        )  # fmt: skip
+        turns = b.number_input(
+            "Least answers in each window", 5, 100_000, int(now.get("turns") or _TURNS), key=f"{key}.turns",
+            help="With fewer nothing is concluded.",
+        )  # fmt: skip
+        hours = c.number_input(
             "Hours between two",
             0.0,
             None,
@@ -104,25 +116,18 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             key=f"{key}.cooldown",
         )
         names = [ALL, *workspaces(node().documents())]
-        workspace = b.selectbox("Workspace", names, _at(names, now.get("workspace")), key=f"{key}.workspace")
+        a, b, c = st.columns(3)
+        workspace = a.selectbox("Workspace", names, _at(names, now.get("workspace")), key=f"{key}.workspace")
         kinds = list(KINDS)
-        kind = c.selectbox(
+        kind = b.selectbox(
             "What is trained",
             kinds,
             _at(kinds, now.get("kind")),
             format_func=lambda k: KINDS.get(k, k),
             key=f"{key}.kind",
         )
-        policies = ["", *POLICIES]
-        policy = d.selectbox(
-            "Old examples",
-            policies,
-            _at(policies, now.get("policy")),
-            format_func=lambda p: p or "as usual",
-            key=f"{key}.policy",
-        )
         ways = ["", *WAYS]
-        method = e.selectbox(
+        method = c.selectbox(
             "How",
             ways,
             _at(ways, now.get("method")),
@@ -130,6 +135,19 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
             key=f"{key}.method",
             help="A generator learns from answers, from pairs of a better and a worse one, or from thumbs.",
         )
+        a, b, _ = st.columns(3)
+        policies = ["", *POLICIES]
+        policy = a.selectbox(
+            "Old examples",
+            policies,
+            _at(policies, now.get("policy")),
+            format_func=lambda p: p or "as usual",
+            key=f"{key}.policy",
+        )
+        rho = b.number_input(
+            "Replay ratio", 0.0, 0.9, None, 0.05, key=f"{key}.rho", placeholder="by itself",
+            help="Share of recalled old examples in the mix. Empty: chosen by itself, from what was forgotten before.",
+        )  # fmt: skip
         word, icon = ("Add", ":material/add:") if new else ("Save", ":material/save:")
         sent = st.form_submit_button(word, type="primary", icon=icon)
     if not sent:
@@ -144,8 +162,11 @@ def _fields(key: str, now: dict[str, Any]) -> dict[str, Any] | None:
         "workspace": None if workspace == ALL else workspace,
         "kind": kind,
         "policy": policy or None,
+        "rho": None if rho is None else round(rho, 4),
         "method": method or None,
     }
+    if drift:
+        asked |= {"days": float(days), "turns": int(turns)}
     if conditions or not new:  # a schedule of times alone waits for nothing unless somebody says so
         asked["cooldown"] = hours * _HOUR
     return asked

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from finetune.cost import told
 from ui.web import figures, look
 from ui.web.figures import signed
 from ui.web.plain import count, escape, number
@@ -116,7 +117,6 @@ def gain(verdict: dict[str, Any] | None) -> str:
 def facts(run: dict[str, Any]) -> None:
     """What it was trained and measured on, and what it took."""
     m = run["metrics"]
-    cost = m.get("cost") or {}
     pairs: list[tuple[str, object]] = []
     if "examples" in m:
         pairs.append(("Trained on", count(m["examples"], "example")))
@@ -124,12 +124,9 @@ def facts(run: dict[str, Any]) -> None:
         pairs.append(("Measured on", count(m["held_out"], "question")))
     if m.get("first_loss") is not None and m.get("last_loss") is not None:
         pairs.append(("Loss", f"{m['first_loss']:.3f} → {m['last_loss']:.3f}"))
-    if "train_seconds" in m:
-        pairs.append(("Training", duration(m["train_seconds"])))
-    if cost.get("energy_wh_estimate") is not None:
-        pairs.append(("Energy, estimated", f"{cost['energy_wh_estimate']:.2g} Wh"))
-    if pairs:
-        look.facts(pairs)
+    for some in (pairs, told(m.get("cost") or {"train_seconds": m.get("train_seconds")})):
+        if some:
+            look.facts(some)
     _halves(m)
 
 
