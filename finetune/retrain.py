@@ -81,7 +81,8 @@ class Retrainer:
         """
         self._kind(kind).check(options)
         self.drawing.parent(kind, options)
-        self.drawing.mix(kind, options, workspace, measure=False)  # says at once what would be wrong later
+        mix = self.drawing.mix(kind, options, workspace, measure=False)  # says at once what would be wrong later
+        self._kind(kind).suffices(options, workspace, [row.example for row in mix.rows])
         run = fresh("run")
         with self._db.write() as session:
             session.add(
@@ -124,7 +125,9 @@ class Retrainer:
 
     def preview(self, kind: str, options: Options, workspace: str | None, *, measure: bool = False) -> dict[str, Any]:
         """The mix of a run that would start now, and what it would cost. Changes nothing."""
-        return self.drawing.preview(kind, options, workspace, measure=measure)
+        told = self.drawing.preview(kind, options, workspace, measure=measure)
+        self._kind(kind).suffices(options, workspace, [row["example"] for row in told["rows"]])
+        return told
 
     # --- doing -----------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from finetune.generator.context import Context, Contexts
+from finetune.generator.minimum import in_rows, require
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import Part, RunConfig, Said, TrainRow, write_config, write_rows
 from finetune.generator.target import cited, target
@@ -214,16 +215,4 @@ def _enough(recipe: GeneratorRecipe, rows: Sequence[TrainRow], left_out: Counter
             hint="import examples with an answer and a quote, or correct some answers",
             code="nothing_to_teach",
         )
-    if recipe.method == "dpo" and len(rows) < recipe.min_pairs:
-        raise UserError(
-            f"the mix holds {len(rows)} pairs, and {recipe.min_pairs} are needed",
-            hint="collect more corrections, train them with --method sft, or lower min_pairs in the recipe",
-            code="too_few_pairs",
-        )
-    fewer = min(sum(row.label for row in rows), sum(not row.label for row in rows))
-    if recipe.method == "kto" and fewer < recipe.min_votes:
-        raise UserError(
-            f"the mix holds {fewer} votes of the rarer kind, and {recipe.min_votes} are needed",
-            hint="collect more thumbs up and down, or lower min_votes in the recipe",
-            code="too_few_votes",
-        )
+    require(recipe, in_rows(rows))

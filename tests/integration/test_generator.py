@@ -115,7 +115,7 @@ def test_what_may_not_be_kept_is_answered_by_the_champion_or_left_out(platform: 
 
 
 def test_what_cannot_be_trained_is_said_when_it_is_asked_for(platform: Platform) -> None:
-    with pytest.raises(UserError, match="there are 0 pairs"):
+    with pytest.raises(UserError, match="the mix holds 0 pairs"):
         platform.request_run("generator", method="dpo")
     with pytest.raises(UserError, match="no method 'ppo'"):
         platform.request_run("generator", method="ppo")

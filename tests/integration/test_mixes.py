@@ -54,6 +54,8 @@ class Parrot:
 
     def check(self, options: Options) -> None: ...
 
+    def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None: ...
+
     def parent(self) -> str | None:
         return self.champion
 
