@@ -144,6 +144,7 @@ class Retrainer:
                 progress(_STAGES[state][1], 0, 0)
                 _STAGES[state][0](self, run, progress)
                 self.step(state)
+            self._round_off(run)
         except TakenAway:
             raise  # whoever has the job next goes on from here
         except Cancelled:
@@ -230,8 +231,16 @@ class Retrainer:
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
             note_rehearsed(session, run, practised, now_ms())
-        self._kind(row.kind).finish(row)
-        self._cards.write(str(row.adapter))
+
+    def _round_off(self, run: str) -> None:
+        """What follows a verdict and no state tells of: it is done again for a run that was taken up with its verdict.
+
+        A card tells what was committed, so it cannot stand before that.
+        """
+        row = self._runs.get(run)
+        if row.state in ("accepted", "rejected"):
+            self._kind(row.kind).finish(row)
+            self._cards.write(str(row.adapter))
 
     # --- parts -----------------------------------------------------------------------------------
 

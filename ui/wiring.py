@@ -293,6 +293,8 @@ class Wired:
         self.replacer.tidy()
         self.runs.clean_up(orphaned=alone)
         self.runs.settle(orphaned=alone)
+        if alone:
+            self.cards.complete()
 
     def close(self) -> None:
         self.shadows.close()

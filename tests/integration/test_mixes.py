@@ -341,6 +341,31 @@ def test_a_run_that_dies_around_its_training_knows_what_it_practised(platform: P
     _no_cycle(platform, run)
 
 
+def test_an_adapter_whose_run_died_behind_its_verdict_gets_its_card(
+    platform: Platform, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        """A process that ends here."""
+
+    def die(_adapter: str) -> None:
+        raise Crash
+
+    run = platform.request_run(KIND, rho=0.4)
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.w.cards, "write", die)
+        with pytest.raises(Crash):
+            platform.w.retrainer.run(run, silent)
+    card = platform.w.runs.folder(run) / "adapter" / "README.md"
+    assert (platform.run(run)["state"], card.exists()) == ("accepted", False)
+    platform.w.recover()  # as a start does
+    told = card.read_text()
+    assert told.startswith("---")
+    card.unlink()
+    platform.w.retrainer.run(run, silent)  # as whoever takes its job up does
+    assert card.read_text() == told
+    _no_cycle(platform, run)
+
+
 def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:
     proposal = platform.propose(kind=KIND)["proposal"]
     assert platform.reject_mix(proposal, "too many lamps")["state"] == "declined"

@@ -141,7 +141,7 @@ def test_what_was_said_once_counts_once_however_often_it_is_shown() -> None:
     assert in_rows(pairs) == Told(pairs=2, liked=2, disliked=0)
     assert in_rows(votes) == Told(pairs=0, liked=2, disliked=2)
     require(GeneratorRecipe(method="dpo", min_pairs=2), in_rows(pairs))
-    with pytest.raises(UserError, match="holds 2 pairs .* and 3 are needed"):
+    with pytest.raises(UserError, match=r"holds 2 pairs .* and 3 are needed"):
         require(GeneratorRecipe(method="dpo", min_pairs=3), in_rows(pairs))
     with pytest.raises(UserError, match="holds 0 votes of the rarer kind, and 1 are needed"):
         require(GeneratorRecipe(method="kto", min_votes=1), in_rows(pairs))
