@@ -204,10 +204,12 @@ class Retrainer:
         metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.practised)}
         metrics |= _training_metrics(folder / "metrics.jsonl")
         metrics["seconds_per_example"] = round(seconds / max(1, len(mix.practised)), 4)
+        # What was needed for training alone does not stay. Before the commit: nobody comes back here after it.
+        for name in ("vectors.npy", "passages.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="trained", metrics=metrics))
-        (folder / "vectors.npy").unlink(missing_ok=True)  # what was needed for training alone does not stay
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _stage_evaluate(self, run: str, progress: Progress) -> None:
         row, folder = self._runs.get(run), self._runs.folder(run)

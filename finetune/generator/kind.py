@@ -23,7 +23,7 @@ from finetune.generator.interference import bounded
 from finetune.generator.materialise import Answers, materialise
 from finetune.generator.recipe import METHODS, GeneratorRecipe
 from finetune.generator.recovery import GeneratorRecovery
-from finetune.generator.rows import PASSAGES, TRAINER, RunConfig
+from finetune.generator.rows import TRAINER, RunConfig
 from finetune.generator.triple import require
 from finetune.generator.votes import Votes
 from finetune.generator.writer import trainable, worn
@@ -151,7 +151,6 @@ class GeneratorKind:
         recipe = GeneratorRecipe.from_json(read_json(folder / "config.json")["recipe"])
         many = (*LAUNCHER, str(recipe.processes)) if recipe.processes > 1 else ()
         train(folder, progress, (*many, *TRAINER))
-        (folder / PASSAGES).unlink(missing_ok=True)  # what was needed for training alone does not stay
 
     def evaluate(self, run: Run, mix: Mix, folder: Path, progress: Progress) -> Evaluation:
         generator, adapter = self._generator(), str(run.adapter)
