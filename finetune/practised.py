@@ -35,7 +35,8 @@ def practised(folder: Path) -> set[str]:
 
     One that was left out of some of its rows is among them as long as one is left. Empty for a merge.
     """
-    file = folder / (LOSSES if (folder / MANIFEST).is_file() else ROWS)
+    trained = (folder / MANIFEST).is_file() and (folder / LOSSES).is_file()
+    file = folder / (LOSSES if trained else ROWS)
     return {str(line["example"]) for line in read_lines(file)} if file.is_file() else set()
 
 

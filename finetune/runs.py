@@ -149,6 +149,12 @@ class Runs:
         rows = read_json(self.folder(row.id) / "manifest.json")["rows"]
         return [(found["example"], last[found["example"]]) for found in rows if found["example"] in last]
 
+    def left_out(self, run: str) -> set[str]:
+        """Examples of its mix that a run could not be trained on."""
+        file = self.folder(run) / "manifest.json"
+        rows = read_json(file)["rows"] if file.is_file() else ()
+        return {row["example"] for row in rows if row.get("left_out")}
+
     def manifest(self, run: str) -> dict[str, Any]:
         """The mix of a run, each row with its question if that is still known."""
         self.get(run)

@@ -293,6 +293,7 @@ def test_what_training_left_out_was_not_practised_and_is_new_to_the_next_run(
     parrot.champion = done["adapter"]
     new = {row["slice"] for row in platform.preview(KIND)["rows"] if row["part"] == "new"}
     assert new >= set(NEWS)
+    assert w.runs.left_out(run) == set(rows) - seen
     _no_cycle(platform, run)
 
 
