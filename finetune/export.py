@@ -365,7 +365,7 @@ def standing_mix(db: Database, source: Path, aside: Path) -> tuple[dict[str, int
         standing = set(session.scalars(select(Example.id).where(ours, Example.status == "approved")))
     kept = replace(mix, rows=tuple(r for r in mix.rows if r.example in standing))
     write_json(aside / "manifest.json", kept.to_json())
-    gone = len(mix.rows) - len(kept.rows)
+    gone = len(mix.practised) - len(kept.practised)
     return ({"training rows": gone} if gone else {}), standing
 
 

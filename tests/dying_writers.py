@@ -49,7 +49,8 @@ def live(home: Path, point: str) -> None:
     writer.train = lambda run, *_: _trained(run, trainer, point)  # type: ignore[assignment]
     run = _the_run(platform)
     _end_at(point)
-    told: dict[str, Any] = {"listed": platform.adapters(), "state": platform.run(run)["state"]}
+    assert platform.adapters() == [], "no adapter is listed before its run has decided"
+    told: dict[str, Any] = {"state": platform.run(run)["state"]}
     told["result"] = wired.retrainer.run(run, lambda _s, _d, _t: None)
     told["after"] = platform.adapters()
     trainer.train(home.parent / ASIDE)
