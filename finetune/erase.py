@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from finetune.card import Cards
-from finetune.files import write
+from finetune.files import drop_lines
 from finetune.lineage import ANSWER
 from finetune.registry import Registry
 from finetune.runs import PROBE, RUNS
@@ -59,23 +58,12 @@ class RunEraser:
         """Passages of a run may be of documents that none of its examples stands on: all runs are looked at."""
         for folder in ("*", f"*/{PROBE}"):
             for file in (self._home / RUNS).glob(f"{folder}/passages.jsonl"):
-                _redact(file, gone)
+                drop_lines(file, gone)
 
     def _take_out(self, examples: set[str]) -> tuple[list[str], int]:
         """The runs whose mix held one of them, and how many of their training rows went."""
         with self._db.read() as session:
             runs = sorted(set(session.scalars(select(MixRow.run).where(MixRow.example.in_(examples)))))
         return runs, sum(
-            _redact(self._home / RUNS / run / "train.jsonl", lambda row: row["example"] in examples) for run in runs
+            drop_lines(self._home / RUNS / run / "train.jsonl", lambda row: row["example"] in examples) for run in runs
         )
-
-
-def _redact(file: Path, gone: Callable[[dict[str, Any]], bool]) -> int:
-    """Drop rows from a file of a run, so that nobody trains on them again. How many."""
-    if not file.exists():
-        return 0
-    lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line]  # a text may hold U+2028
-    kept = [line for line in lines if not gone(json.loads(line))]
-    if len(kept) < len(lines):
-        write(file, "".join(f"{line}\n" for line in kept))
-    return len(lines) - len(kept)

@@ -39,6 +39,7 @@ from finetune.files import read_json, write_json
 from finetune.kinds import Options
 from finetune.lineage import POINTS
 from finetune.materialise import materialise
+from finetune.practised import LEFT_OUT
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
 from finetune.reproduce import FORMAT, TOLERANCE, figures
@@ -262,7 +263,8 @@ class RetrieverExport:
                 base="", parent=None, parent_path=None, without=options.without,
                 shuffle=random.Random(options.seed) if options.control == "shuffled" else None,
             )  # fmt: skip
-        (aside / POINTS).unlink(missing_ok=True)
+        for name in (POINTS, LEFT_OUT):
+            (aside / name).unlink(missing_ok=True)
         return {what: count for what, count in missing.items() if count}
 
     def _as_it_was(self, source: Path, aside: Path, standing: set[str]) -> dict[str, int]:
@@ -363,7 +365,7 @@ def standing_mix(db: Database, source: Path, aside: Path) -> tuple[dict[str, int
         standing = set(session.scalars(select(Example.id).where(ours, Example.status == "approved")))
     kept = replace(mix, rows=tuple(r for r in mix.rows if r.example in standing))
     write_json(aside / "manifest.json", kept.to_json())
-    gone = len(mix.rows) - len(kept.rows)
+    gone = len(mix.practised) - len(kept.practised)
     return ({"training rows": gone} if gone else {}), standing
 
 

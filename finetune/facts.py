@@ -54,7 +54,7 @@ class Facts:
             parent=run.parent,
             champion=champion,
             epoch=mix.epoch,
-            rows=len(mix.rows),
+            rows=len(mix.practised),
             superseded=superseded,
             deleted=len(gone) - superseded,
             first_loss=first,

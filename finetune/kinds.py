@@ -123,6 +123,13 @@ class Kind(Protocol):
             UserError: it could not; the message says why.
         """
 
+    def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None:
+        """Nothing, if a mix of these examples holds as much as the method asks for.
+
+        Raises:
+            UserError: it does not; the message says how much there is.
+        """
+
     def parent(self) -> str | None:
         """The champion, if it fits what serves: what a retrain goes on from by default."""
 
@@ -131,6 +138,8 @@ class Kind(Protocol):
 
     def train(self, folder: Path, progress: Progress) -> None:
         """Train in a child process, or go on where one died; `adapter/manifest.json` is written last.
+
+        Before it stands `losses.jsonl`, with the last loss of each example that was trained on (`practised`).
 
         Raises:
             TrainingFailed: it ended badly; the folder can be trained again.

@@ -16,6 +16,7 @@ from qdrant_client import models
 from sqlalchemy import select
 
 from finetune.files import write_json
+from finetune.practised import leave_out
 from finetune.recipe import RetrieverRecipe
 from kernel.database import Database
 from kernel.ids import now_ms
@@ -51,7 +52,7 @@ def materialise(
     """Write `train.jsonl`, `vectors.npy`, `points.json` and, last, `config.json` into the run's folder.
 
     `points.json` names the chunk behind each row of the vectors, for lineage. Chunks of the documents `without` are no
-    negatives either.
+    negatives either. Which rows cannot be trained on is noted beside them (`practised`).
 
     With `shuffle` the relevant chunks of all questions are dealt out anew: a control that must not pass the gate.
     """
@@ -98,6 +99,11 @@ def materialise(
         np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 1), np.float32),
     )
     (folder / "points.json").write_text(json.dumps(list(numbers)))
+    written, known = {line["example"] for line in lines}, {row["example"] for row in rows}
+    why = {
+        e: "no passage that stands grounds it" if e in known else "it is gone" for e in (r.example for r in mix.rows)
+    }
+    leave_out(folder, {example: reason for example, reason in why.items() if example not in written})
     config = {
         "recipe": recipe.to_json(),
         "base": base,

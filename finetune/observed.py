@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from finetune.registry import Registry
@@ -21,6 +22,8 @@ from rehearsal.tables import Example, MixRow
 from retrieval.tables import Feedback, Turn
 
 _DAY = 86_400_000
+DEFAULT = "sft"
+"""How a generator is trained where nobody says; a retriever is trained in one way alone."""
 _RUNS = 20
 """Runs with a verdict that an order looks back on."""
 
@@ -28,11 +31,14 @@ _RUNS = 20
 class Observed:
     """Looks for what triggers ask about."""
 
-    def __init__(self, db: Database, registry: Registry) -> None:
-        self._db, self._registry = db, registry
+    def __init__(
+        self, db: Database, registry: Registry, left_out: Callable[[str], Collection[str]] = lambda _run: ()
+    ) -> None:
+        """`left_out` gives the examples that a run, by its id, drew and could not be trained on."""
+        self._db, self._registry, self._left_out = db, registry, left_out
 
     def look(
-        self, triggers: Triggers, kind: str, workspace: str | None, answered: set[str]
+        self, triggers: Triggers, kind: str, workspace: str | None, answered: set[str], method: str | None = None
     ) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
         """(cause or None, what was seen, options of the run). A gate's order comes first: it says what to change."""
         seen: dict[str, Any] = {}
@@ -44,7 +50,7 @@ class Observed:
             if wanted is not None:
                 cause, options = "gate", wanted.options
         if triggers.examples is not None:
-            seen["examples"] = self.new_examples(kind, workspace)
+            seen["examples"] = self.new_examples(kind, workspace, method)
             if seen["examples"] >= triggers.examples:
                 cause = cause or "examples"
         if triggers.drift is not None:
@@ -65,11 +71,12 @@ class Observed:
                 cause = cause or "drift"
         return cause, seen, options
 
-    def new_examples(self, kind: str, workspace: str | None) -> int:
+    def new_examples(self, kind: str, workspace: str | None, method: str | None = None) -> int:
         """Approved training examples that neither the champion's lineage nor a judged run on top of it has practised.
 
-        What a candidate has learnt that nobody has promoted yet is not new, nor what the gate has just refused: a
-        schedule would train it again after every cooldown.
+        What a candidate has learnt that nobody has promoted yet is not new, nor what the gate has just refused, nor
+        what one of these runs could not be trained on by the same method: a schedule would draw it again after every
+        cooldown.
         """
         lineage = self._registry.lineage(kind)
         with self._db.read() as session:
@@ -80,11 +87,14 @@ class Observed:
                 against |= Run.verdict[AGAINST].as_string() == champion
             runs = [*lineage, *session.scalars(judged.where(against))]
             practised = select(MixRow.example).where(MixRow.run.in_(runs))
-            wanted = select(func.count()).select_from(Example)
+            told = session.execute(select(Run.id, Run.options).where(Run.id.in_(runs)))
+            alike = [run for run, options in told if (options.get("method") or DEFAULT) == (method or DEFAULT)]
+            wanted = select(Example.id)
             wanted = wanted.where(Example.status == "approved", Example.split == "train", Example.died == OPEN)
             if workspace is not None:
                 wanted = wanted.where(Example.workspace == workspace)
-            return session.scalar(wanted.where(Example.id.not_in(practised))) or 0
+            new = set(session.scalars(wanted.where(Example.id.not_in(practised))))
+        return len(new.difference(*(self._left_out(run) for run in alike))) if new else 0
 
     def ended(self, kind: str, workspace: str | None) -> list[Ended]:
         """Retrains with a verdict, newest first.

@@ -15,11 +15,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
 from finetune.card import Cards
 from finetune.challengers import challengers
@@ -29,6 +30,7 @@ from finetune.files import read_json, write_json
 from finetune.judging import Judge
 from finetune.kinds import Kind, Options
 from finetune.lineage import Lineage
+from finetune.practised import LEFT_OUT, LOSSES, left_out, practised, strike
 from finetune.registry import Registry
 from finetune.rival import about
 from finetune.runs import Runs
@@ -79,7 +81,8 @@ class Retrainer:
         """
         self._kind(kind).check(options)
         self.drawing.parent(kind, options)
-        self.drawing.mix(kind, options, workspace, measure=False)  # says at once what would be wrong later
+        mix = self.drawing.mix(kind, options, workspace, measure=False)  # says at once what would be wrong later
+        self._kind(kind).suffices(options, workspace, [row.example for row in mix.rows])
         run = fresh("run")
         with self._db.write() as session:
             session.add(
@@ -122,7 +125,9 @@ class Retrainer:
 
     def preview(self, kind: str, options: Options, workspace: str | None, *, measure: bool = False) -> dict[str, Any]:
         """The mix of a run that would start now, and what it would cost. Changes nothing."""
-        return self.drawing.preview(kind, options, workspace, measure=measure)
+        told = self.drawing.preview(kind, options, workspace, measure=measure)
+        self._kind(kind).suffices(options, workspace, [row["example"] for row in told["rows"]])
+        return told
 
     # --- doing -----------------------------------------------------------------------------------
 
@@ -139,6 +144,7 @@ class Retrainer:
                 progress(_STAGES[state][1], 0, 0)
                 _STAGES[state][0](self, run, progress)
                 self.step(state)
+            self._round_off(run)
         except TakenAway:
             raise  # whoever has the job next goes on from here
         except Cancelled:
@@ -170,8 +176,7 @@ class Retrainer:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "manifest.json", mix.to_json())
         with self._db.write() as session:
-            session.execute(delete(MixRow).where(MixRow.run == run))
-            session.add_all(MixRow(run=run, example=r.example, part=r.part) for r in mix.rows)
+            _enter(session, run, mix)
             session.execute(
                 update(Run)
                 .where(Run.id == run)
@@ -191,16 +196,20 @@ class Retrainer:
             if not (folder / "config.json").exists():
                 # What is shown beside the rows is of now: a proposal may have waited while versions were superseded.
                 self._kind(row.kind).materialise(row, replace(mix, epoch=self._epochs.committed()), folder)
+            mix = self._leave_out(run, mix)
             self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)
         seconds = time.perf_counter() - started
-        metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.rows)}
+        mix = self._leave_out(run, mix)
+        metrics = {"train_seconds": round(seconds, 1), "examples": len(mix.practised)}
         metrics |= _training_metrics(folder / "metrics.jsonl")
-        metrics["seconds_per_example"] = round(seconds / max(1, len(mix.rows)), 4)
+        metrics["seconds_per_example"] = round(seconds / max(1, len(mix.practised)), 4)
+        # What was needed for training alone does not stay. Before the commit: nobody comes back here after it.
+        for name in ("vectors.npy", "passages.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         with self._db.write() as session:
             session.execute(update(Run).where(Run.id == run).values(state="trained", metrics=metrics))
-        (folder / "vectors.npy").unlink(missing_ok=True)  # what was needed for training alone does not stay
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _stage_evaluate(self, run: str, progress: Progress) -> None:
         row, folder = self._runs.get(run), self._runs.folder(run)
@@ -224,14 +233,22 @@ class Retrainer:
             session.execute(update(Run).where(Run.id == run).values(state=state, finished=now_ms()))
             record(session, "gate", run, adapter=row.adapter, accepted=accepted)
             note_rehearsed(session, run, practised, now_ms(), kind=row.kind)
-        self._kind(row.kind).finish(row)
-        self._cards.write(str(row.adapter))
+
+    def _round_off(self, run: str) -> None:
+        """What follows a verdict and no state tells of: it is done again for a run that was taken up with its verdict.
+
+        A card tells what was committed, so it cannot stand before that.
+        """
+        row = self._runs.get(run)
+        if row.state in ("accepted", "rejected"):
+            self._kind(row.kind).finish(row)
+            self._cards.write(str(row.adapter))
 
     # --- parts -----------------------------------------------------------------------------------
 
     def _cost(self, row: Run, mix: Mix, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
         with self._db.read() as session:
-            asked = select(Example.question).where(Example.id.in_([r.example for r in mix.rows]))
+            asked = select(Example.question).where(Example.id.in_([r.example for r in mix.practised]))
             questions = list(session.scalars(asked))
         return cost(
             folder,
@@ -243,28 +260,59 @@ class Retrainer:
 
     def _recheck(self, run: str) -> Mix:
         """The mix without what went away since it was drawn; the manifest on disk says so."""
-        file = self._runs.folder(run) / "manifest.json"
-        mix = Mix.from_json(read_json(file))
+        folder = self._runs.folder(run)
+        drawn = Mix.from_json(read_json(folder / "manifest.json"))
+        if (folder / "config.json").exists() and not self._mixer.gone(drawn):
+            return drawn
+        _start_over(folder)
+        mix = drawn.leaving_out({})  # what could not be trained on then may be fit now
         gone = set(self._mixer.gone(mix))
-        if not gone:
-            return mix
-        rows: tuple[Row, ...] = tuple(row for row in mix.rows if row.example not in gone)
-        excluded = mix.excluded | {"gone since the mix was drawn": len(gone)}
-        told = mix.to_json() | {"rows": [asdict(row) for row in rows], "excluded": excluded}
-        mix = Mix.from_json(told | {"dropped": sorted({*mix.dropped, *gone})})
-        if not (self._runs.folder(run) / "config.json").exists():
-            write_json(file, mix.to_json())
+        if gone:
+            rows: tuple[Row, ...] = tuple(row for row in mix.rows if row.example not in gone)
+            dropped = sorted({*mix.dropped, *gone})
+            excluded = mix.excluded | {"gone since the mix was drawn": len(dropped)}
+            mix = replace(mix, rows=rows, excluded=excluded, dropped=tuple(dropped))
+        if mix != drawn:
             with self._db.write() as session:
-                session.execute(delete(MixRow).where(MixRow.run == run, MixRow.example.in_(gone)))
-            return mix
-        # Training had started on rows that have no right to be there any more: it starts over without them.
-        for name in ("config.json", "train.jsonl", "vectors.npy"):
-            (self._runs.folder(run) / name).unlink(missing_ok=True)
-        for name in ("checkpoints", "adapter"):
-            shutil.rmtree(self._runs.folder(run) / name, ignore_errors=True)
-        return self._recheck(run)
+                _enter(session, run, mix)
+            write_json(folder / "manifest.json", mix.to_json())  # last: until it is there all of this is done again
+        return mix
+
+    def _leave_out(self, run: str, mix: Mix) -> Mix:
+        """The mix that says what of it was left out; what was left out is nothing that the run has seen. Repeatable.
+
+        The words go first, then the rows by which a delete finds them.
+        """
+        folder = self._runs.folder(run)
+        told = mix.leaving_out(left_out(folder, [row.example for row in mix.rows]))
+        if told != mix:
+            write_json(folder / "manifest.json", told.to_json())
+        strike(folder)
+        seen = practised(folder)
+        with self._db.write() as session:
+            entered = set(session.scalars(select(MixRow.example).where(MixRow.run == run)))
+            session.execute(delete(MixRow).where(MixRow.run == run, MixRow.example.in_(entered - seen)))
+        return told
 
 
+def _enter(session: Session, run: str, mix: Mix) -> None:
+    """Enter the rows that a run may practise, in place of those that were entered before."""
+    session.execute(delete(MixRow).where(MixRow.run == run))
+    session.add_all(MixRow(run=run, example=row.example, part=row.part) for row in mix.rows)
+
+
+def _start_over(folder: Path) -> None:
+    """Take out what stands there of rows that were not complete, or have no right to be trained on any more.
+
+    `config.json` goes last: while it is there, whoever finds the folder looks at its rows again.
+    """
+    for name in ("adapter", "checkpoints"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (*_OF_A_TRAINING, "config.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+_OF_A_TRAINING = ("train.jsonl", "vectors.npy", "passages.jsonl", LOSSES, LEFT_OUT)
 _FREE = "free some room and retry the job: the run goes on from where it was"
 
 

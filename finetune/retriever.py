@@ -82,6 +82,9 @@ class RetrieverKind:
                 f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
             )
 
+    def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None:
+        """One new example is enough, and a mix has one."""
+
     def parent(self) -> str | None:
         return self._live.fitting()
 

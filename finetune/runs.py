@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from finetune.challengers import Cycle, beside, preferred
 from finetune.files import read_json, read_lines
 from finetune.kinds import BASE
+from finetune.practised import LOSSES
 from finetune.rival import AGAINST, against
 from finetune.tables import Run
 from kernel.database import Database
@@ -142,17 +143,23 @@ class Runs:
         return [self.result(run) for run in ids]
 
     def losses(self, row: Run) -> list[tuple[str, float | None]]:
-        """What a run makes examples remember: each of its mix, with its last loss where the training told one.
+        """What a run makes examples remember: each of its mix that was trained on, with its last loss.
 
         Of a control nothing: what is relevant to its rows was dealt out anew.
         """
         if row.options.get("control"):
             return []
-        file = self.folder(row.id) / "losses.jsonl"
+        file = self.folder(row.id) / LOSSES
         told = read_lines(file) if file.exists() else ()
         last = {found["example"]: found["loss"] for found in told}
         rows = read_json(self.folder(row.id) / "manifest.json")["rows"]
-        return [(found["example"], last.get(found["example"])) for found in rows]
+        return [(found["example"], last[found["example"]]) for found in rows if found["example"] in last]
+
+    def left_out(self, run: str) -> set[str]:
+        """Examples of its mix that a run could not be trained on."""
+        file = self.folder(run) / "manifest.json"
+        rows = read_json(file)["rows"] if file.is_file() else ()
+        return {row["example"] for row in rows if row.get("left_out")}
 
     def manifest(self, run: str) -> dict[str, Any]:
         """The mix of a run, each row with its question if that is still known."""

@@ -185,7 +185,8 @@ class Schedules:
         options: dict[str, Any] = {}
         if triggers:
             answered = self._answered(schedule.id)
-            cause, evidence, options = self._observed.look(triggers, schedule.kind, schedule.workspace, answered)
+            of, method = (schedule.kind, schedule.workspace), schedule.options.get("method")
+            cause, evidence, options = self._observed.look(triggers, *of, answered, method)
         result, message = self._held_back(schedule, cause, now)
         silent = result is not None and not schedule.cron  # a condition that does not hold yet is no event
         firing = Firing(

@@ -42,6 +42,8 @@ class Row:
     """How much a virtual step on the new rows raised its loss, where that was measured."""
     target: Target = "stored"
     """What a recalled row is trained towards: what is stored, or what the champion says now."""
+    left_out: str | None = None
+    """Why training did without it; None where it did not, or is still to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +94,21 @@ class Mix:
     """Rows that went away between drawing and training."""
 
     @property
+    def practised(self) -> tuple[Row, ...]:
+        """Rows that training did not leave out."""
+        return tuple(row for row in self.rows if row.left_out is None)
+
+    @property
     def new(self) -> int:
-        return sum(row.part == "new" for row in self.rows)
+        return sum(row.part == "new" for row in self.practised)
 
     @property
     def recalled(self) -> int:
-        return len(self.rows) - self.new
+        return len(self.practised) - self.new
+
+    def leaving_out(self, why: Mapping[str, str]) -> Mix:
+        """The same rows, of which exactly these examples are left out, each for its reason."""
+        return replace(self, rows=tuple(replace(row, left_out=why.get(row.example)) for row in self.rows))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -214,8 +225,8 @@ class Mixer:
         )
 
     def gone(self, mix: Mix) -> list[str]:
-        """Examples of a mix that are not to be trained on any more."""
-        ids = [row.example for row in mix.rows]
+        """Examples of a mix that are practised and not to be trained on any more."""
+        ids = [row.example for row in mix.practised]
         with self._db.read() as session:
             approved = select(Example.id, Example.point).where(Example.id.in_(ids), Example.status == "approved")
             points = {row.id: row.point for row in session.execute(approved)}

@@ -79,7 +79,7 @@ def _the_run(platform: Any) -> str:
 def _killing(asked: bool) -> Callable[[str, int, int], None]:
     def progress(stage: str, done: int, total: int) -> None:
         if asked and stage == "training" and done > total // EPOCHS + 1:
-            _kill()
+            kill()
 
     return progress
 
@@ -91,9 +91,9 @@ def _end_at(point: str, platform: Any) -> None:
 
     if point in ("draw", "report"):
         wanted = {"draw": "manifest.json", "report": "report.json"}[point]
-        retrain.write_json = _then(retrain.write_json, lambda file, _value: file.name == wanted)
+        retrain.write_json = then(retrain.write_json, lambda file, _value: file.name == wanted)
     elif point == "materialise":
-        materialise.np.save = lambda *_: _kill()  # type: ignore[assignment]
+        materialise.np.save = lambda *_: kill()  # type: ignore[assignment]
     elif point == "full":
         kind = platform.w.kinds["retriever"]
         whole = kind.materialise
@@ -106,18 +106,18 @@ def _end_at(point: str, platform: Any) -> None:
     elif point == "child":
         retriever.train = lambda folder, progress: child.train(folder, progress, ("-m", "tests.dying_runs", DEATHS))
     elif point == "evaluate":
-        Evaluator.score = _then(Evaluator.score, lambda *_: True)  # type: ignore[method-assign]
+        Evaluator.score = then(Evaluator.score, lambda *_: True)  # type: ignore[method-assign]
     elif point == "decide":
-        Registry.add = _then(Registry.add, lambda *_: True)  # type: ignore[method-assign]
+        Registry.add = then(Registry.add, lambda *_: True)  # type: ignore[method-assign]
 
 
-def _then(method: Callable[..., Any], last: Callable[..., bool]) -> Callable[..., Any]:
+def then(method: Callable[..., Any], last: Callable[..., bool]) -> Callable[..., Any]:
     """The method, and after a call that `last` says is the last one, the end."""
 
-    def called(*arguments: Any) -> Any:
-        result = method(*arguments)
-        if last(*arguments):
-            _kill()
+    def called(*arguments: Any, **named: Any) -> Any:
+        result = method(*arguments, **named)
+        if last(*arguments, **named):
+            kill()
         return result
 
     return called
@@ -134,7 +134,8 @@ def _no_room(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def _kill() -> None:
+def kill() -> None:
+    """The end, at once."""
     os.kill(os.getpid(), signal.SIGKILL)
     signal.pause()
 
@@ -148,10 +149,10 @@ def train_and_die(deaths: list[str], run: Path) -> int:
     death = deaths[died] if died < len(deaths) else None
     counter.write_text(str(died + 1))
     if death == "between":
-        training.keep = _then(training.keep, lambda _training: True)
+        training.keep = then(training.keep, lambda _training: True)
     elif death == "manifest":
         write = trainer.write
-        trainer.write = lambda file, text: _kill() if file.name == "manifest.json" else write(file, text)
+        trainer.write = lambda file, text: kill() if file.name == "manifest.json" else write(file, text)
     return trainer.main([str(run)])
 
 

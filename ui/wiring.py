@@ -268,7 +268,7 @@ class Wired:
         )
         self.proposals = Proposals(self.db, self.runs, self.retrainer.drawing, self.mixer)
         self.replays = Replays(self.db, settings.rho)
-        self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry))
+        self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry, self.runs.left_out))
         self.uploads = Uploads(
             self.db,
             self.blobs,
@@ -293,6 +293,8 @@ class Wired:
         self.replacer.tidy()
         self.runs.clean_up(orphaned=alone)
         self.runs.settle(orphaned=alone)
+        if alone:
+            self.cards.complete()
 
     def close(self) -> None:
         self.shadows.close()

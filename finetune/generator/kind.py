@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from finetune.child import TRAINER as MERGER
 from finetune.child import train
 from finetune.files import read_json
 from finetune.gate import HeldOut, Standing
+from finetune.generator import minimum
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Scores, legs_of
 from finetune.generator.interference import CHILD as INTERFERENCE
@@ -22,7 +23,7 @@ from finetune.generator.interference import bounded
 from finetune.generator.materialise import Answers, materialise
 from finetune.generator.recipe import METHODS, GeneratorRecipe
 from finetune.generator.recovery import GeneratorRecovery
-from finetune.generator.rows import PASSAGES, TRAINER, RunConfig
+from finetune.generator.rows import TRAINER, RunConfig
 from finetune.generator.triple import require
 from finetune.generator.votes import Votes
 from finetune.generator.writer import trainable, worn
@@ -93,12 +94,14 @@ class GeneratorKind:
                 f"{recipe.method} goes on from the champion, which is also its reference",
                 hint="leave the start out, or train from the base with --method sft",
             )
-        if recipe.method == "dpo" and (pairs := self._pairs()) < recipe.min_pairs:
-            raise UserError(
-                f"there are {pairs} pairs of a preferred and a rejected answer, and {recipe.min_pairs} are needed",
-                hint="corrections make them; --method sft trains on corrections without pairs",
-                code="too_few_pairs",
-            )
+
+    def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None:
+        if options.merged or (recipe := _recipe(options)).method == "sft":
+            return
+        with self._db.read() as session:
+            found = list(session.scalars(select(Example).where(Example.id.in_(examples))))
+        votes = self._votes.count(workspace) if recipe.method == "kto" else 0
+        minimum.require(recipe, minimum.in_examples(found, votes))
 
     def parent(self) -> str | None:
         return self._writing.fitting()
@@ -148,7 +151,6 @@ class GeneratorKind:
         recipe = GeneratorRecipe.from_json(read_json(folder / "config.json")["recipe"])
         many = (*LAUNCHER, str(recipe.processes)) if recipe.processes > 1 else ()
         train(folder, progress, (*many, *TRAINER))
-        (folder / PASSAGES).unlink(missing_ok=True)  # what was needed for training alone does not stay
 
     def evaluate(self, run: Run, mix: Mix, folder: Path, progress: Progress) -> Evaluation:
         generator, adapter = self._generator(), str(run.adapter)
@@ -220,16 +222,6 @@ class GeneratorKind:
 
     def _worn(self, name: str | None, path: str | None) -> AbstractContextManager[str]:
         return worn(self._writing, name, path)
-
-    def _pairs(self) -> int:
-        with self._db.read() as session:
-            wanted = select(func.count()).where(
-                Example.status == "approved",
-                Example.split == "train",
-                Example.preferred.is_not(None),
-                Example.rejected.is_not(None),
-            )
-            return int(session.scalar(wanted) or 0)
 
     def _champion(self, generator: TransformersGenerator, parent: str | None) -> Answers:
         """What the champion writes, as far as its sources support it."""

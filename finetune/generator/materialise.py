@@ -22,10 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from finetune.generator.context import Context, Contexts
+from finetune.generator.minimum import in_rows, require
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import Part, RunConfig, Said, TrainRow, write_config, write_rows
 from finetune.generator.target import cited, target
 from finetune.lineage import POINTS
+from finetune.practised import leave_out
 from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.types import Passage, When
@@ -51,7 +53,7 @@ def materialise(
 ) -> list[TrainRow]:
     """Write train.jsonl, passages.jsonl, points.json (for lineage) and, last, config.json; returns the rows.
 
-    Nothing of the documents `without` is shown.
+    Nothing of the documents `without` is shown. Which rows of the mix cannot be trained on is noted (`practised`).
 
     `votes` are rows of turns that people voted on, for KTO. `champion` answers rows whose own answer may not be kept.
     No passage is one of the documents `without`.
@@ -61,16 +63,18 @@ def materialise(
         UserError: there are no rows, or fewer pairs or votes than the recipe asks for.
     """
     recipe = config.recipe
-    drawing = _Drawing(recipe, champion, Counter())
+    drawing = _Drawing(recipe, champion)
     near = NEAR * max(1, recipe.distractors)
     when = When(epoch=mix.epoch, at=now_ms())
     by_id = {c.example.id: c for c in contexts.of([row.example for row in mix.rows], when, near, without)}
-    rows = [made for row in mix.rows if row.example in by_id for made in drawing.rows(row, by_id[row.example])]
+    rows = [made for row in mix.rows for made in drawing.rows(row, by_id.get(row.example))]
     rows += votes
     if shuffle is not None:
         rows = _dealt_anew(rows, shuffle)
-    _enough(recipe, rows, drawing.left_out)
+    left_out = Counter(drawing.left_out.values())
+    _enough(recipe, rows, left_out)
     write_rows(folder, rows)
+    leave_out(folder, drawing.left_out)
     (folder / POINTS).write_text(json.dumps(sorted({p.chunk for row in rows for p in row.passages})), encoding="utf-8")
     licences = {c.example.licence for c in by_id.values() if c.example.licence}
     write_config(
@@ -82,7 +86,7 @@ def materialise(
             champion=config.champion,
             parent=config.parent,
             licences=tuple(sorted(licences)),
-            left_out=dict(drawing.left_out),
+            left_out=dict(left_out),
         ),
     )
     return rows
@@ -104,25 +108,31 @@ def without_gold(context: Context, wanted: int, chance: random.Random) -> tuple[
 
 
 class _Drawing:
-    """Turns rows of a mix into rows of training, and counts what it cannot."""
+    """Turns rows of a mix into rows of training, and says of each example that it cannot why."""
 
-    def __init__(self, recipe: GeneratorRecipe, champion: Answers | None, left_out: Counter[str]) -> None:
-        self.recipe, self.champion, self.left_out = recipe, champion, left_out
+    def __init__(self, recipe: GeneratorRecipe, champion: Answers | None) -> None:
+        self.recipe, self.champion = recipe, champion
+        self.left_out: dict[str, str] = {}
 
-    def rows(self, row: Row, context: Context) -> list[TrainRow]:
+    def rows(self, row: Row, context: Context | None) -> list[TrainRow]:
+        if context is None:
+            return self._skip(row, "it is gone")
         copies = self.recipe.correction_weight if context.example.origin == "correction" else 1
         make = {"sft": self._answered, "dpo": self._paired, "kto": self._voted}[self.recipe.method]
-        return [
+        made = [
             one
             for copy in range(copies)
             for one in make(row, context, random.Random(f"{self.recipe.seed}:{row.example}:{copy}"))
         ]
+        if made:
+            self.left_out.pop(row.example, None)  # one copy is enough to have practised it
+        return made
 
     def _answered(self, row: Row, context: Context, chance: random.Random) -> list[TrainRow]:
         if context.unanswerable:
             return [self._row(row, context, without_gold(context, self.recipe.distractors + 1, chance), (), gold=())]
         if not context.gold:
-            return self._skip("no passage that stands grounds it")
+            return self._skip(row, "no passage that stands grounds it")
         shown = without_gold(context, self.recipe.distractors + 1, chance)
         if chance.random() >= self.recipe.gold and shown:
             return [self._row(row, context, shown, (), gold=())]
@@ -131,25 +141,25 @@ class _Drawing:
         if row.target == "champion":
             answer = self.champion(context.example.question, passages) if self.champion else None
             if answer is None:
-                return self._skip("the champion had no supported answer for it")
+                return self._skip(row, "the champion had no supported answer for it")
         if answer is None:
-            return self._skip("it has no answer")
+            return self._skip(row, "it has no answer")
         said = target(answer, context.gold, quoted=self.recipe.quote == "first")
-        return [self._row(row, context, passages, said)] if said else self._skip("its answer has no sentence")
+        return [self._row(row, context, passages, said)] if said else self._skip(row, "its answer has no sentence")
 
     def _paired(self, row: Row, context: Context, chance: random.Random) -> list[TrainRow]:
         preferred, rejected = context.example.preferred, context.example.rejected
         if not (preferred and rejected and context.gold):
-            return self._skip("it is no pair of a preferred and a rejected answer")
+            return self._skip(row, "it is no pair of a preferred and a rejected answer")
         passages = with_gold(context, self.recipe.distractors, chance)
         chosen, worse = cited(preferred, context.gold), cited(rejected, passages)
         if not chosen or [s.text for s in chosen] == [s.text for s in worse]:
-            return self._skip("its two answers say the same")
+            return self._skip(row, "its two answers say the same")
         return [self._row(row, context, passages, chosen, rejected=worse)]
 
     def _voted(self, row: Row, context: Context, chance: random.Random) -> list[TrainRow]:
         if not context.gold:
-            return self._skip("no passage that stands grounds it")
+            return self._skip(row, "no passage that stands grounds it")
         passages = with_gold(context, self.recipe.distractors, chance)
         made = []
         good = context.example.preferred or context.example.answer
@@ -157,7 +167,7 @@ class _Drawing:
             made.append(self._row(row, context, passages, said))
         if context.example.rejected and (said := cited(context.example.rejected, passages)):
             made.append(self._row(row, context, passages, said, label=False))
-        return made or self._skip("it has no answer")
+        return made or self._skip(row, "it has no answer")
 
     def _row(
         self,
@@ -182,8 +192,8 @@ class _Drawing:
             part=part,
         )
 
-    def _skip(self, why: str) -> list[TrainRow]:
-        self.left_out[why] += 1
+    def _skip(self, row: Row, why: str) -> list[TrainRow]:
+        self.left_out[row.example] = why
         return []
 
 
@@ -205,16 +215,4 @@ def _enough(recipe: GeneratorRecipe, rows: Sequence[TrainRow], left_out: Counter
             hint="import examples with an answer and a quote, or correct some answers",
             code="nothing_to_teach",
         )
-    if recipe.method == "dpo" and len(rows) < recipe.min_pairs:
-        raise UserError(
-            f"the mix holds {len(rows)} pairs, and {recipe.min_pairs} are needed",
-            hint="collect more corrections, train them with --method sft, or lower min_pairs in the recipe",
-            code="too_few_pairs",
-        )
-    fewer = min(sum(row.label for row in rows), sum(not row.label for row in rows))
-    if recipe.method == "kto" and fewer < recipe.min_votes:
-        raise UserError(
-            f"the mix holds {fewer} votes of the rarer kind, and {recipe.min_votes} are needed",
-            hint="collect more thumbs up and down, or lower min_votes in the recipe",
-            code="too_few_votes",
-        )
+    require(recipe, in_rows(rows))

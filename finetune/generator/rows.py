@@ -83,8 +83,8 @@ class TrainSet:
 
     rows: tuple[TrainRow, ...]
     digest: str
-    broken: int = 0
-    """Rows whose passages are gone."""
+    broken: tuple[str, ...] = ()
+    """The example of each row whose passages are gone."""
 
 
 def sentences(said: Sequence[Said], passages: Sequence[Passage]) -> tuple[Sentence, ...]:
@@ -155,14 +155,14 @@ def read_train_set(run: Path) -> TrainSet:
     for name in (ROWS, PASSAGES):
         if not (run / name).is_file():
             raise NotFound(f"there is no {name} in {str(run)!r}", hint=_HOLDS)
-    problems, rows, broken = list[str](), list[TrainRow](), 0
+    problems, rows, broken = list[str](), list[TrainRow](), list[str]()
     passages = {p.chunk: p for p in (Passage(**data) for _, data in _lines(run / PASSAGES, problems))}
     for number, data in _lines(run / ROWS, problems):
         try:
             if set(data["gold"]) <= passages.keys():
                 rows.append(_row(data, passages))
             else:
-                broken += 1
+                broken.append(str(data["example"]))
         except (ValueError, KeyError, TypeError) as error:
             said = f"no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
             problems.append(f"{ROWS}, line {number}: {said}")
@@ -178,7 +178,7 @@ def read_train_set(run: Path) -> TrainSet:
     seen = hashlib.sha256()
     for name in (ROWS, PASSAGES):
         seen.update((run / name).read_bytes())
-    return TrainSet(rows=tuple(rows), digest=seen.hexdigest(), broken=broken)
+    return TrainSet(rows=tuple(rows), digest=seen.hexdigest(), broken=tuple(broken))
 
 
 def _lines(file: Path, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:

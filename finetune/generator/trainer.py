@@ -6,6 +6,7 @@ It reads config.json, train.jsonl and passages.jsonl of the run's folder (`rows`
     metrics.jsonl            a line per step: step, epoch, loss, lr, grad_norm, seconds
     checkpoints/             the last two, each complete once it holds complete.json; a run goes on from the last
     losses.jsonl             the last loss of each example
+    left_out.json            why an example has none, beside what was left out before
     adapter/                 the adapter in PEFT's format
     adapter/manifest.json    written last: its existence means that the run is complete
     error.json               why it ended badly: code, message, hint
@@ -31,13 +32,14 @@ from finetune.duty import ERROR, alone, serve
 from finetune.files import write
 from finetune.generator.rows import RunConfig, TrainSet, read_config, read_train_set
 from finetune.generator.triple import installed, require
+from finetune.practised import LOSSES, MANIFEST, leave_out
 from retrieval.encoder import WEIGHTS
 from retrieval.generators.identity import identity_of
 
 if TYPE_CHECKING:
     from finetune.generator.training import Trained
 
-MANIFEST, LOSSES = Path("adapter", "manifest.json"), "losses.jsonl"
+_GONE, _TOO_LONG = "passage gone", "too long for the model"
 _ROOM = 2**28
 """Bytes that must be free before anything is loaded."""
 
@@ -92,6 +94,7 @@ def _finish(run: Path, config: RunConfig, data: TrainSet, trained: Trained) -> N
         for example, some in losses.items()
     ]
     write(run / LOSSES, "".join(json.dumps(line) + "\n" for line in lines))
+    leave_out(run, dict.fromkeys(data.broken, _GONE) | dict.fromkeys(trained.unfit, _TOO_LONG))
     write(run / MANIFEST, json.dumps(_manifest(config, data, trained, folder), indent=1) + "\n")
 
 
@@ -121,7 +124,7 @@ def _manifest(config: RunConfig, data: TrainSet, trained: Trained, folder: Path)
             "refusals": sum(not row.row.chosen for row in trained.rows),
             "known": round(trained.known, 4),
             "tokens": sum(row.length for row in trained.rows),
-            "left_out": {**config.left_out, "too long for the model": trained.unfit, "passage gone": data.broken},
+            "left_out": {**config.left_out, _TOO_LONG: len(trained.unfit), _GONE: len(data.broken)},
         },
         "recipe": config.recipe.to_json(),
         "lora": {"r": lora.r, "alpha": lora.lora_alpha, "dropout": lora.lora_dropout},

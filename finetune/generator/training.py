@@ -43,8 +43,8 @@ class Trained:
     after: list[float]
     steps: int
     seconds: float
-    unfit: int
-    """Rows left out because they do not fit the model's context."""
+    unfit: list[str]
+    """The example of each row left out because it does not fit the model's context."""
 
     @property
     def known(self) -> float:
@@ -104,7 +104,8 @@ def likelihoods(learner: Learner, rows: list[Tokens]) -> list[float]:
     return found
 
 
-def _tokens(learner: Learner, data: TrainSet, config: RunConfig) -> tuple[list[Tokens], int]:
+def _tokens(learner: Learner, data: TrainSet, config: RunConfig) -> tuple[list[Tokens], list[str]]:
+    """The rows that fit, in the order of training, and the example of each that does not."""
     most = min(config.recipe.max_length, learner.context)
     made = [tokenised(row, learner.tokenizer, learner.stops, most) for row in data.rows]
     rows = [row for row in made if row is not None]
@@ -116,7 +117,7 @@ def _tokens(learner: Learner, data: TrainSet, config: RunConfig) -> tuple[list[T
         )
     # Rows come as they were drawn, new ones first; KTO reads them in this order, as its batches are made of them.
     random.Random(config.recipe.seed).shuffle(rows)
-    return rows, len(made) - len(rows)
+    return rows, [row.example for row, one in zip(data.rows, made, strict=True) if one is None]
 
 
 def _before(folder: Path, learner: Learner, rows: list[Tokens], identity: str) -> list[float]:

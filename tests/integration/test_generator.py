@@ -115,7 +115,7 @@ def test_what_may_not_be_kept_is_answered_by_the_champion_or_left_out(platform: 
 
 
 def test_what_cannot_be_trained_is_said_when_it_is_asked_for(platform: Platform) -> None:
-    with pytest.raises(UserError, match="there are 0 pairs"):
+    with pytest.raises(UserError, match="the mix holds 0 pairs"):
         platform.request_run("generator", method="dpo")
     with pytest.raises(UserError, match="no method 'ppo'"):
         platform.request_run("generator", method="ppo")
@@ -392,7 +392,7 @@ def test_a_thumb_down_is_a_row_until_its_document_is_deleted(platform: Platform,
     assert platform.delete(document)["remaining"] == 0
     assert votes.down(None, w.search.when(), 3) == []
     assert "bell" not in (run / "passages.jsonl").read_text() + (run / "probe" / "passages.jsonl").read_text()
-    assert read_train_set(run).broken > 0
+    assert read_train_set(run).broken
     after, _ = drawn(platform, tmp_path / "after")
     assert not any("bell" in p.text for row in after for p in row.passages)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import delete
 
 from finetune.challengers import EVERY, Cycle
+from finetune.files import read_lines
 from finetune.gate import HeldOut
 from finetune.kinds import Evaluation, Options
 from finetune.novelty import judged_in, new_slices
+from finetune.practised import leave_out
 from finetune.registry import point
 from finetune.schedule import Due
 from finetune.tables import Adapter, Run
@@ -21,7 +23,7 @@ from kernel.errors import Refused, UserError
 from kernel.ids import now_ms
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix, Rise
-from rehearsal.tables import Example, ExampleMemory, MixRow
+from rehearsal.tables import Example, ExampleEvent, ExampleMemory, MixRow
 from tests.doors import Terminal, doors, memory_folder, opened
 from tests.house import incoming, page
 from ui.platform import Platform
@@ -46,8 +48,14 @@ class Parrot:
     name = KIND
     champion: str | None = "first"
     change = 0.1
+    unread: str | None = None
+    """A slice of which no row can be written."""
+    unfit: str | None = None
+    """A slice whose rows are written, and too long for it."""
 
     def check(self, options: Options) -> None: ...
+
+    def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None: ...
 
     def parent(self) -> str | None:
         return self.champion
@@ -57,10 +65,16 @@ class Parrot:
         return {example: Rise(before=1.0, after=1.0 + i / 10) for i, example in enumerate(old)}
 
     def materialise(self, run: Run, mix: Mix, folder: Path) -> None:
-        (folder / "train.jsonl").write_text("".join(json.dumps({"example": r.example}) + "\n" for r in mix.rows))
+        rows = [{"example": r.example, "slice": r.slice} for r in mix.rows if r.slice != self.unread]
+        (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        leave_out(folder, {r.example: "it cannot be read" for r in mix.rows if r.slice == self.unread})
         (folder / "config.json").write_text(json.dumps({"epoch": mix.epoch}))
 
     def train(self, folder: Path, progress: Progress) -> None:
+        rows = read_lines(folder / "train.jsonl")
+        told = [{"example": row["example"], "loss": 0.5} for row in rows if row["slice"] != self.unfit]
+        (folder / "losses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+        leave_out(folder, {row["example"]: "too long" for row in rows if row["slice"] == self.unfit})
         (folder / "adapter").mkdir()
         (folder / "adapter" / "manifest.json").write_text("{}")
 
@@ -270,6 +284,113 @@ def test_what_cannot_begin_from_the_base_owes_no_fresh_challenger(
     for ours in platform.runs():
         if ours["state"] == "requested":
             platform.w.runs.fail(ours["run"], {"code": "test", "message": "over", "hint": ""})
+
+
+def _entered(platform: Platform, run: str) -> set[str]:
+    with platform.w.db.read() as session:
+        return {row.example for row in session.query(MixRow).filter_by(run=run)}
+
+
+def _no_cycle(platform: Platform, run: str) -> None:
+    """The tests that follow count cycles."""
+    with platform.w.db.write() as session:
+        session.get_one(Run, run).state = "failed"
+
+
+def test_what_training_left_out_was_not_practised_and_is_new_to_the_next_run(
+    platform: Platform, parrot: Parrot
+) -> None:
+    w = platform.w
+    parrot.unread, parrot.unfit = "Fridge", "Oven"
+    run = platform.request_run(KIND, rho=0.4)
+    done = w.retrainer.run(run, silent)
+    rows = {row["example"]: row for row in platform.mix(run)["rows"]}
+    why = {row["slice"]: row["left_out"] for row in rows.values()}
+    assert {name: why.pop(name) for name in NEWS} == {"Fridge": "it cannot be read", "Oven": "too long"}
+    assert set(why.values()) == {None}
+    seen = {example for example, row in rows.items() if row["left_out"] is None}
+    assert seen
+    assert _entered(platform, run) == seen
+    assert {row["example"] for row in read_lines(w.runs.folder(run) / "train.jsonl")} == seen  # no words stay
+    assert done["metrics"]["examples"] == platform.mix(run)["recalled"] == len(seen)
+    with w.db.read() as session:
+        noted = session.query(ExampleEvent).filter_by(what="rehearsed").all()
+        assert {event.example for event in noted if event.detail["run"] == run} == seen
+    parrot.champion = done["adapter"]
+    new = {row["slice"] for row in platform.preview(KIND)["rows"] if row["part"] == "new"}
+    assert new >= set(NEWS)
+    assert w.runs.left_out(run) == set(rows) - seen
+    _no_cycle(platform, run)
+
+
+def test_a_run_that_dies_around_its_training_knows_what_it_practised(platform: Platform, parrot: Parrot) -> None:
+    class Crash(BaseException):
+        """A process that ends here."""
+
+    def dying(at: str, method: Callable[..., None]) -> Callable[..., None]:
+        def called(*given: Any) -> None:
+            method(*given) if at == "after" else None
+            raise Crash
+
+        return called
+
+    retrainer = platform.w.retrainer
+    parrot.unread = "Fridge"
+    run = platform.request_run(KIND, rho=0.4)
+    folder = platform.w.runs.folder(run)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parrot, "materialise", dying("after", parrot.materialise))
+        with pytest.raises(Crash):
+            retrainer.run(run, silent)
+    drawn = {row["example"]: row["slice"] for row in platform.mix(run)["rows"]}
+    assert _entered(platform, run) == set(drawn)  # until it is told, all of it may have been written
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parrot, "train", dying("before", parrot.train))
+        with pytest.raises(Crash):
+            retrainer.run(run, silent)
+    fridges = {example for example, name in drawn.items() if name == "Fridge"}
+    assert _entered(platform, run) == set(drawn) - fridges
+
+    # A row goes away, so it starts over; by now the fridge can be read, and the oven is too long.
+    parrot.unread, parrot.unfit = None, "Oven"
+    gone = next(example for example, name in drawn.items() if name == "Radio")
+    platform.w.vetting.retire([gone], "wrong")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parrot, "train", dying("after", parrot.train))
+        with pytest.raises(Crash):
+            retrainer.run(run, silent)
+    assert (folder / "adapter" / "manifest.json").exists()
+    assert _entered(platform, run) == set(drawn) - {gone}
+    assert retrainer.run(run, silent)["state"] == "accepted"
+    ovens = {example for example, name in drawn.items() if name == "Oven"}
+    assert _entered(platform, run) == set(drawn) - {gone} - ovens
+    assert {row["example"] for row in platform.mix(run)["rows"] if row["left_out"]} == ovens
+    _no_cycle(platform, run)
+
+
+def test_an_adapter_whose_run_died_behind_its_verdict_gets_its_card(
+    platform: Platform, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        """A process that ends here."""
+
+    def die(_adapter: str) -> None:
+        raise Crash
+
+    run = platform.request_run(KIND, rho=0.4)
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.w.cards, "write", die)
+        with pytest.raises(Crash):
+            platform.w.retrainer.run(run, silent)
+    card = platform.w.runs.folder(run) / "adapter" / "README.md"
+    assert (platform.run(run)["state"], card.exists()) == ("accepted", False)
+    platform.w.recover()  # as a start does
+    told = card.read_text()
+    assert told.startswith("---")
+    card.unlink()
+    platform.w.retrainer.run(run, silent)  # as whoever takes its job up does
+    assert card.read_text() == told
+    _no_cycle(platform, run)
 
 
 def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:

@@ -12,18 +12,23 @@ from typing import Any
 
 import pytest
 
+from finetune.files import read_lines
 from finetune.trainer import train
+from tests import dying_writers
 from tests.dying_runs import DEATHS, EPOCHS, live
+from tests.tiny import save_reader
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 Live = Callable[[str], dict[str, Any] | None]
+PRELOADED = ["tests.dying_writers", "ui.platform", "torch", "transformers", "peft", "finetune.generator.training"]
+"""What every life begins with; the forkserver is one for all tests of a process."""
 
 
 @pytest.fixture
 def lives(quick_folder: Path) -> Live:
     """One more life on the same home, to one of the named ends; what it told, or None if it was killed."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.dying_runs", "ui.platform", "torch", "transformers", "peft"])
+    context.set_forkserver_preload(PRELOADED)
 
     def once(points: str) -> dict[str, Any] | None:
         file = quick_folder / "told.json"
@@ -78,8 +83,48 @@ def test_a_run_that_dies_at_every_stage_comes_to_the_same_verdict(
     assert len(steps) % EPOCHS == 0
 
 
-def _copy(run: Path, to: Path) -> Path:
+HOLDING = ("materialise", "training", "trained")
+"""Ends at which a folder holds passages."""
+EVERY = ("draw", "materialise", "training", "trained", "evaluate", "report", "decide")
+
+
+def test_a_generator_that_dies_at_every_stage_learns_what_it_would_have_learnt(quick_folder: Path) -> None:
+    folder, home = quick_folder, quick_folder / "home"
+    texts = [
+        *dying_writers.TEXTS.values(),
+        *(asked.format(t) for t in dying_writers.COLOUR for asked in dying_writers.ASKED),
+    ]
+    save_reader(folder / dying_writers.MODEL, [*texts, "It is . Clean the house."], context=900)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    for point in (*EVERY, ""):
+        child = context.Process(target=dying_writers.live, args=(home, point))
+        child.start()
+        child.join(600)
+        assert child.exitcode == (-signal.SIGKILL if point else 0), point
+        (run,) = (home / "runs").iterdir()
+        assert (run / "passages.jsonl").exists() == (point in HOLDING), "what training alone needs does not stay"
+        if point == "training":
+            assert not (run / "adapter").exists()
+            assert any((checkpoint / "complete.json").exists() for checkpoint in (run / "checkpoints").iterdir())
+            undisturbed = _copy(run, folder / dying_writers.ASIDE, "passages.jsonl")
+    told = json.loads((folder / "told.json").read_text())
+    assert told["state"] == "evaluated", "it went on from the last stage that was done"
+    assert [a["adapter"] for a in told["after"]] == [told["result"]["adapter"]]
+    assert all(s["n"] for s in told["result"]["verdict"]["slices"])
+    assert (run / "adapter" / "README.md").exists()
+
+    rows, losses = read_lines(run / "train.jsonl"), read_lines(run / "losses.jsonl")
+    assert {row["part"] for row in rows} == {"new", "vote"}
+    assert {row["example"] for row in rows} == {line["example"] for line in losses}
+    steps = [line["step"] for line in read_lines(run / "metrics.jsonl")]
+    assert steps == list(range(1, len(steps) + 1))
+    before = {line["example"]: line["loss"] for line in read_lines(undisturbed / "losses.jsonl")}
+    assert {line["example"]: line["loss"] for line in losses} == pytest.approx(before, abs=0.02)
+
+
+def _copy(run: Path, to: Path, read: str = "vectors.npy") -> Path:
     to.mkdir()
-    for name in ("config.json", "train.jsonl", "vectors.npy"):
+    for name in ("config.json", "train.jsonl", read):
         shutil.copy(run / name, to)
     return to

@@ -35,8 +35,12 @@ BEATS = 6
 
 
 def schedules(db: Database, owner: str, home: Path) -> Schedules:
+    return Schedules(db, owner, Observed(db, registry(db, home)))
+
+
+def registry(db: Database, home: Path) -> Registry:
     live = LiveRetriever(db, WordEmbedder(), home)
-    return Schedules(db, owner, Observed(db, Registry(db, live, Lending(Choosing(db), {RETRIEVER: live}), home)))
+    return Registry(db, live, Lending(Choosing(db), {RETRIEVER: live}), home)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.cluster)])
@@ -259,6 +263,16 @@ def test_enough_new_examples_start_a_retrain_and_the_same_ones_no_second(db: Dat
     assert one.fire(lambda due: job(db, due)) == []  # a candidate has learnt them, though nobody has promoted it yet
     assert one.listing()[0]["seen"] == {"examples": 0}
     assert more
+
+
+def test_what_a_run_could_not_be_trained_on_is_new_to_another_method_alone(db: Database, tmp_path: Path) -> None:
+    pair, plain = (examples(db, 1), examples(db, 2))
+    with db.write() as session:
+        session.add(_run("run_pairs", kind="generator", options={"rho": 0.2, "method": "dpo"}))
+        session.add_all(MixRow(run="run_pairs", example=e, part="new") for e in pair)
+    observed = Observed(db, registry(db, tmp_path), {"run_pairs": plain}.__getitem__)
+    found = {method: observed.new_examples("generator", None, method) for method in ("dpo", "kto", "sft", None)}
+    assert found == {"dpo": 0, "kto": 2, "sft": 2, None: 2}
 
 
 def test_a_retrain_never_comes_more_often_than_the_cooldown(db: Database, one: Schedules) -> None:

@@ -11,6 +11,7 @@ import pytest
 from finetune.generator import triple
 from finetune.generator.evaluate import spread
 from finetune.generator.figures import citations, faithfulness, refused, token_f1
+from finetune.generator.minimum import Told, in_rows, require
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import Said, read_config, read_train_set, sentences
 from finetune.generator.target import cited, target
@@ -131,6 +132,19 @@ def test_all_that_is_wrong_with_a_recipe_is_said_at_once() -> None:
     with pytest.raises(UserError) as error:
         GeneratorRecipe.from_json({"epochs": 0, "dropout": "much", "wings": 2, "target_modules": ["lm_head"]})
     assert all(name in error.value.message for name in ("epochs", "dropout", "wings", "target_modules"))
+
+
+def test_what_was_said_once_counts_once_however_often_it_is_shown() -> None:
+    one, other = colours(2, 1)
+    pairs = [replace(row, rejected=(Said(text="It is so."),)) for row in (one, one, other)]
+    votes = [replace(row, label=label) for row in (one, one, other) for label in (True, False)]
+    assert in_rows(pairs) == Told(pairs=2, liked=2, disliked=0)
+    assert in_rows(votes) == Told(pairs=0, liked=2, disliked=2)
+    require(GeneratorRecipe(method="dpo", min_pairs=2), in_rows(pairs))
+    with pytest.raises(UserError, match=r"holds 2 pairs .* and 3 are needed"):
+        require(GeneratorRecipe(method="dpo", min_pairs=3), in_rows(pairs))
+    with pytest.raises(UserError, match="holds 0 votes of the rarer kind, and 1 are needed"):
+        require(GeneratorRecipe(method="kto", min_votes=1), in_rows(pairs))
 
 
 def test_rates_and_ranks_follow_the_model_and_the_rows() -> None:

@@ -1,0 +1,69 @@
+"""Several processes that train one generator adapter: how they are started, and that they learn what one learns."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune import child
+from finetune.files import read_lines
+from finetune.generator import trainer
+from finetune.generator.kind import GeneratorKind
+from finetune.generator.rows import TRAINER
+from kernel.types import silent
+from tests.facts import colours, save_model, write_run
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+ROWS = colours(16, 1)
+READ = ("config.json", "train.jsonl", "passages.jsonl")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose recipe asks for two processes."""
+    place = tmp_path_factory.mktemp("processes")
+    return write_run(place / "run", save_model(place / "model"), ROWS, epochs=1, micro_batch=4, processes=2)
+
+
+def started(folder: Path) -> Sequence[str]:
+    """What the platform would start on a folder, as arguments of Python."""
+    given: list[Sequence[str]] = []
+    kind: Any = object.__new__(GeneratorKind)  # what is started depends on the folder alone
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finetune.generator.kind.train", lambda _folder, _progress, command: given.append(command))
+        kind.train(folder, silent)
+    (command,) = given
+    return command
+
+
+def test_several_processes_are_started_through_accelerate_and_one_is_not(folder: Path, tmp_path: Path) -> None:
+    assert started(folder) == ("-m", "accelerate.commands.launch", "--num_processes", "2", *TRAINER)
+    assert started(write_run(tmp_path / "one", "somewhere", ROWS)) == TRAINER
+
+
+def test_two_processes_learn_what_one_learns_and_one_of_them_writes(folder: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("it would need two graphics cards")
+    one = tmp_path / "one"
+    one.mkdir()
+    for name in READ:
+        shutil.copy(folder / name, one)
+    trainer.train(one)
+    module, launch, *rest = started(folder)
+    told: list[int] = []
+    # Without a graphics card accelerate would start one process, whatever the number.
+    child.train(folder, lambda _stage, step, _of: told.append(step), (module, launch, "--multi_gpu", *rest))
+    assert told == [1, 2], "one of them tells"
+    together, alone = (read_lines(run / "metrics.jsonl") for run in (folder, one))
+    assert [line["step"] for line in together] == [1, 2]
+    assert [line["loss"] for line in together] == pytest.approx([line["loss"] for line in alone], abs=0.01)
+    found, wanted = (
+        {line["example"]: line["loss"] for line in read_lines(run / "losses.jsonl")} for run in (folder, one)
+    )
+    assert found == pytest.approx(wanted, abs=0.02)
+    assert (folder / "adapter" / "manifest.json").exists()
