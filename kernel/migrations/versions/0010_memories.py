@@ -10,6 +10,8 @@ name in its payload until it is built anew; nothing is looked up by it.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -47,7 +49,7 @@ def upgrade() -> None:
     op.execute(examples.update().where(*feedback).values(slice="general"))
 
 
-def _carried(connection):
+def _carried(connection: sa.Connection) -> tuple[list[dict[str, Any]], list[int]]:
     """Rows of the new table, and the ids of events that say forgotten where no loss of the same kind had risen."""
     examples = sa.table("examples", sa.column("id"), sa.column("question_key"), *map(sa.column, FIGURES))
     events = sa.table(
@@ -55,11 +57,13 @@ def _carried(connection):
     )
     runs = sa.table("runs", sa.column("id"), sa.column("kind"))
     kinds = {run.id: run.kind for run in connection.execute(sa.select(runs))}
-    told, said = defaultdict(list), defaultdict(list)
+    told: defaultdict[str, list[Any]] = defaultdict(list)
+    said: defaultdict[str, list[Any]] = defaultdict(list)
     wanted = sa.select(events).where(events.c.what.in_(("rehearsed", "forgotten"))).order_by(events.c.id)
     for event in connection.execute(wanted):
         (told if event.what == "rehearsed" else said)[event.example].append(event)
-    rows, false = [], []
+    rows: list[dict[str, Any]] = []
+    false: list[int] = []
     # What was deleted has no question any more, and nothing of it is to be remembered.
     practised = sa.select(examples).where(examples.c.rehearsed > 0, examples.c.question_key != "")
     for example in connection.execute(practised):
@@ -70,8 +74,8 @@ def _carried(connection):
             figures = {name: getattr(example, name) for name in FIGURES}
             rows.append({"example": example.id, "kind": kind or "retriever", **figures})
             continue
-        lost = set()
-        for kind in sorted(known):
+        lost: set[str] = set()
+        for kind in sorted(map(str, known)):
             ours = [event for event in told[example.id] if kinds[event.detail["run"]] == kind]
             figures, forgetting = _replayed(ours)
             lost |= forgetting
@@ -80,10 +84,11 @@ def _carried(connection):
     return rows, false
 
 
-def _replayed(rehearsals):
+def _replayed(rehearsals: Sequence[Any]) -> tuple[dict[str, Any], set[str]]:
     """What these rehearsals of one kind leave, by the rule of the day; the runs that found the example forgotten."""
-    figures = {"rehearsed": 0, "last_loss": None, "last_rehearsed": None, "strength": 0.0, "forgotten": 0}
-    lost = set()
+    figures: dict[str, Any] = {"rehearsed": 0, "last_loss": None, "last_rehearsed": None}
+    figures |= {"strength": 0.0, "forgotten": 0}
+    lost: set[str] = set()
     for event in rehearsals:
         loss, last = event.detail.get("loss"), figures["last_loss"]
         figures["rehearsed"] += 1
