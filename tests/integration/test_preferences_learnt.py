@@ -13,7 +13,7 @@ from finetune.generator import trainer
 from finetune.generator.kind import GeneratorKind
 from kernel.errors import UserError
 from kernel.types import silent
-from rehearsal.tables import Example, MixRow
+from rehearsal.tables import Example, ExampleMemory, MixRow
 from tests.doors import doors, memory_folder, opened
 from tests.facts import COLOURS, RECIPE, THINGS
 from tests.house import incoming, page
@@ -142,7 +142,7 @@ def test_pairs_are_learnt_and_what_is_none_stays_new(
     new = {row["example"] for row in platform.preview("generator", rho=0.0)["rows"]}
     assert new == plain, "SFT still teaches as new what DPO could not use"
     with platform.w.db.read() as session:
-        assert all(session.get_one(Example, e).last_rehearsed is None for e in plain)
+        assert all(session.get(ExampleMemory, (e, "generator")) is None for e in plain)
     assert platform.ask("Which colour has the door?")["adapters"]["generator"] == dpo["adapter"]
 
 
