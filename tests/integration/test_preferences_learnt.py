@@ -13,7 +13,7 @@ from finetune.generator import trainer
 from finetune.generator.kind import GeneratorKind
 from kernel.errors import UserError
 from kernel.types import silent
-from rehearsal.tables import Example, ExampleMemory, MixRow
+from rehearsal.tables import ExampleMemory, MixRow
 from tests.doors import doors, memory_folder, opened
 from tests.facts import COLOURS, RECIPE, THINGS
 from tests.house import incoming, page
