@@ -198,7 +198,7 @@ def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) ->
     shot("examples")
     page.get_by_role("tab", name="Next mix", exact=True).click()
     page.get_by_role("button", name="Start the retrain").wait_for()
-    page.get_by_text("Replay ratio 20 %").wait_for()
+    page.get_by_text("Replay ratio 30 %").wait_for()
     shot("preview")
     page.get_by_role("button", name="Start the retrain").click()
 

@@ -235,7 +235,7 @@ def examples(db: Database, count: int, **given: Any) -> list[str]:
     ids = [fresh("ex") for _ in range(count)]
     values: dict[str, Any] = {"workspace": "default", "question_key": "k", "slice": "s", "origin": "import"}
     values |= {"split": "train", "pinned": 0, "status": "approved", "reason": "", "born": 1, "died": OPEN}
-    values |= {"rehearsed": 0, "created": now_ms()} | given
+    values |= {"created": now_ms()} | given
     with db.write() as session:
         session.add_all(Example(id=i, point=i, question=i, **values) for i in ids)
     return ids

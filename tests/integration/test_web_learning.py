@@ -103,7 +103,7 @@ def judged(platform: Any, name: str, *, gain: float, loss: float, approval: bool
     verdict = judge(scores, asked, policy=GatePolicy(approval=approval))
     run, adapter = f"run-{name}", f"retriever-{name}"
     folder = random_adapter(Path(platform.w.embedder.path), platform.w.runs.folder(run) / "adapter", len(name))
-    options = Options(policy="mixed", rho=0.2).to_json()
+    options = Options(policy="mixed", rho=0.3).to_json()
     state = "accepted" if verdict.accepted else "rejected"
     with platform.w.db.write() as session:
         session.add(
@@ -195,7 +195,7 @@ def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) 
         if app.dataframe:
             break
         app.run()
-    assert "Replay ratio 22.5 %: refused on old questions in run run-bad" in html(app)
+    assert "Replay ratio 33.8 %: refused on old questions in run run-bad" in html(app)
     rows = app.dataframe[0].value
     assert len(rows) > 10
     assert all(rows["Reason"])
