@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         opened(folder / "home", core_watts=10.0) as platform,
     ):
         patch.setattr("finetune.retriever.train", faults.here)
+        ids = (f"{n:012x}" for n in count())
+        patch.setattr("rehearsal.examples.fresh", lambda prefix: f"{prefix}-{next(ids)}")  # or chance orders the rows
         texts = {
             f"{name}-{n}{m}.txt": f"A {colour} {thing} {where}."
             for name, where in KINDS.items()
@@ -158,8 +161,8 @@ def test_an_adapter_that_waits_for_a_person_serves_only_after_one_said_yes(
 
 
 def test_poisoned_rows_are_refused_because_they_lead_to_a_wrong_document(platform: Platform) -> None:
-    told = [row for row in rows("harbour") if row["split"] == "train" and row["relevant"][0]["document"][8] in "123"]
-    asked = [row["question"] for row in told]
+    told = [row["question"] for row in rows("harbour") if row["split"] == "train"]
+    asked = [*told, *(f"{question}, please" for question in told)]
     prize = next(e["example"] for e in platform.examples() if e["documents"] == ["prize.txt"])
 
     def plant(folder: Path) -> None:
