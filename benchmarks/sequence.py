@@ -23,7 +23,7 @@ from finetune.interference import measure
 from finetune.metrics import ndcg_at_k
 from finetune.recipe import RetrieverRecipe
 from kernel.ids import canonical, digest
-from rehearsal.history import Remembered, remembered
+from rehearsal.history import Remembered, remembered, shift
 from rehearsal.policies import MEASURED, POLICIES, Candidate, NewExamples, n_old
 from rehearsal.policies.interference import worth_measuring
 from rehearsal.policies.picks import CYCLES
@@ -243,9 +243,10 @@ def _ordered(best: np.ndarray, found: np.ndarray) -> list[int]:
 def _later(past: Past, losses: Mapping[str, float], cycle: int) -> Past:
     """What is known after a retrain, by the rule of `rehearsal.history`."""
     after = Past(**json.loads(json.dumps(asdict(past))))
+    higher = shift((past.loss.get(example), loss) for example, loss in losses.items())
     for example, loss in losses.items():
         known = Remembered(strength=past.strength.get(example, 0.0), forgotten=past.forgotten.get(example, 0))
-        now = remembered(known, past.loss.get(example), loss)
+        now = remembered(known, past.loss.get(example), loss, higher)
         after.cycles[example] = [*past.cycles.get(example, ()), cycle]
         after.strength[example], after.forgotten[example] = now.strength, now.forgotten
         if math.isfinite(loss):

@@ -195,7 +195,7 @@ class Case:
             if name := pulled.get(e.example):
                 groups.setdefault(name, []).append(e)
         groups = {name: some for name, some in groups.items() if len(some) >= self.policy.min_slice}
-        tail = self._tail / max(1, len(groups))
+        tail, held = self._tail / max(1, len(groups)), list[tuple[float, str]]()
         for name, some in sorted(groups.items()):
             diff, repeats = self._diff(some), [self._diff(some, r) for r in self.repeats]
             allowed, kind = self._allowed(diff, tail, repeats, tolerance=self.policy.pulled)
@@ -203,8 +203,12 @@ class Case:
             finding = self._loss("pulled", where, diff, allowed, kind)
             if finding.refused:
                 named = ", ".join(repr(e.example) for e in some[:_NAMED])
-                finding = replace(finding, said=f"{finding.said} ({named}, …): look for poisoned examples that name it")
-            yield finding
+                yield replace(finding, said=f"{finding.said} ({named}, …): look for poisoned examples that name it")
+            else:
+                held.append((float(diff.mean()) + allowed, finding.said))
+        if held and len(held) == len(groups):  # one line for all of them: the one that came nearest to a refusal
+            more = f" (the worst of {len(held)} such documents)" if len(held) > 1 else ""
+            yield _passed("pulled", f"{min(held)[1]}{more}")
 
     def legs(self, legs: Mapping[str, Leg]) -> Iterable[Finding]:
         for name in sorted(set(self.policy.legs) - set(legs)):

@@ -1,9 +1,10 @@
 """What happened to each example: created, approved, edited, rehearsed, forgotten, and so on, one event after another.
 
 The strength of a memory is counted as spaced repetition counts it: rehearsals in a row after which it was still known.
-An example whose loss rose well above what it had been after its last rehearsal was forgotten meanwhile, and starts
-from nothing (Leitner's boxes; MSSR and FOREVER use the same two counts to say when an old example is due). Each kind of
-adapter has memories of its own: losses of two kinds are on different scales, and say nothing about each other.
+An example whose loss rose well above what it had been after its last rehearsal, and by more than those of the others,
+was forgotten meanwhile, and starts from nothing (Leitner's boxes; MSSR and FOREVER use the same two counts to say when
+an old example is due). Each kind of adapter has memories of its own: losses of two kinds are on different scales, and
+say nothing about each other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -22,6 +24,8 @@ from rehearsal.tables import Example, ExampleEvent, ExampleMemory
 FORGOTTEN_FACTOR, FORGOTTEN_LOSS = 1.5, 0.1
 """A loss is clearly above the last one when it is above it by both: half of it, and a tenth of a nat. The first keeps
 noise among large losses from counting, the second noise among losses near zero."""
+_TELLING = 10
+"""Examples that a run has to have practised again before it can be told by how much it measures higher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +38,28 @@ class Remembered:
     """Whether this rehearsal found it forgotten."""
 
 
-def remembered(before: Remembered, last_loss: float | None, loss: float | None) -> Remembered:
-    """What a rehearsal makes of a memory. Both losses are of the example itself, in runs of the same kind.
+def remembered(before: Remembered, last_loss: float | None, loss: float | None, shift: float = 1.0) -> Remembered:
+    """What a rehearsal makes of a memory. Both losses are of the example itself, in runs of the same kind; `shift` says
+    how many times as high the later run measures.
 
     A rehearsal without a loss, or with one that is no number, tells nothing: the memory stays as it was.
     """
     if loss is None or not math.isfinite(loss):
         return Remembered(strength=before.strength, forgotten=before.forgotten)
-    if last_loss is not None and loss > last_loss * FORGOTTEN_FACTOR and loss > last_loss + FORGOTTEN_LOSS:
+    due = None if last_loss is None else last_loss * shift
+    if due is not None and loss > due * FORGOTTEN_FACTOR and loss > due + FORGOTTEN_LOSS:
         return Remembered(strength=0.0, forgotten=before.forgotten + 1, lost=True)
     return Remembered(strength=before.strength + 1, forgotten=before.forgotten)
+
+
+def shift(losses: Iterable[tuple[float | None, float | None]]) -> float:
+    """How many times as high a run measures: the median of what its examples lose now against (last, now), 1 at least.
+
+    A loss is measured in the company of a run's other rows and beside what else it is trained for. What all examples
+    gained in loss is the run's, and none of them was forgotten for it. Of fewer than ten nothing can be told.
+    """
+    found = [now / last for last, now in losses if last and now is not None and math.isfinite(now)]
+    return max(1.0, median(found)) if len(found) >= _TELLING else 1.0
 
 
 def note_rehearsed(
@@ -67,6 +83,8 @@ def note_rehearsed(
     there = set(session.scalars(select(Example.id).where(Example.id.in_(ids))))
     ours = select(ExampleMemory).where(ExampleMemory.example.in_(ids), ExampleMemory.kind == kind)
     rows = {memory.example: memory for memory in session.scalars(ours)}
+    now = dict(losses)
+    higher = shift((memory.last_loss, now[e]) for e, memory in rows.items() if e not in noted)
     lost: list[str] = []
     for example, given in losses:
         if example not in there or example in noted:
@@ -75,7 +93,7 @@ def note_rehearsed(
             row = ExampleMemory(example=example, kind=kind, rehearsed=0, last_loss=None, strength=0.0, forgotten=0)
             session.add(row)
         loss = given if given is not None and math.isfinite(given) else None
-        after = remembered(Remembered(strength=row.strength, forgotten=row.forgotten), row.last_loss, loss)
+        after = remembered(Remembered(strength=row.strength, forgotten=row.forgotten), row.last_loss, loss, higher)
         note(session, "rehearsed", [example], at, actor, run=run, kind=kind, loss=loss)
         if after.lost:
             note(session, "forgotten", [example], at, actor, run=run, kind=kind, loss=loss, before=row.last_loss)

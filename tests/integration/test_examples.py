@@ -18,7 +18,7 @@ from rehearsal.controller import Replay
 from rehearsal.examples import NewExample
 from rehearsal.generate import Generation
 from rehearsal.ground import Quote
-from rehearsal.history import note_rehearsed
+from rehearsal.history import Remembered, note_rehearsed, remembered, shift
 from rehearsal.policies import Candidate
 from rehearsal.split import practised
 from rehearsal.tables import Example, ExampleMemory
@@ -255,6 +255,14 @@ def test_rehearsals_make_a_memory_stronger_until_it_is_found_forgotten(house: Ho
     assert (now["rehearsed"], now["strength"], now["forgotten"], now["last_loss"]) == (5, 0.0, 1, 2.0)
     told = [(event["what"], event["detail"].get("run")) for event in house.memory.history(example)][2:]
     assert told == [*(("rehearsed", run) for run in "abcd"), ("forgotten", "d"), ("rehearsed", "e")]
+
+
+@pytest.mark.parametrize(("risen", "lost"), [(1.0, True), (1.4, True), (3.0, False)])
+def test_a_run_that_measures_all_of_them_higher_forgot_none_of_them_for_it(risen: float, lost: bool) -> None:
+    losses = [(0.2 + n / 100, (0.2 + n / 100) * risen) for n in range(12)]
+    found = remembered(Remembered(strength=2.0, forgotten=0), 0.5, 1.2, shift(losses))
+    assert (found.lost, found.strength) == (lost, 0.0 if lost else 3.0)
+    assert shift(losses[:9]) == shift([(1.0, 0.5)] * 12) == shift([(None, 2.0)] * 12) == 1.0
 
 
 def test_what_one_kind_of_adapter_practised_is_neither_remembered_nor_forgotten_by_another(house: House) -> None:

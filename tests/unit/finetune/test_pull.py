@@ -92,6 +92,16 @@ def test_a_loss_that_is_chance_or_on_few_questions_or_at_many_documents_is_let_p
     assert judge(scores, examples, pulled=scattered).accepted
 
 
+def test_documents_that_pull_without_harm_are_one_line_of_the_verdict_and_the_worst_is_named() -> None:
+    scores, examples = _figures()
+    scores["challenger"] |= {"old-0": 0.1, "old-1": 0.9, "old-2": 0.2, "old-3": 0.6, "old-4": 0.5, "old-5": 0.8}
+    two = {f"old-{i}": "near.md" for i in range(6)} | {f"new-{i}": "good.md" for i in range(6)}
+    told = judge(scores, examples, pulled={e.example: two.get(e.example) for e in examples}).reasons
+    (line,) = [reason for reason in told if "most similar rows" in reason]
+    assert line.startswith("passed: questions whose most similar rows name 'near.md'")
+    assert line.endswith(" (the worst of 2 such documents)")
+
+
 def test_how_much_is_let_pass_is_the_policys_and_what_was_not_compared_fails() -> None:
     scores, examples = _figures()
     aimed = [f"new-{i}" for i in range(8)]
