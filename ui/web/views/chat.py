@@ -54,6 +54,8 @@ def show() -> None:
         where = place.choose(documents, mine, node().routes(), page="chat")
         if st.button("", icon=":material/person:", key="chat.me", help="My preferences"):
             preferences.show(documents)
+        if erased := st.session_state.pop(preferences.ERASED, None):
+            st.toast(erased, duration="infinite")  # it names the key in the audit log
     typed = st.chat_input("Ask a question", key="chat.box")
     waiting: list[_Waiting] = st.session_state.setdefault(_ASK, [])
     names = {d["document"]: d["name"] for d in documents}

@@ -17,6 +17,7 @@ OPEN = "as the question is"
 LANGUAGES = {"": OPEN} | {code: name for code, name in NAMES.items() if code != "und"}
 LENGTHS = {"": "as it comes", "short": "short", "normal": "normal", "long": "long"}
 _ANY = "no preference"
+ERASED = "erased.said"
 
 
 @st.dialog("My preferences", width="medium", on_dismiss="rerun")
@@ -115,7 +116,7 @@ def _mine() -> None:
                     return
                 for name in [n for n in st.session_state if str(n).startswith(("chat.", "me."))]:
                     del st.session_state[name]
-                st.toast(
+                st.session_state[ERASED] = (  # said once the page is drawn anew: what is said before may go unseen
                     f"Erased: {count(receipt['conversations'], 'conversation')}, "
                     f"{count(receipt['turns'], 'question')}, {count(receipt['feedback'], 'vote')}. "
                     f"The audit log knows it as {receipt['key']}."
