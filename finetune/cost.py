@@ -83,8 +83,8 @@ def told(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
         "evaluate_seconds": ("Measuring", _time),
         "cpu_seconds": ("Processor time", _time),
         "tokens": ("Tokens read", "{:,}".format),
-        "peak_memory_bytes": ("Peak memory", _size),
-        "bytes": ("Size of the adapter", _size),
+        "peak_memory_bytes": ("Peak memory", size),
+        "bytes": ("Size of the adapter", size),
     }
     said = [(name, in_words(cost[key])) for key, (name, in_words) in words.items() if cost.get(key) is not None]
     if cost.get("energy_wh_estimate") is not None:
@@ -101,7 +101,8 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Bytes for reading."""
     amount = float(count)
     for unit in ("B", "kB", "MB"):
         if amount < 1000:

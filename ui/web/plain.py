@@ -154,16 +154,6 @@ def told_in(detail: Any) -> str:
     return "none" if detail is None else str(detail)
 
 
-def size(count: int) -> str:
-    """Bytes for reading."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
 def number(value: float | None, digits: int = 3) -> str:
     """A measured value, or a dash."""
     return "–" if value is None else f"{value:.{digits}f}"

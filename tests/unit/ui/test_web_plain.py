@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ui.web.plain import ago, apart, escape, label, moment, numbers, parts, size, source, span, told_in, took
+from finetune.cost import size
+from ui.web.plain import ago, apart, escape, label, moment, numbers, parts, source, span, told_in, took
 
 HOSTILE = (
     "![x](https://evil.example/pixel.png)",

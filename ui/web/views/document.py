@@ -6,11 +6,12 @@ from typing import Any
 
 import streamlit as st
 
+from finetune.cost import size
 from kernel.errors import RepriseError
 from ui.web import look
 from ui.web.client import node, tell, told
 from ui.web.languages import called
-from ui.web.plain import count, escape, label, moment, size
+from ui.web.plain import count, escape, label, moment
 from ui.web.views import sight
 
 VERSION = "document.version"

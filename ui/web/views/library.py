@@ -6,10 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from finetune.cost import size
 from ui.web import look
 from ui.web.client import ALL, node, told
 from ui.web.pages import asked
-from ui.web.plain import count, moment, size
+from ui.web.plain import count, moment
 from ui.web.views import copies, document, retention, sources, upload
 
 DOCUMENTS, UPLOAD, SOURCES, COPIES, RETENTION = TABS = ("Documents", "Upload", "Sources", "Duplicates", "Retention")

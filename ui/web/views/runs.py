@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
+from finetune.cost import size
 from ui.web import look
 from ui.web.client import node, problem, told
 from ui.web.pages import go
-from ui.web.plain import count, label, moment, sentence, size
+from ui.web.plain import count, label, moment, sentence
 from ui.web.views import promotion, verdict
 from ui.web.views.mix import excluded, mix_table
 from ui.web.watch import ACTIVE, KINDS, watch
