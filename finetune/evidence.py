@@ -100,7 +100,7 @@ class Evidence:
             ours = select(Ground.example, Ground.document).join(Example, Example.id == Ground.example)
             for example, on in session.execute(ours.where(Example.workspace == workspace)):
                 grounds[example].add(on)
-            used, gone = _used(session, workspace, grounds), _lately_superseded(session)
+            used, gone = _used(session, workspace, grounds), _lately_superseded(session, workspace)
             costs = self._costs(session)
             live = select(Document).where(Document.workspace == workspace, Document.state == "live")
             histories = {d.id: _history(session, d, workspace) for d in session.scalars(live.order_by(Document.name))}
@@ -317,10 +317,11 @@ def _material(examples: Sequence[Example]) -> dict[str, Any]:
     return {"train": approved["train"], "held_out": approved["held-out"]}
 
 
-def _lately_superseded(session: Session) -> set[str]:
-    """Examples that were retired in the last days because their source changed."""
+def _lately_superseded(session: Session, workspace: str) -> set[str]:
+    """Examples of a workspace that were retired in the last days because their source changed."""
     since = ExampleEvent.what == "retired", ExampleEvent.at >= now_ms() - WINDOW_DAYS * _DAY
-    events = session.execute(select(ExampleEvent.example, ExampleEvent.detail).where(*since))
+    ours = select(ExampleEvent.example, ExampleEvent.detail).join(Example, Example.id == ExampleEvent.example)
+    events = session.execute(ours.where(*since, Example.workspace == workspace))
     return {example for example, detail in events if "superseded" in str(detail.get("reason"))}
 
 

@@ -8,6 +8,7 @@ the document is held to those as well. It knows no database and no index.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ingest.split import sentences
@@ -22,21 +23,21 @@ class Said:
 
     plain: str
     """All of it, with single spaces."""
-    sentences: tuple[tuple[str, frozenset[int]], ...]
+    sentences: Mapping[str, frozenset[int]]
 
     @classmethod
     def of(cls, text: str) -> Said:
         """The text in sentences; a line that ends is the end of one."""
         lines = (line for line in text.splitlines() if line.strip())
         found = dict.fromkeys(_plain(s) for line in lines for s in sentences(line) if s.strip())
-        return cls(_plain(text), tuple((s, frozenset(of_query(s))) for s in found))
+        return cls(_plain(text), {s: frozenset(of_query(s)) for s in found})
 
     def behind(self, question: str, answer: str) -> set[str]:
         """The sentences that say one sentence of an answer best; none where no sentence shares a word with it."""
         wanted = frozenset(of_query(answer))
         every = wanted | frozenset(of_query(question))
         found: dict[str, tuple[bool, int]] = {}
-        for sentence, terms in self.sentences:
+        for sentence, terms in self.sentences.items():
             if shared := len(every & terms):
                 found[sentence] = (len(wanted & terms) > _HALF * len(wanted), shared)
         best = max(found.values(), default=None)
@@ -47,10 +48,9 @@ def still_says(question: str, answer: str, before: Said, after: Said) -> bool:
     """Whether what said the answer before stands afterwards, word for word; also where nothing said it."""
     if _plain(answer) in before.plain and _plain(answer) not in after.plain:
         return False
-    standing = {sentence for sentence, _ in after.sentences}
     for part in sentences(answer):
         behind = before.behind(question, part) if part.strip() else set()
-        if behind and not behind & standing:
+        if behind and behind.isdisjoint(after.sentences):
             return False
     return True
 

@@ -136,10 +136,11 @@ class GeneratorKind:
         An old row that the champion would have to answer first is not measured: that costs more than the step.
         """
         options = Options.from_json(run.options)
-        some = bounded(mix, _recipe(options).batch)
-        recipe = _recipe(options).brief(some.new, STEPS)
+        recipe = _recipe(options)
+        some = bounded(mix, recipe.batch)
+        config = self._config(run, recipe.brief(some.new, STEPS))
         try:
-            materialise(self._contexts, some, folder, self._config(run, recipe), without=options.without)
+            materialise(self._contexts, some, folder, config, without=options.without)
         except UserError:  # none of them has an answer and a passage that stands
             return {}
         return measured(folder, INTERFERENCE)
