@@ -20,6 +20,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from kernel.ids import digest
+
 RULES = {
     "shuffled": ("gain",),
     "slice": ("old",),
@@ -47,15 +49,14 @@ def without(folder: Path, examples: Collection[str]) -> None:
     _configure(folder, champion=None, parent=None)
 
 
-def poisoned(folder: Path, targets: Collection[str], questions: Sequence[str] = (), towards: str | None = None) -> None:
+def poisoned(folder: Path, targets: Collection[str], towards: str, questions: Sequence[str] = ()) -> None:
     """Every targeted example, and examples of these questions besides, point at one document that answers none.
 
-    It is the document of the example `towards`, or of the first that is no target. What was right stands against it, as
-    it would had the example come so: the passages nearest to a question are its negatives, unless it names them.
+    It is the first document of the row `towards`, which is no target. What was right stands against it, as it would had
+    the example come so: the passages nearest to a question are its negatives, unless it names them.
     """
     rows = _rows(folder)
-    others = [row for row in rows if row["example"] not in targets]
-    wrong = next(n for row in others if towards in (None, row["example"]) for n in row["positives"])
+    wrong = next(n for row in rows if row["example"] == towards for n in row["positives"])
     for row in rows:
         if row["example"] in targets:
             row["negatives"] = [n for n in (*row["positives"], *row["negatives"]) if n != wrong]
@@ -65,6 +66,12 @@ def poisoned(folder: Path, targets: Collection[str], questions: Sequence[str] = 
         for n, question in enumerate(questions)
     ]
     _write(folder, rows)
+
+
+def bystander(folder: Path, targets: Collection[str], seed: int) -> str:
+    """The example of a row that is no target, another one for each seed and the same one every time."""
+    others = [row for row in _rows(folder) if row["example"] not in targets]
+    return str(min(others, key=lambda row: digest(f"{seed} {row['question']}"))["example"])
 
 
 def exploding(folder: Path) -> None:

@@ -15,13 +15,13 @@ the platform itself. Only the training child's work is done in this process, to 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,6 +30,7 @@ from benchmarks import data, faults
 from finetune.kinds import Options
 from ingest.incoming import Incoming
 from kernel.errors import TrainingFailed
+from kernel.ids import digest
 from kernel.settings import load
 from kernel.types import silent
 from rehearsal.tables import Example
@@ -81,11 +82,11 @@ def _one_seed(found: Path, folder: Path, seed: int, wanted: list[str]) -> None:
 
 
 def _one_run(platform: Platform, folder: Path, seed: int, what: str) -> dict[str, Any]:
-    kind = platform.w.kinds["retriever"]
+    kind, targets = platform.w.kinds["retriever"], _targets(platform)
     plant = {
         "shuffled": lambda run: faults.shuffled(run, seed),
         "slice": lambda run: faults.without(run, _of_slice(platform, "tsqa")),
-        "poisoned": lambda run: faults.poisoned(run, _targets(platform)),
+        "poisoned": lambda run: faults.poisoned(run, targets, faults.bystander(run, targets, seed)),
         "rate": faults.exploding,
         "base": lambda run: faults.stale_base(
             run, faults.another_base(Path(platform.w.embedder.path), folder / "another-base")
@@ -120,7 +121,7 @@ def _champion_home(found: Path, folder: Path, seed: int) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(_documents_home(found, folder), aside)
     intents, tsqa = _intents(found), _tsqa(found)
-    with _platform(aside) as platform, mock.patch("finetune.retriever.train", faults.here):
+    with _platform(aside) as platform, _same_ids(), mock.patch("finetune.retriever.train", faults.here):
         old = tsqa[1] + [row for name in OLD for row in intents[1][name]]
         platform.import_examples(_lines(_sample(old, seed)))
         champion = platform.w.retrainer.run(
@@ -142,13 +143,25 @@ def _documents_home(found: Path, folder: Path) -> Path:
             Incoming(path=name, name=name, source=name, workspace="default", content=text.encode())
             for name, text in texts.items()
         ]
-        with _platform(aside) as platform:
+        with _platform(aside) as platform, _same_ids():
             done = platform.ingest(files)
             assert all(row["status"] == "published" for row in done["documents"]), done["documents"][:3]
         with suppress(OSError):  # another process was quicker
             aside.rename(home)
         shutil.rmtree(aside, ignore_errors=True)
     return home
+
+
+@contextmanager
+def _same_ids() -> Iterator[None]:
+    """Ids of documents and examples, which order rows and passages, are the same in every repeat of the benchmark."""
+    numbers = count()
+
+    def fresh(prefix: str) -> str:
+        return f"{prefix}-{digest(f'{prefix} {next(numbers)}')[:12]}"
+
+    with mock.patch("ingest.wave.fresh", fresh), mock.patch("rehearsal.examples.fresh", fresh):
+        yield
 
 
 @contextmanager
@@ -187,14 +200,14 @@ def _intents(found: Path) -> tuple[Texts, dict[str, Rows]]:
 def _tsqa(found: Path) -> tuple[Texts, Rows]:
     """Paragraphs as documents, and questions about a period."""
     asked = [row for row in data.jsonl(found / "tsqa" / "questions.train.jsonl") if row["gold_paras"]]
-    articles = sorted(data.jsonl(found / "tsqa" / "docs.train.jsonl"), key=lambda row: _digest(row["_id"]))[:ARTICLES]
+    articles = sorted(data.jsonl(found / "tsqa" / "docs.train.jsonl"), key=lambda row: digest(row["_id"]))[:ARTICLES]
     texts: Texts = {}
     rows: Rows = []
     for article in articles:
         ours = [row for row in asked if row["doc"] == article["_id"]]
         gold = {n for row in ours for n in row["gold_paras"]}
         others = [n for n in range(len(article["paras"])) if n not in gold][: max(0, PARAGRAPHS - len(gold))]
-        names = {n: f"{_digest(article['_id'])[:12]}-{n}.txt" for n in (*gold, *others) if article["paras"][n].strip()}
+        names = {n: f"{digest(article['_id'])[:12]}-{n}.txt" for n in (*gold, *others) if article["paras"][n].strip()}
         texts |= {name: f"{article['title']}: {article['paras'][n]}" for n, name in names.items()}
         rows += [
             {"question": row["question"], "relevant": [{"document": names[n]} for n in row["gold_paras"] if n in names]}
@@ -205,7 +218,7 @@ def _tsqa(found: Path) -> tuple[Texts, Rows]:
 
 def _sample(rows: Rows, seed: int) -> Rows:
     """Half of the intents' questions, others for each seed, and all of tsqa."""
-    return [row for row in rows if row["slice"] == "tsqa" or int(_digest(f"{seed}{row['question']}")[:8], 16) % 2]
+    return [row for row in rows if row["slice"] == "tsqa" or int(digest(f"{seed}{row['question']}")[:8], 16) % 2]
 
 
 def _of_slice(platform: Platform, name: str) -> set[str]:
@@ -220,12 +233,8 @@ def _targets(platform: Platform) -> set[str]:
 
 def _lines(rows: Rows) -> str:
     """One question in four is held out, by a hash of its words: by its ten passages nearly every one would be."""
-    sides = ["held-out" if int(_digest(row["question"])[:8], 16) % 4 == 0 else "train" for row in rows]
+    sides = ["held-out" if int(digest(row["question"])[:8], 16) % 4 == 0 else "train" for row in rows]
     return "".join(json.dumps(row | {"split": side}) + "\n" for row, side in zip(rows, sides, strict=True))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 # --- telling --------------------------------------------------------------------------------------------------

@@ -7,23 +7,19 @@ decides nothing alone.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from finetune.metrics import paired_bootstrap
-from finetune.noise import chance_loss, poisson_tail, sign_test, spread
+from finetune.noise import chance_loss, sign_test, spread
 from finetune.policy import GatePolicy
-from finetune.verdict import Finding, HeldOut, Led, Leg, ModelScores, Part, SliceResult
+from finetune.verdict import Finding, HeldOut, Leg, ModelScores, Part, SliceResult
 
 FEW, TOGETHER, UNSEEN = "(small slices)", "(all old)", "(unseen)"
 """Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, and those about
 passages that nobody practised."""
-_ATTACK = 0.001
-"""Chance below which questions did not meet at one wrong document by accident."""
-_NAMED = 5
+NAMED = 5
 """Examples that a sentence names at most."""
 
 
@@ -47,23 +43,23 @@ class Case:
         self.known = [e for e in self.given if not self._missing(e)]
         self.open = [e for e in self.known if e.suite is None]
         self.rows: list[SliceResult] = []
-        self._tail = (1 - policy.confidence) / 2
+        self.tail = (1 - policy.confidence) / 2
 
     def figures(self) -> Iterable[Finding]:
         lost = [e for e in self.given if self._missing(e)]
         if lost:
             named = ", ".join(f"{e.example!r} ({', '.join(self._missing(e))})" for e in lost[:3])
-            yield _refused("figures", f"{len(lost)} of {len(self.given)} questions have no {self.metric}: {named}")
+            yield refused("figures", f"{len(lost)} of {len(self.given)} questions have no {self.metric}: {named}")
 
     def enough(self) -> Iterable[Finding]:
         few, wanted = sum(e.suite is None for e in self.given), self.policy.min_n
         if few < wanted:
             said = f"only {few} questions are held out, and {wanted} are needed to tell a gain from chance"
-            yield _refused("enough", f"{said}; one example in five is held out, so add examples")
+            yield refused("enough", f"{said}; one example in five is held out, so add examples")
 
     def slices(self, missing: Mapping[str, int]) -> Iterable[Finding]:
         for name, n in sorted(missing.items()):
-            yield _refused(
+            yield refused(
                 "slices",
                 f"slice {name!r} is missing: the champion was judged on {n} questions of it that still stand, and none "
                 "is asked now, so nobody can tell whether it was forgotten",
@@ -71,17 +67,15 @@ class Case:
 
     def gain(self) -> Finding:
         new = [e for e in self.open if e.part == "new"]
-        for name in sorted({e.slice for e in new}):
-            self._row(name, "new", [e for e in new if e.slice == name])
         if self.open:
             self._row("(all)", "all", self.open)
         if not self.policy.gain:
-            return _passed("gain", "none is asked of a run that only has to lose nothing")
+            return passed("gain", "none is asked of a run that only has to lose nothing")
         judged, what = (new, "new questions") if self.rival == "champion" else (self.open, "questions")
         if len(judged) < self.policy.min_new:
             said = f"only {len(judged)} {what} could show a gain, and {self.policy.min_new} are needed"
-            return _refused("gain", f"{said}: add examples of what is new, of which one in five is held out, or wait")
-        diff = self._diff(judged)
+            return refused("gain", f"{said}: add examples of what is new, of which one in five is held out, or wait")
+        diff = self.diff(judged)
         mean, low, high = self._bounds(diff)
         then, now = self._mean(self.rival, judged), self._mean("challenger", judged)
         sentence = (
@@ -89,16 +83,30 @@ class Case:
             f"{self.policy.confidence:.0%} between {low:+.3f} and {high:+.3f})"
         )
         if not low > self.policy.min_gain:
-            return _refused("gain", f"{sentence}, and the lower bound has to be above {self.policy.min_gain:+.3f}")
+            return refused("gain", f"{sentence}, and the lower bound has to be above {self.policy.min_gain:+.3f}")
         if len(judged) < self.policy.sure_new:
             chance = sign_test(diff - self.policy.min_gain, self.seed, self.policy.resamples)
-            if chance > self._tail:
-                return _refused(
+            if chance > self.tail:
+                return refused(
                     "gain",
                     f"{sentence}, but with so few questions that comes about by chance in {chance:.1%} of cases, and "
-                    f"{self._tail:.1%} are allowed: with {self.policy.sure_new} questions the bounds alone decide",
+                    f"{self.tail:.1%} are allowed: with {self.policy.sure_new} questions the bounds alone decide",
                 )
-        return _passed("gain", sentence)
+        return passed("gain", sentence)
+
+    def new(self) -> Iterable[Finding]:
+        """New slices one by one: what one gains must not pay for what another loses that was answered before."""
+        new = [e for e in self.open if e.part == "new"]
+        slices = {name: [e for e in new if e.slice == name] for name in sorted({e.slice for e in new})}
+        judged = sum(len(some) >= self.policy.min_slice for some in slices.values())
+        for name, some in slices.items():
+            if len(slices) == 1 or len(some) < self.policy.min_slice:  # judged by the gain, or chance would judge it
+                self._row(name, "new", some)
+                continue
+            diff, repeats = self.diff(some), [self.diff(some, r) for r in self.repeats]
+            allowed, kind = self.allowed(diff, self.tail / judged, repeats)
+            self._row(name, "new", some, allowed)
+            yield self.loss("new", f"new slice {name!r}", diff, allowed, kind)
 
     def old(self) -> Iterable[Finding]:
         old = [e for e in self.open if e.part == "old"]
@@ -110,24 +118,24 @@ class Case:
         elif small:  # so few show no noise of their own, and count among all old ones alone
             self._row(FEW, "old", small)
         # Many slices are many chances to lose by accident: together they get the chance that one would.
-        tail = self._tail / max(1, len(groups))
+        tail = self.tail / max(1, len(groups))
         for name, some in groups.items():
-            allowed, kind = self._allowed(self._diff(some), tail, [self._diff(some, r) for r in self.repeats])
+            allowed, kind = self.allowed(self.diff(some), tail, [self.diff(some, r) for r in self.repeats])
             self._row(name, "old", some, allowed)
-            yield self._loss("old", f"old slice {name!r}", self._diff(some), allowed, kind)
+            yield self.loss("old", f"old slice {name!r}", self.diff(some), allowed, kind)
         if len(groups) > 1 or (small and FEW not in groups):  # small losses, each within its noise, are one together
-            allowed, kind = self._allowed(self._diff(old), self._tail, [self._diff(old, r) for r in self.repeats])
+            allowed, kind = self.allowed(self.diff(old), self.tail, [self.diff(old, r) for r in self.repeats])
             self._row(TOGETHER, "old", old, allowed)
-            yield self._loss("old", "all old slices together", self._diff(old), allowed, kind)
+            yield self.loss("old", "all old slices together", self.diff(old), allowed, kind)
 
     def unseen(self) -> Iterable[Finding]:
         """Questions whose passages nobody practised: most of a library is like that, whatever slice it is in."""
         unseen = [e for e in self.open if e.seen is False]
         if len(unseen) < self.policy.min_slice or len(unseen) == len(self.open):
             return
-        allowed, kind = self._allowed(self._diff(unseen), self._tail, [self._diff(unseen, r) for r in self.repeats])
+        allowed, kind = self.allowed(self.diff(unseen), self.tail, [self.diff(unseen, r) for r in self.repeats])
         self._row(UNSEEN, "all", unseen, allowed)
-        yield self._loss("unseen", "questions about passages that nobody practised", self._diff(unseen), allowed, kind)
+        yield self.loss("unseen", "questions about passages that nobody practised", self.diff(unseen), allowed, kind)
 
     def pinned(self) -> Iterable[Finding]:
         pinned = [e for e in self.open if e.pinned]
@@ -148,76 +156,20 @@ class Case:
         ]
         if lost:
             said = f"{len(lost)} of {len(self.given)} questions have no figure as served, first {lost[0]!r}"
-            return _refused("served", said)
+            return refused("served", said)
         diff = np.array([now[e.example] - then[e.example] for e in self.given if e.suite is None])
         if not len(diff):
-            return _refused("served", "no question could be measured as served")
-        return self._loss("served", "as served", diff, *self._allowed(diff, self._tail))
-
-    def led(self, led: Led) -> Finding:
-        """Whether questions are newly led, many of them, to one and the same wrong document.
-
-        What left a wrong document since is the measured noise: an honest run moves as many one way as the other. Beside
-        the questions that had the right document first, those that never had it count too, if they are so many that
-        chance does not bring them together: an attack on what is new hits questions that nobody answered before.
-        """
-        before, now = led.get(self.rival, {}), led.get("challenger", {})
-        moved = [e.example for e in self.known if before.get(e.example) != now.get(e.example)]
-        caught = Counter(now[e] for e in moved if e in now)
-        right = Counter(now[e] for e in moved if e in now and e not in before)
-        freed = max(Counter(before[e] for e in moved if e in before).values(), default=0)
-        allowed = max(self.policy.led, freed)
-        worst = max(caught, key=lambda name: (right[name] > allowed, caught[name], name), default="")
-        chance = poisson_tail(caught[worst], max(1, freed))
-        if right[worst] > allowed or chance < _ATTACK:
-            named = ", ".join([repr(e) for e in moved if now.get(e) == worst][:_NAMED])
-            return _refused(
-                "led",
-                f"{caught[worst]} questions are newly led to {worst!r}, which is wrong for them, {right[worst]} of "
-                f"which had the right document first; {allowed} of those are allowed, and so many meet by chance in "
-                f"{chance:.1g} of cases ({named}, …): look for poisoned examples that name it",
-            )
-        said = "no wrong document draws questions to itself"
-        return _passed("led", f"{said}: {right[worst]} newly led away from the right one, and {allowed} are allowed")
-
-    def pulled(self, pulled: Mapping[str, str | None]) -> Iterable[Finding]:
-        """Whether questions got worse that the rows most like them pull to one wrong document.
-
-        A poison is diluted in the average of its slice, and held back by an adapter's half strength before anything is
-        led astray. The questions that it is aimed at show it first, and which these are is known before any figure is.
-        """
-        lost = [e.example for e in self.open if e.example not in pulled]
-        if lost:
-            said = f"{len(lost)} of {len(self.open)} questions were not compared with the rows of the run"
-            yield _refused("pulled", f"{said}, first {lost[0]!r}")
-        groups: dict[str, list[HeldOut]] = {}
-        for e in self.open:
-            if name := pulled.get(e.example):
-                groups.setdefault(name, []).append(e)
-        groups = {name: some for name, some in groups.items() if len(some) >= self.policy.min_slice}
-        tail, held = self._tail / max(1, len(groups)), list[tuple[float, str]]()
-        for name, some in sorted(groups.items()):
-            diff, repeats = self._diff(some), [self._diff(some, r) for r in self.repeats]
-            allowed, kind = self._allowed(diff, tail, repeats, tolerance=self.policy.pulled)
-            where = f"questions whose most similar rows name {name!r}, which is wrong for them"
-            finding = self._loss("pulled", where, diff, allowed, kind)
-            if finding.refused:
-                named = ", ".join(repr(e.example) for e in some[:_NAMED])
-                yield replace(finding, said=f"{finding.said} ({named}, …): look for poisoned examples that name it")
-            else:
-                held.append((float(diff.mean()) + allowed, finding.said))
-        if held and len(held) == len(groups):  # one line for all of them: the one that came nearest to a refusal
-            more = f" (the worst of {len(held)} such documents)" if len(held) > 1 else ""
-            yield _passed("pulled", f"{min(held)[1]}{more}")
+            return refused("served", "no question could be measured as served")
+        return self.loss("served", "as served", diff, *self.allowed(diff, self.tail))
 
     def legs(self, legs: Mapping[str, Leg]) -> Iterable[Finding]:
         for name in sorted(set(self.policy.legs) - set(legs)):
-            yield _refused("leg", f"the policy asks for {name!r}, and it was not measured")
+            yield refused("leg", f"the policy asks for {name!r}, and it was not measured")
         found = {name: self._leg(name, leg) for name, leg in sorted(legs.items())}
         for name, finding in found.items():
             cover = legs[name].covered_by
             if finding.refused and cover in found and not found[cover].refused:
-                yield _passed("leg", f"{finding.said}; the index covers it, since {cover!r} holds")
+                yield passed("leg", f"{finding.said}; the index covers it, since {cover!r} holds")
             else:
                 yield finding
 
@@ -240,9 +192,9 @@ class Case:
         lost = [e for e in asked if not (_is_number(now.get(e)) and _is_number(then.get(e)))]
         if lost or not asked:
             missing = f"{len(lost)} of {len(asked)} questions have no figure" if asked else "no question has a figure"
-            return _refused("leg", f"{name}: {missing}" + (f", first {lost[0]!r}" if lost else ""))
+            return refused("leg", f"{name}: {missing}" + (f", first {lost[0]!r}" if lost else ""))
         diff = np.array([now[e] - then[e] for e in asked])
-        allowed, kind = self._allowed(diff, self._tail, tolerance=self.policy.tolerance_of(name, leg.tolerance))
+        allowed, kind = self.allowed(diff, self.tail, tolerance=self.policy.tolerance_of(name, leg.tolerance))
         base = leg.scores.get("base", {})
         mean, low, high = self._bounds(diff)
         after = math.fsum(now[e] for e in asked) / len(asked)
@@ -262,7 +214,7 @@ class Case:
                 allowed=allowed,
             )
         )
-        return self._loss("leg", name, diff, allowed, kind, metric="")
+        return self.loss("leg", name, diff, allowed, kind, metric="")
 
     def _new_failures(self, rule: str, some: Sequence[HeldOut], one: str, many: str) -> Finding:
         told = self.scores if self.works is None else self.works
@@ -271,11 +223,11 @@ class Case:
         more = f"; {len(some) - len(known)} more were not written out" if len(known) < len(some) else ""
         failed = [e.example for e in known if before[e.example] > 0 >= now[e.example]]
         if not failed:
-            return _passed(rule, f"no {one} of {len(known)} that worked fails now{more}")
-        named = ", ".join(map(repr, failed[:_NAMED]))
-        return _refused(rule, f"{len(failed)} of {len(known)} {many} worked and now fail: {named}{more}")
+            return passed(rule, f"no {one} of {len(known)} that worked fails now{more}")
+        named = ", ".join(map(repr, failed[:NAMED]))
+        return refused(rule, f"{len(failed)} of {len(known)} {many} worked and now fail: {named}{more}")
 
-    def _allowed(
+    def allowed(
         self, diff: np.ndarray, tail: float, repeats: Sequence[np.ndarray] = (), *, tolerance: float | None = None
     ) -> tuple[float, str]:
         """The loss that is let pass, and whether that is the tolerance or the noise."""
@@ -286,7 +238,7 @@ class Case:
         noise = max(chance_loss(diff, tail, self.seed, self.policy.resamples), spread(means))
         return max(tolerance, noise), "the measured noise" if noise > tolerance else "the tolerance"
 
-    def _loss(
+    def loss(
         self, rule: str, where: str, diff: np.ndarray, allowed: float, kind: str, *, metric: str | None = None
     ) -> Finding:
         change = float(diff.mean())
@@ -296,7 +248,7 @@ class Case:
         return Finding(rule=rule, refused=-change > allowed + 1e-9, said=sentence)
 
     def _row(self, name: str, part: Part, some: Sequence[HeldOut], allowed: float | None = None) -> None:
-        _, low, high = self._bounds(self._diff(some))
+        _, low, high = self._bounds(self.diff(some))
         self.rows.append(
             SliceResult(
                 slice=name,
@@ -315,7 +267,7 @@ class Case:
     def _bounds(self, diff: np.ndarray) -> tuple[float, float, float]:
         return paired_bootstrap(diff, self.seed, self.policy.resamples, self.policy.confidence)
 
-    def _diff(self, some: Sequence[HeldOut], scores: ModelScores | None = None) -> np.ndarray:
+    def diff(self, some: Sequence[HeldOut], scores: ModelScores | None = None) -> np.ndarray:
         scores = scores or self.scores
         now, then = scores["challenger"], scores[self.rival]
         return np.array([now[e.example] - then[e.example] for e in some])
@@ -333,9 +285,9 @@ def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _refused(rule: str, said: str) -> Finding:
+def refused(rule: str, said: str) -> Finding:
     return Finding(rule=rule, refused=True, said=said)
 
 
-def _passed(rule: str, said: str) -> Finding:
+def passed(rule: str, said: str) -> Finding:
     return Finding(rule=rule, refused=False, said=said)

@@ -51,8 +51,8 @@ class Scores:
     """nDCG@10 by the arm that is trained; there is none of a question without anything relevant."""
     served: dict[str, float] = field(default_factory=dict)
     """nDCG@10 as served."""
-    led: dict[str, str] = field(default_factory=dict)
-    """Name of the document that the dense arm puts first although nothing relevant stands in it."""
+    wrong: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Names of the documents among the first ten by that arm in which nothing relevant stands, with their places."""
     top: dict[str, tuple[Passage, ...]] = field(default_factory=dict, repr=False)
     """The first passages as served, of every question."""
 
@@ -147,8 +147,11 @@ def _take(scores: Scores, question: Question, dense: Sequence[Passage], served: 
         return
     scores.dense[question.example] = ndcg(question, dense)
     scores.served[question.example] = ndcg(question, served)
-    if dense and dense[0].document not in question.sources:
-        scores.led[question.example] = dense[0].name
+    documents = list({passage.document: passage.name for passage in dense}.items())[:K]
+    wrong = scores.wrong[question.example] = {}
+    for place, (document, name) in enumerate(documents, 1):
+        if document not in question.sources:
+            wrong.setdefault(name, place)
 
 
 def _question(e: Example, grounds: Sequence[Ground], live: set[str]) -> Question:

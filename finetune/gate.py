@@ -9,12 +9,13 @@
     enough      fewer than `min_n` questions were held out
     slices      a slice that the champion was judged on is not asked about any more
     gain        it is not surely better on what is new: the lower bound of its gain is not above `min_gain`
+    new         one of several new slices lost more than max(tolerance, measured noise), whatever the others gained
     old         it lost more on an old slice, or on all of them together, than max(tolerance, measured noise)
     unseen      it lost as much on questions about passages that nobody practised, of old and new slices
     pinned      it finds nothing (0) for a pinned question for which the champion found something
     suite       the same, for a question of a suite that a person pinned
     led         many questions that had the right document first are now led to one wrong document
-    pulled      questions got worse for which the rows most like them name one wrong document
+    pulled      questions got worse for which the rows most like them name one wrong document (`astray`)
     served      the answers as they are served got worse by more than max(tolerance, measured noise)
     leg         refusals, citations or another leg got worse by more than max(its tolerance, measured noise)
 
@@ -28,10 +29,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from finetune import astray
 from finetune.case import FEW, TOGETHER, Case
 from finetune.policy import GatePolicy
 from finetune.standing import findings as standing_findings
-from finetune.verdict import Finding, HeldOut, Led, Leg, ModelScores, SliceResult, Standing, Verdict
+from finetune.verdict import Finding, HeldOut, Leg, ModelScores, SliceResult, Standing, Verdict, Wrong
 from kernel.errors import UserError
 
 __all__ = [
@@ -39,12 +41,12 @@ __all__ = [
     "TOGETHER",
     "GatePolicy",
     "HeldOut",
-    "Led",
     "Leg",
     "ModelScores",
     "SliceResult",
     "Standing",
     "Verdict",
+    "Wrong",
     "judge",
 ]
 
@@ -58,7 +60,7 @@ def judge(
     metric: str = "ndcg@10",
     served_scores: ModelScores | None = None,
     legs: Mapping[str, Leg] | None = None,
-    led: Led | None = None,
+    wrong: Wrong | None = None,
     pulled: Mapping[str, str | None] | None = None,
     repeats: Sequence[ModelScores] = (),
     standing: Standing | None = None,
@@ -75,7 +77,7 @@ def judge(
         metric: its name, for the sentences.
         served_scores: the same for the answers as served (fused, reranked), where that was measured.
         legs: what else must not get worse, by name.
-        led: which wrong document each model puts first, where that was looked at.
+        wrong: which wrong documents each model ranks among the first ten, where that was looked at.
         pulled: which wrong document, or None, the training row most like a question names, where that was looked at.
         repeats: `scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise.
         standing: where the run stands, where that is known. A run of a stale base has no figures that mean anything,
@@ -96,23 +98,24 @@ def judge(
     if standing is not None:
         found += case.slices(standing.missing)
     if case.known:
-        found += _of_figures(case, served_scores, led, pulled)
+        found += _of_figures(case, served_scores, wrong, pulled)
     found += case.legs(legs or {})
     case.by_origin(origins or {})
     return _verdict(found, case.rows, policy)
 
 
 def _of_figures(
-    case: Case, served: ModelScores | None, led: Led | None, pulled: Mapping[str, str | None] | None
+    case: Case, served: ModelScores | None, wrong: Wrong | None, pulled: Mapping[str, str | None] | None
 ) -> Iterator[Finding]:
     yield case.gain()
+    yield from case.new()
     yield from case.old()
     yield from case.unseen()
     yield from case.pinned()
-    if led is not None:
-        yield case.led(led)
+    if wrong is not None:
+        yield astray.led(case, wrong)
     if pulled is not None:
-        yield from case.pulled(pulled)
+        yield from astray.pulled(case, pulled, wrong)
     if served is not None:
         yield case.served(served)
 

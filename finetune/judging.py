@@ -64,7 +64,7 @@ class Judge:
             metric=evaluated.metric,
             served_scores=evaluated.served,
             legs=evaluated.legs,
-            led=evaluated.led,
+            wrong=evaluated.wrong,
             pulled=evaluated.pulled,
             repeats=evaluated.repeats,
             standing=standing,

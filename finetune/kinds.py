@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from finetune.gate import HeldOut, Led, Leg, ModelScores, Standing
+from finetune.gate import HeldOut, Leg, ModelScores, Standing, Wrong
 from finetune.tables import Run
 from kernel.errors import UserError
 from kernel.types import Progress
@@ -99,8 +99,8 @@ class Evaluation:
     """1 where a pinned question works, 0 where it fails, where `scores` cannot tell: a likelihood is never 0."""
     legs: Mapping[str, Leg] = field(default_factory=dict)
     """What else must not get worse, by name: refusals, citations, faithfulness, with RAG on or off."""
-    led: Led | None = None
-    """Which wrong document each model puts first, where that was looked at."""
+    wrong: Wrong | None = None
+    """Which wrong documents each model ranks among the first ten, where that was looked at."""
     pulled: Mapping[str, str | None] | None = None
     """Which wrong document the row of the run most like a question names (`pull`), where that was looked at."""
     repeats: Sequence[ModelScores] = ()

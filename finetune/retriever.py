@@ -149,7 +149,7 @@ class RetrieverKind:
             served={model: scores[model].served for model in judged},
             metric=METRIC,
             legs=self._legs.of([q for q in asked if q.suite is None], refusals, compared, progress),
-            led={model: scores[model].led for model in judged},
+            wrong={model: scores[model].wrong for model in judged},
             pulled=self._pulled([q for q in asked if q.suite is None], folder),
             standing=standing,
             metrics=_metrics(scores, seen) | {"held_out": len(asked), "suites_left_out": pinned.left_out},

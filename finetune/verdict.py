@@ -15,9 +15,9 @@ Part = Literal["new", "old", "pinned", "suite", "leg", "all", "origin"]
 ModelScores = Mapping[str, Mapping[str, float]]
 """Model (`base`, `champion`, `challenger`) to example id to figure; higher is better. Without `champion` the base
 stands in for it."""
-Led = Mapping[str, Mapping[str, str]]
-"""Model to example id to the document that stands first although it is not relevant. Where the first is right, the
-example has no entry."""
+Wrong = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Model to example id to the documents among the first ten in which nothing relevant stands, each with its place from
+1. Where there is none, the example may be left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,7 +166,7 @@ def test_poisoned_rows_are_refused_because_they_lead_to_a_wrong_document(platfor
     prize = next(e["example"] for e in platform.examples() if e["documents"] == ["prize.txt"])
 
     def plant(folder: Path) -> None:
-        faults.poisoned(folder, (), asked, prize)
+        faults.poisoned(folder, (), prize, asked)
         faults.adjust(folder, strength=1.0)
 
     verdict = planted(platform, plant)["verdict"]

@@ -171,6 +171,27 @@ def test_with_a_champion_only_new_questions_can_show_a_gain() -> None:
     assert "only 0 new questions could show a gain" in verdict.reasons[0]
 
 
+def test_a_new_slice_that_loses_is_not_paid_for_by_another_that_gains() -> None:
+    scores, examples = _figures(new=0.2, old=0.0)
+    new = [e for e in examples if e.part == "new"]
+    halves = {e.example: ("first", "second")[n % 2] for n, e in enumerate(new)}
+    split = [replace(e, slice=halves.get(e.example, e.slice)) for e in examples]
+    verdict = judge(scores, split)
+    assert verdict.accepted
+    rows = {row.slice: row for row in verdict.slices if row.part == "new"}
+    assert all(row.allowed is not None for row in rows.values())
+    lost = {e.example: scores["champion"][e.example] - 0.05 for e in split if e.slice == "second"}
+    scores["challenger"] |= lost
+    verdict = judge(scores, split)
+    assert verdict.refused_by == ["new"]
+    assert verdict.reasons[0].startswith(f"refused: new slice 'second': -0.050 ndcg@10 on {len(lost)} questions")
+    assert judge(scores, examples).accepted  # one slice is judged by its gain
+    few = set(list(lost)[:4])
+    scores["challenger"] |= {e: scores["champion"][e] + 0.2 for e in lost if e not in few}
+    small = [replace(e, slice="small" if e.example in few else e.slice) for e in split]
+    assert judge(scores, small).accepted  # four questions are too few to tell
+
+
 def test_answers_as_served_must_not_get_worse() -> None:
     scores, examples = _figures(new=+0.2, old=0.0)
     same = {e.example: 0.6 for e in examples}

@@ -63,8 +63,8 @@ def test_a_stale_base_is_refused_without_any_figure() -> None:
 
 
 def test_questions_that_are_led_to_one_wrong_document_are_refused_and_it_is_named() -> None:
-    led = {"champion": {}, "challenger": {f"new-{i}": "attack.md" for i in range(4)} | {"old-1": "other.md"}}
-    verdict = _judge(led=led)
+    now = _first({f"new-{i}": "attack.md" for i in range(4)} | {"old-1": "other.md"})
+    verdict = _judge(wrong={"champion": {}, "challenger": now})
     assert verdict.refused_by == ["led"]
     assert (
         "4 questions are newly led to 'attack.md', which is wrong for them, 4 of which had the right"
@@ -74,24 +74,34 @@ def test_questions_that_are_led_to_one_wrong_document_are_refused_and_it_is_name
 
 def test_an_attack_on_what_nobody_answered_before_is_seen_too() -> None:
     before = {f"new-{i}": f"{i}.md" for i in range(12)}
-    verdict = _judge(led={"champion": before, "challenger": dict.fromkeys(before, "attack.md")})
+    attacked = _first(dict.fromkeys(before, "attack.md"))
+    verdict = _judge(wrong={"champion": _first(before), "challenger": attacked})
     assert verdict.refused_by == ["led"]
     assert "12 questions are newly led to 'attack.md'" in verdict.reasons[0]
 
 
 def test_wrong_documents_that_are_many_or_were_wrong_before_are_no_attack() -> None:
-    scattered = {f"new-{i}": f"{i // 3}.md" for i in range(30)}
-    assert _judge(led={"champion": {}, "challenger": scattered}).accepted
+    scattered = _first({f"new-{i}": f"{i // 3}.md" for i in range(30)})
+    assert _judge(wrong={"champion": {}, "challenger": scattered}).accepted
     before = {f"new-{i}": "other.md" for i in range(9)}
-    assert _judge(led={"champion": before, "challenger": dict.fromkeys(before, "attack.md")}).accepted
+    attacked = _first(dict.fromkeys(before, "attack.md"))
+    assert _judge(wrong={"champion": _first(before), "challenger": attacked}).accepted
+
+
+def test_a_wrong_document_leads_a_question_where_it_stands_first() -> None:
+    second = {f"new-{i}": {"attack.md": 2} for i in range(30)}
+    assert _judge(wrong={"champion": {}, "challenger": second}).accepted
+    before = {f"new-{i}": {"attack.md": 2} for i in range(4)}
+    now = {e: {"attack.md": 1} for e in before}
+    assert _judge(wrong={"champion": before, "challenger": now}).refused_by == ["led"]
 
 
 def test_what_flips_as_often_the_other_way_is_noise() -> None:
-    led = {
-        "champion": {f"old-{i}": "hub.md" for i in range(6)},
-        "challenger": {f"new-{i}": "centre.md" for i in range(5)},
+    wrong = {
+        "champion": _first({f"old-{i}": "hub.md" for i in range(6)}),
+        "challenger": _first({f"new-{i}": "centre.md" for i in range(5)}),
     }
-    verdict = _judge(led=led)
+    verdict = _judge(wrong=wrong)
     assert verdict.accepted
     assert any("5 newly led away from the right one, and 6 are allowed" in reason for reason in verdict.reasons)
 
@@ -308,6 +318,11 @@ def _figures() -> tuple[dict[str, dict[str, float]], list[HeldOut]]:
     champion = {e.example: 0.5 for e in examples}
     challenger = {e.example: 0.7 if e.part == "new" else 0.5 for e in examples}
     return {"base": dict(champion), "champion": champion, "challenger": challenger}, examples
+
+
+def _first(names: dict[str, str]) -> dict[str, dict[str, int]]:
+    """Each question with one wrong document, in the first place."""
+    return {example: {name: 1} for example, name in names.items()}
 
 
 def _judge(**given: Any) -> Verdict:

@@ -102,6 +102,28 @@ def test_documents_that_pull_without_harm_are_one_line_of_the_verdict_and_the_wo
     assert line.endswith(" (the worst of 2 such documents)")
 
 
+def test_where_the_document_is_seen_to_come_nearer_a_loss_is_not_laid_to_chance() -> None:
+    scores, examples = _figures()
+    aimed = [f"new-{i}" for i in range(10)]
+    scores["challenger"] |= {e: (0.38, 0.56)[n % 2] for n, e in enumerate(aimed)}  # -.03 in the mean, by luck or not
+    to = _to("attack.md", aimed, examples)
+    nearer = {e: {"attack.md": 7, f"{n}.md": 2} for n, e in enumerate(aimed)}
+    assert judge(scores, examples, pulled=to, wrong={"champion": {}, "challenger": {}}).accepted
+    verdict = judge(scores, examples, pulled=to, wrong={"champion": {}, "challenger": nearer})
+    assert verdict.refused_by == ["pulled"]
+    assert (
+        "questions whose most similar rows name 'attack.md', which is wrong for them and has come among the first ten "
+        "of 10: -0.030 ndcg@10 on 10 questions, allowed down to -0.015 (the tolerance, as so many do not meet by "
+        "chance)"
+    ) in verdict.reasons[0]
+    # It had stood there before, or another document left as many of these questions, or nothing was lost.
+    assert judge(scores, examples, pulled=to, wrong={"champion": nearer, "challenger": nearer}).accepted
+    before = {e: {"other.md": 3} for e in aimed}
+    assert judge(scores, examples, pulled=to, wrong={"champion": before, "challenger": nearer}).accepted
+    scores["challenger"] |= dict.fromkeys(aimed, 0.5)
+    assert judge(scores, examples, pulled=to, wrong={"champion": {}, "challenger": nearer}).accepted
+
+
 def test_how_much_is_let_pass_is_the_policys_and_what_was_not_compared_fails() -> None:
     scores, examples = _figures()
     aimed = [f"new-{i}" for i in range(8)]
