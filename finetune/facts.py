@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from finetune.files import read_json, write_json
 from finetune.gate import HeldOut, Standing
@@ -80,8 +81,7 @@ class Facts:
     def origins(self, asked: Sequence[HeldOut]) -> dict[str, str]:
         """Where each question comes from; what is asked by a suite alone comes from nowhere."""
         with self._db.read() as session:
-            wanted = select(Example.id, Example.origin).where(Example.id.in_([e.example for e in asked]))
-            return dict(session.execute(wanted).all())  # type: ignore[arg-type]
+            return origins(session, [e.example for e in asked])
 
     def _superseded(self, examples: Sequence[str]) -> int:
         """How many of them went because their source has another version; the others were deleted or withdrawn."""
@@ -126,3 +126,9 @@ def _loss(line: str) -> float | None:
         return float(told["loss"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def origins(session: Session, examples: Collection[str]) -> dict[str, str]:
+    """Where each example comes from, as its row says."""
+    found = select(Example.id, Example.origin).where(Example.id.in_(examples))
+    return {row.id: row.origin for row in session.execute(found)}

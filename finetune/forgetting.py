@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, delete, or_, select
 
 from finetune import matrix
 from finetune.evaluate import Evaluator, Question
+from finetune.facts import origins
 from finetune.matrix import Row
 from finetune.registry import BASE, Registry
 from finetune.tables import Adapter, Figure
@@ -218,8 +219,7 @@ class Forgetting:
     def _by_origin(self, scores: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
         """Means of each model over the questions of each origin, the models in the order given."""
         with self._db.read() as session:
-            wanted = select(Example.id, Example.origin).where(Example.id.in_(set().union(*scores.values())))
-            origin_of: dict[str, str] = dict(session.execute(wanted).all())  # type: ignore[arg-type]
+            origin_of = origins(session, set().union(*scores.values()))
         rows = [
             Row(model=name, figures=_by_slice({e: v for e, v in found.items() if e in origin_of}, origin_of))
             for name, found in scores.items()

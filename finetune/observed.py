@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from finetune.generator.recipe import GeneratorRecipe
 from finetune.registry import Registry
 from finetune.rival import AGAINST
 from finetune.tables import Run
@@ -22,8 +23,6 @@ from rehearsal.tables import Example, MixRow
 from retrieval.tables import Feedback, Turn
 
 _DAY = 86_400_000
-DEFAULT = "sft"
-"""How a generator is trained where nobody says; a retriever is trained in one way alone."""
 _RUNS = 20
 """Runs with a verdict that an order looks back on."""
 
@@ -88,7 +87,8 @@ class Observed:
             runs = [*lineage, *session.scalars(judged.where(against))]
             practised = select(MixRow.example).where(MixRow.run.in_(runs))
             told = session.execute(select(Run.id, Run.options).where(Run.id.in_(runs)))
-            alike = [run for run, options in told if (options.get("method") or DEFAULT) == (method or DEFAULT)]
+            usual = GeneratorRecipe().method  # a retriever is trained in one way alone
+            alike = [run for run, options in told if (options.get("method") or usual) == (method or usual)]
             wanted = select(Example.id)
             wanted = wanted.where(Example.status == "approved", Example.split == "train", Example.died == OPEN)
             if workspace is not None:
