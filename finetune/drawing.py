@@ -103,10 +103,14 @@ class Drawing:
                 replay=_replay(options),
                 recent=recent,
                 without=options.without,
+                suited=self.kind(kind).suited(options.method, options.policy),
             )
         if not pool.new.examples and not empty_ok:
+            if pool.unsuited:
+                self.kind(kind).suffices(options, workspace, [])  # which says more of what a method needs
+            said = f": {pool.unsuited} examples stand {pool.lacking}" if pool.unsuited else ""
             raise UserError(
-                "there is nothing new to train on",
+                f"there is nothing new to train on{said}",
                 hint="import examples, or correct some answers; what the champion has seen is not new",
                 code="nothing_new",
             )

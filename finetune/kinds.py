@@ -18,6 +18,7 @@ from finetune.tables import Run
 from kernel.errors import UserError
 from kernel.types import Progress
 from rehearsal.mix import Mix, Rise
+from rehearsal.suited import Suited
 
 CHAMPION, BASE = "champion", "base"
 """Where training may start; any other name is an adapter's."""
@@ -121,6 +122,13 @@ class Kind(Protocol):
 
         Raises:
             UserError: it could not; the message says why.
+        """
+
+    def suited(self, method: str | None, policy: str | None = None) -> Suited | None:
+        """What an example has to hold to be drawn for a run of this method, by this policy; None where any will do.
+
+        Raises:
+            UserError: no such method.
         """
 
     def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None:

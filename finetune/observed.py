@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from finetune.generator.recipe import GeneratorRecipe
+from finetune.kinds import Kind
 from finetune.registry import Registry
 from finetune.rival import AGAINST
 from finetune.tables import Run
@@ -31,10 +32,14 @@ class Observed:
     """Looks for what triggers ask about."""
 
     def __init__(
-        self, db: Database, registry: Registry, left_out: Callable[[str], Collection[str]] = lambda _run: ()
+        self,
+        db: Database,
+        registry: Registry,
+        kinds: Mapping[str, Kind] | None = None,
+        left_out: Callable[[str], Collection[str]] = lambda _run: (),
     ) -> None:
         """`left_out` gives the examples that a run, by its id, drew and could not be trained on."""
-        self._db, self._registry, self._left_out = db, registry, left_out
+        self._db, self._registry, self._kinds, self._left_out = db, registry, kinds or {}, left_out
 
     def look(
         self, triggers: Triggers, kind: str, workspace: str | None, answered: set[str], method: str | None = None
@@ -75,7 +80,7 @@ class Observed:
 
         What a candidate has learnt that nobody has promoted yet is not new, nor what the gate has just refused, nor
         what one of these runs could not be trained on by the same method: a schedule would draw it again after every
-        cooldown.
+        cooldown. What no run of the method would draw is not counted either.
         """
         lineage = self._registry.lineage(kind)
         with self._db.read() as session:
@@ -93,6 +98,8 @@ class Observed:
             wanted = wanted.where(Example.status == "approved", Example.split == "train", Example.died == OPEN)
             if workspace is not None:
                 wanted = wanted.where(Example.workspace == workspace)
+            if kind in self._kinds and (suited := self._kinds[kind].suited(method)):
+                wanted = wanted.where(suited.new)
             new = set(session.scalars(wanted.where(Example.id.not_in(practised))))
         return len(new.difference(*(self._left_out(run) for run in alike))) if new else 0
 

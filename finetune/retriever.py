@@ -43,6 +43,7 @@ from kernel.serving import LocalEmbedder
 from kernel.types import Progress
 from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix, Rise, Row
+from rehearsal.suited import Suited, grounded
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 from retrieval.live import RETRIEVER, LiveRetriever
 
@@ -81,6 +82,9 @@ class RetrieverKind:
             raise UserError(
                 f"a retriever has no method {options.method!r}", hint="methods are a generator's; leave it out"
             )
+
+    def suited(self, method: str | None, policy: str | None = None) -> Suited:
+        return Suited.both(grounded(), "without anything that grounds them")
 
     def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None:
         """One new example is enough, and a mix has one."""

@@ -197,8 +197,7 @@ class Mixer:
             rho=pool.replay.rho,
             seed=pool.seed,
             rows=tuple(rows),
-            excluded=self._excluded(pool.workspace)
-            | ({"of documents left out": pool.left_out} if pool.left_out else {}),
+            excluded=self._excluded(pool),
             short=max(0, pool.wanted - len(picks)),
             replay=pool.replay.to_json(),
             interference=_by_slice(pool, rises),
@@ -252,19 +251,20 @@ class Mixer:
             rows = session.scalars(select(Example).where(Example.id.in_(examples)))
             return {e.id: digest(canonical([e.question, e.answer, quotes.get(e.id, [])])) for e in rows}
 
-    def _excluded(self, workspace: str | None) -> dict[str, int]:
+    def _excluded(self, pool: Pool) -> dict[str, int]:
         with self._db.read() as session:
             group = (Example.status, Example.split, Example.reason)
             wanted = select(*group, func.count()).group_by(*group)
-            if workspace is not None:
-                wanted = wanted.where(Example.workspace == workspace)
+            if pool.workspace is not None:
+                wanted = wanted.where(Example.workspace == pool.workspace)
             counts: Counter[str] = Counter()
             for status, split, reason, n in session.execute(wanted):
                 if status in ("quarantined", "retired"):
                     counts[f"{status}: {reason}"] += n
                 elif split == "held-out":
                     counts["held out"] += n
-        return dict(sorted(counts.items()))
+        told = dict(sorted(counts.items())) | {"of documents left out": pool.left_out, pool.lacking: pool.unsuited}
+        return {why: n for why, n in told.items() if n}
 
 
 def _by_slice(pool: Pool, rises: Mapping[str, Rise]) -> tuple[Interference, ...]:

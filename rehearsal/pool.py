@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from qdrant_client import models
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, true
 
 from kernel.database import Database
 from kernel.epochs import Epochs
@@ -34,6 +34,7 @@ from rehearsal.policies import BY_LIKENESS, POLICIES, Candidate, NewExamples, n_
 from rehearsal.policies.memory import DAY
 from rehearsal.policies.nearness import CENTRE, NEIGHBOURS
 from rehearsal.policies.picks import chance
+from rehearsal.suited import Suited
 from rehearsal.tables import Example, ExampleMemory
 
 ASKED = 128
@@ -62,6 +63,10 @@ class Pool:
     """Row of `examples` (id, point, slice, …) by example."""
     left_out: int = 0
     """Examples that are in neither part because a document they stand on was left out."""
+    unsuited: int = 0
+    """Examples that are in neither part because the adapter could not learn from them."""
+    lacking: str = ""
+    """What those do not hold, as in `without an answer`."""
 
 
 class Pools:
@@ -81,11 +86,12 @@ class Pools:
         replay: Replay,
         recent: Mapping[str, int] | None = None,
         without: Sequence[str] = (),
+        suited: Suited | None = None,
     ) -> Pool:
         """The pool at the committed epoch, for an adapter of this kind: what is known of memories is what it remembers.
 
         `practised` are the examples of the champion's lineage, the others are new; `recent` says how often each was
-        recalled lately; examples of the documents `without` stay out.
+        recalled lately; examples of the documents `without` stay out, and those that are not `suited`.
 
         Raises:
             UserError: no such policy.
@@ -93,10 +99,11 @@ class Pools:
         if policy not in POLICIES:
             raise UserError(f"no policy {policy!r}", hint=f"there are: {', '.join(sorted(POLICIES))}")
         when = When(epoch=self._epochs.committed(), at=now_ms())
-        every = self._facts(workspace, kind)
+        every = self._facts(workspace, kind, suited)
         with self._db.read() as session:
             out = grounded_on(session, without)
-        facts = [e for e in every if e.id not in out]
+        stand = [e for e in every if e.id not in out]
+        facts = [e for e in stand if (e.old if e.id in practised else e.new)]
         fresh = {e.id: e for e in facts if e.id not in practised}
         old = {e.id: e for e in facts if e.id in practised}
         learnt = self._vectors([e.point for e in fresh.values()], when)
@@ -127,7 +134,9 @@ class Pools:
                 at=when.at - when.at % DAY,  # a mix drawn later on the same day is the same
             ),
             facts={**fresh, **old},
-            left_out=len(every) - len(facts),
+            left_out=len(every) - len(stand),
+            unsuited=len(stand) - len(facts),
+            lacking=suited.otherwise if suited else "",
         )
 
     def with_vectors(self, pool: Pool, examples: Iterable[str]) -> Pool:
@@ -199,8 +208,11 @@ class Pools:
 
     # --- SQL ---------------------------------------------------------------------------------------
 
-    def _facts(self, workspace: str | None, kind: str) -> list[Any]:
-        """Approved examples of the training split with what this kind remembers, as light rows, in order of id."""
+    def _facts(self, workspace: str | None, kind: str, suited: Suited | None) -> list[Any]:
+        """Approved examples of the training split with what this kind remembers, as light rows, in order of id.
+
+        `new` and `old` say whether one is suited for that part.
+        """
         memory = ExampleMemory
         columns = (
             Example.id, Example.point, Example.slice, Example.cluster, Example.pinned, Example.licence,
@@ -208,6 +220,8 @@ class Pools:
             func.coalesce(memory.rehearsed, 0).label("rehearsed"),
             func.coalesce(memory.strength, 0.0).label("strength"),
             func.coalesce(memory.forgotten, 0).label("forgotten"),
+            (suited.new if suited else true()).label("new"),
+            (suited.old if suited else true()).label("old"),
         )  # fmt: skip
         theirs = and_(memory.example == Example.id, memory.kind == kind)
         wanted = select(*columns).outerjoin(memory, theirs).order_by(Example.id)

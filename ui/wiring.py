@@ -268,7 +268,9 @@ class Wired:
         )
         self.proposals = Proposals(self.db, self.runs, self.retrainer.drawing, self.mixer)
         self.replays = Replays(self.db, settings.rho)
-        self.schedules = Schedules(self.db, self.owner, Observed(self.db, self.registry, self.runs.left_out))
+        self.schedules = Schedules(
+            self.db, self.owner, Observed(self.db, self.registry, self.kinds, self.runs.left_out)
+        )
         self.uploads = Uploads(
             self.db,
             self.blobs,

@@ -21,7 +21,7 @@ from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Sc
 from finetune.generator.interference import CHILD as INTERFERENCE
 from finetune.generator.interference import bounded
 from finetune.generator.materialise import Answers, materialise
-from finetune.generator.recipe import METHODS, GeneratorRecipe
+from finetune.generator.recipe import METHODS, GeneratorRecipe, Method
 from finetune.generator.recovery import GeneratorRecovery
 from finetune.generator.rows import TRAINER, RunConfig
 from finetune.generator.triple import require
@@ -44,6 +44,7 @@ from kernel.ids import now_ms
 from kernel.ports import Verifier
 from kernel.types import BASE, Ask, Passage, Progress, When
 from rehearsal.mix import Mix, Rise
+from rehearsal.suited import Suited
 from rehearsal.tables import Example
 from retrieval.generators import collect, prompt
 from retrieval.generators.identity import identity_of
@@ -94,6 +95,9 @@ class GeneratorKind:
                 f"{recipe.method} goes on from the champion, which is also its reference",
                 hint="leave the start out, or train from the base with --method sft",
             )
+
+    def suited(self, method: str | None, policy: str | None = None) -> Suited:
+        return minimum.suited(_method(method), policy)
 
     def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None:
         if options.merged or (recipe := _recipe(options)).method == "sft":
@@ -239,10 +243,16 @@ class GeneratorKind:
 
 
 def _recipe(options: Options) -> GeneratorRecipe:
-    method = options.method or "sft"
-    if method not in METHODS:
-        raise UserError(f"no method {method!r}", hint=f"there are: {', '.join(METHODS)}")
-    return GeneratorRecipe.from_json({"seed": options.seed, **options.recipe, "method": method})
+    return GeneratorRecipe.from_json({"seed": options.seed, **options.recipe, "method": _method(options.method)})
+
+
+def _method(asked: str | None) -> Method:
+    """Raises UserError where there is none of that name."""
+    name = asked or GeneratorRecipe().method
+    for method in METHODS:
+        if method == name:
+            return method
+    raise UserError(f"no method {name!r}", hint=f"there are: {', '.join(METHODS)}")
 
 
 def _held_out(questions: Sequence[Question], new: set[str], run: Run) -> list[HeldOut]:

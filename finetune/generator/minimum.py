@@ -1,8 +1,8 @@
-"""The least that a method of preferences learns from, counted in examples and turns.
+"""What a method learns from: what an example has to hold, and the least that preferences need of it.
 
-What a person said once counts once, however often it is shown in a round: a correction is two rows of DPO and four of
-KTO, and no more evidence for that. It is asked for when a run is requested, of the mix that would be drawn, and again
-of the rows that were written, as some of the mix may turn out to be none.
+The least is counted in examples and turns. What a person said once counts once, however often it is shown in a round:
+a correction is two rows of DPO and four of KTO, and no more evidence for that. It is asked for when a run is requested,
+of the mix that would be drawn, and again of the rows that were written, as some of the mix may turn out to be none.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from finetune.generator.recipe import GeneratorRecipe
+from sqlalchemy import and_, or_, true
+
+from finetune.generator.recipe import GeneratorRecipe, Method
 from finetune.generator.rows import TrainRow
 from kernel.errors import UserError
+from rehearsal.suited import Suited, answered, grounded, written
 from rehearsal.tables import Example
 
 
@@ -26,6 +29,18 @@ class Told:
     """Those with an answer that somebody approved of."""
     disliked: int
     """Those with an answer that somebody did not."""
+
+
+def suited(method: Method, policy: str | None = None) -> Suited:
+    """What examples have to hold to be drawn for a run of this method."""
+    if method == "dpo":
+        pair = and_(written(Example.preferred), written(Example.rejected), grounded())
+        return Suited.both(pair, "without a pair of a preferred and a rejected answer")
+    if method == "kto":
+        voted = or_(written(Example.answer), written(Example.preferred), written(Example.rejected))
+        return Suited.both(and_(voted, grounded()), "without an answer that somebody judged")
+    old = true() if policy == "generative" else answered()  # there the champion answers for those without
+    return Suited(new=answered(), old=old, otherwise="without an answer")
 
 
 def in_examples(examples: Iterable[Example], votes: int) -> Told:

@@ -23,6 +23,8 @@ from kernel.errors import Refused, UserError
 from kernel.ids import now_ms
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix, Rise
+from rehearsal.policies import n_old
+from rehearsal.suited import Suited
 from rehearsal.tables import Example, ExampleEvent, ExampleMemory, MixRow
 from tests.doors import Terminal, doors, memory_folder, opened
 from tests.house import incoming, page
@@ -52,8 +54,12 @@ class Parrot:
     """A slice of which no row can be written."""
     unfit: str | None = None
     """A slice whose rows are written, and too long for it."""
+    wants: Suited | None = None
 
     def check(self, options: Options) -> None: ...
+
+    def suited(self, method: str | None, policy: str | None = None) -> Suited | None:
+        return self.wants
 
     def suffices(self, options: Options, workspace: str | None, examples: Sequence[str]) -> None: ...
 
@@ -223,6 +229,22 @@ def test_a_document_that_is_left_out_takes_its_examples_out(platform: Platform, 
     assert {row["slice"] for row in recalled(seen)} == set(THINGS) - {"Lamp"}
     asked = platform.preview(KIND, "random", 0.9, without=["Lamp.md"])
     assert {row["slice"] for row in asked["rows"]} == (set(THINGS) | set(NEWS)) - {"Lamp"}
+
+
+def test_what_a_kind_cannot_learn_from_takes_no_place_in_the_mix(platform: Platform, parrot: Parrot) -> None:
+    before = platform.preview(KIND, "random", 0.4)
+    assert "Lamp" in {row["slice"] for row in recalled(before)}
+    parrot.wants = Suited.both(Example.slice.not_in(["Lamp", "Oven"]), "without a use")
+    seen = platform.preview(KIND, "random", 0.4)
+    assert {row["slice"] for row in seen["rows"]}.isdisjoint({"Lamp", "Oven"})
+    unsuited = [e for e in platform.examples() if e["slice"] in ("Lamp", "Oven") and e["split"] == "train"]
+    assert seen["excluded"]["without a use"] == len(unsuited)
+    assert seen["new"] < before["new"]
+    assert seen["recalled"] == n_old(seen["new"], 0.4)
+    parrot.wants = Suited.both(Example.slice.in_(list(THINGS)), "without a use")
+    news = [e for e in platform.examples() if e["slice"] in NEWS and e["split"] == "train"]
+    with pytest.raises(UserError, match=f"nothing new to train on: {len(news)} examples stand without a use"):
+        platform.request_run(KIND)
 
 
 def test_an_approved_mix_is_trained_as_it_was_proposed_but_for_what_went_away(

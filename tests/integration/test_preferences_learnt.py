@@ -122,18 +122,15 @@ def test_pairs_are_learnt_and_what_is_none_stays_new(
     platform: Platform, corrected: set[str], dpo: dict[str, Any]
 ) -> None:
     assert dpo["state"] in ("accepted", "rejected"), dpo
-    pairs, rows = paired(platform), platform.mix(dpo["run"])["rows"]
-    plain = {row["example"] for row in rows} - pairs
+    pairs, mix = paired(platform), platform.mix(dpo["run"])
+    plain = {e["example"] for e in platform.examples("approved") if e["split"] == "train"} - pairs
     assert corrected <= pairs
     assert len(plain) == 4
-    assert {row["left_out"] for row in rows if row["example"] in plain} == {
-        "it is no pair of a preferred and a rejected answer"
-    }
-    assert set(of_run(platform, dpo["run"])) == pairs
+    assert {row["example"] for row in mix["rows"]} == pairs == set(of_run(platform, dpo["run"]))
+    assert mix["excluded"]["without a pair of a preferred and a rejected answer"] == len(plain)
     assert dpo["metrics"]["examples"] == len(pairs)
     data = dpo["metrics"]["data"]
     assert data["rows"] == len(pairs) + len(corrected)  # a correction is shown twice
-    assert data["left_out"]["it is no pair of a preferred and a rejected answer"] == len(plain)
     told = read_lines(platform.w.runs.folder(dpo["run"]) / "metrics.jsonl")
     assert told[-1]["rewards/margins"] > told[0]["rewards/margins"] == pytest.approx(0.0, abs=1e-4)
     card = platform.card(dpo["adapter"])
@@ -141,6 +138,8 @@ def test_pairs_are_learnt_and_what_is_none_stays_new(
 
     new = {row["example"] for row in platform.preview("generator", rho=0.0)["rows"]}
     assert new == plain, "SFT still teaches as new what DPO could not use"
+    observed = platform.w.schedules._observed
+    assert {m: observed.new_examples("generator", None, m) for m in ("sft", "dpo")} == {"sft": len(plain), "dpo": 0}
     with platform.w.db.read() as session:
         assert all(session.get(ExampleMemory, (e, "generator")) is None for e in plain)
     assert platform.ask("Which colour has the door?")["adapters"]["generator"] == dpo["adapter"]

@@ -270,7 +270,7 @@ def test_what_a_run_could_not_be_trained_on_is_new_to_another_method_alone(db: D
     with db.write() as session:
         session.add(_run("run_pairs", kind="generator", options={"rho": 0.2, "method": "dpo"}))
         session.add_all(MixRow(run="run_pairs", example=e, part="new") for e in pair)
-    observed = Observed(db, registry(db, tmp_path), {"run_pairs": plain}.__getitem__)
+    observed = Observed(db, registry(db, tmp_path), left_out={"run_pairs": plain}.__getitem__)
     found = {method: observed.new_examples("generator", None, method) for method in ("dpo", "kto", "sft", None)}
     assert found == {"dpo": 0, "kto": 2, "sft": 2, None: 2}
 
