@@ -385,7 +385,10 @@ def test_a_topic_can_be_routed_and_the_chat_asks_what_a_question_is_about_only_t
         found.slice, found.cluster = "boiler", ""
 
 
-def test_what_was_forgotten_stands_in_a_table_of_every_adapter_of_the_line(drawn: Any) -> None:
+def test_what_was_forgotten_stands_in_a_table_of_every_adapter_of_the_line(platform: Any, drawn: Any) -> None:
+    held = next(e["example"] for e in platform.examples() if e["split"] == "held-out")
+    with platform.w.db.write() as session:
+        session.get_one(Example, held).origin = "thumbs"
     app = drawn(adapters, adapters__tab="Forgetting")
     for _ in range(60):
         if "rp-heat" in html(app):
@@ -393,6 +396,8 @@ def test_what_was_forgotten_stands_in_a_table_of_every_adapter_of_the_line(drawn
         app.run()
     assert "base model" in html(app)
     assert "retriever-one" in html(app)
+    assert "By where questions come from" in html(app)
+    assert "thumbs (1)" in html(app)
     app.selectbox(key="forgetting.before").set_value("base").run()
     app.selectbox(key="forgetting.after").set_value("retriever-one").run()
     for _ in range(60):

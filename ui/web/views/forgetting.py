@@ -108,7 +108,24 @@ def _matrix(told: dict[str, Any]) -> None:
         f"of it on the documents of now (epoch {told['epoch']})",
         f"measured in {told['seconds']:g} s",
     )
+    _origins(told)
     _changes(told, names)
+
+
+def _origins(told: dict[str, Any]) -> None:
+    """The same questions by where they come from, where they come from several places."""
+    origins = told["origins"]
+    if len(origins) < 2:
+        return
+    look.section("By where questions come from")
+    look.grid(
+        ["Model", *(f"{o['origin']} ({o['n']})" for o in origins)],
+        [
+            [escape(_called(row, n)), *(escape(number(o["figures"][n])) for o in origins)]
+            for n, row in enumerate(told["rows"])
+        ],
+        numbers=range(1, 1 + len(origins)),
+    )
 
 
 def _changes(told: dict[str, Any], names: list[str]) -> None:
