@@ -22,7 +22,7 @@ from finetune.kinds import BASE, CHAMPION, Kind, Measures, Options
 from finetune.registry import Registry
 from finetune.runs import Runs
 from finetune.tables import Run
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
 from kernel.errors import UserError
 from kernel.ids import now_ms
@@ -130,7 +130,7 @@ class Drawing:
         told = mix.to_json()
         with self._db.read() as session:
             ids = [row.example for row in mix.rows]
-            questions = list(session.scalars(select(Example.question).where(Example.id.in_(ids))))
+            questions = list(session.scalars(select(Example.question).where(Example.id.in_(listed(ids)))))
             ended = select(Run).where(Run.finished.is_not(None), Run.kind == kind)
             done = list(session.scalars(ended.order_by(Run.created.desc()).limit(5)))
         rates = sorted(r.metrics["seconds_per_example"] for r in done if r.metrics.get("seconds_per_example"))

@@ -14,7 +14,7 @@ from finetune.lineage import ANSWER
 from finetune.registry import Registry
 from finetune.runs import PROBE, RUNS
 from finetune.tables import Adapter, RunDocument
-from kernel.database import Database
+from kernel.database import Database, listed
 from rehearsal.ground import standing_only_on
 from rehearsal.tables import Ground, MixRow
 from retrieval.tables import Cited
@@ -63,7 +63,7 @@ class RunEraser:
     def _take_out(self, examples: set[str]) -> tuple[list[str], int]:
         """The runs whose mix held one of them, and how many of their training rows went."""
         with self._db.read() as session:
-            runs = sorted(set(session.scalars(select(MixRow.run).where(MixRow.example.in_(examples)))))
+            runs = sorted(set(session.scalars(select(MixRow.run).where(MixRow.example.in_(listed(examples))))))
         return runs, sum(
             drop_lines(self._home / RUNS / run / "train.jsonl", lambda row: row["example"] in examples) for run in runs
         )

@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from finetune.metrics import ndcg_at_k
 from ingest.tables import Document
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
-from kernel.types import OPEN, Passage
+from kernel.types import OPEN, Passage, When
 from rehearsal.tables import Example, Ground, MixRow
 from retrieval.generators.prompt import NO_ANSWER
 from retrieval.live import LiveRetriever
@@ -81,12 +81,18 @@ class Evaluator:
             if e.id not in grounds and not e.preferred and (e.answer and e.answer.strip()) in blank
         ]
 
-    def score(self, questions: Sequence[Question], adapter: str | None, encode: Encode | None = None) -> Scores:
+    def when(self) -> When:
+        """Now. Models that are compared answer from the documents of one moment, whatever is published meanwhile."""
+        return self._search.when()
+
+    def score(
+        self, questions: Sequence[Question], adapter: str | None, when: When, encode: Encode | None = None
+    ) -> Scores:
         """Score one loaded adapter, or the base model when None; or whatever `encode` is."""
         scores = Scores()
         for workspace in sorted({q.workspace for q in questions}):
             ours = [q for q in questions if q.workspace == workspace]
-            scope = Scope(workspace=workspace, when=self._search.when())
+            scope = Scope(workspace=workspace, when=when)
             for start in range(0, len(ours), _BATCH):
                 batch = ours[start : start + _BATCH]
                 texts = [q.question for q in batch]
@@ -117,7 +123,7 @@ class Evaluator:
             examples = list(session.scalars(wanted.order_by(Example.id)))
             live = set(session.scalars(select(Document.id).where(Document.state == "live")))
             grounds: dict[str, list[Ground]] = {}
-            for ground in session.scalars(select(Ground).where(Ground.example.in_([e.id for e in examples]))):
+            for ground in session.scalars(select(Ground).where(Ground.example.in_(listed([e.id for e in examples])))):
                 grounds.setdefault(ground.example, []).append(ground)
         return examples, grounds, live
 

@@ -162,11 +162,12 @@ class Evidence:
 
     def _score(self, asked: Sequence[Question]) -> _Measured:
         champion = self._registry.champion(RETRIEVER)
-        base = self._evaluator.score(asked, None)
+        when = self._evaluator.when()
+        base = self._evaluator.score(asked, None, when)
         if champion is None or not asked:
             return _Measured(questions=tuple(asked), base=base, champion=base)
         self._live.load(champion, self._registry.path(champion))
-        return _Measured(questions=tuple(asked), base=base, champion=self._evaluator.score(asked, champion))
+        return _Measured(questions=tuple(asked), base=base, champion=self._evaluator.score(asked, champion, when))
 
     def _pseudo(self, history: Facts) -> list[Question]:
         """Questions made of a document by rule, spread over its sections."""

@@ -45,7 +45,7 @@ from finetune.registry import Registry
 from finetune.reproduce import FORMAT, TOLERANCE, figures
 from finetune.runs import Runs
 from finetune.tables import Run
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
 from kernel.errors import Conflict, Refused, UserError
 from kernel.ids import now_ms
@@ -361,7 +361,7 @@ def standing_mix(db: Database, source: Path, aside: Path) -> tuple[dict[str, int
     """Write the mix without rows of examples that stand no more: how many those are, and the examples that stand."""
     mix = Mix.from_json(read_json(source / "manifest.json"))
     with db.read() as session:
-        ours = Example.id.in_([r.example for r in mix.rows])
+        ours = Example.id.in_(listed([r.example for r in mix.rows]))
         standing = set(session.scalars(select(Example.id).where(ours, Example.status == "approved")))
     kept = replace(mix, rows=tuple(r for r in mix.rows if r.example in standing))
     write_json(aside / "manifest.json", kept.to_json())

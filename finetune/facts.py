@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from finetune.files import read_json, write_json
 from finetune.gate import HeldOut, Standing
 from finetune.tables import Adapter, Run
-from kernel.database import Database
+from kernel.database import Database, listed
 from rehearsal.ground import grounded_on
 from rehearsal.mix import Mix, Mixer
 from rehearsal.tables import Example
@@ -28,6 +28,8 @@ from rehearsal.tables import Example
 FIGURES = "figures.json"
 """In a run's folder: what was asked and what each model scored. Ids and numbers, no words."""
 _TENTH = 10
+_IN_ITS_PLACE = ("source superseded", "replaced", "duplicate:", "edited")
+"""How reasons of retired examples begin for which another one stands, or another version of their source."""
 
 
 class Facts:
@@ -84,10 +86,10 @@ class Facts:
             return origins(session, [e.example for e in asked])
 
     def _superseded(self, examples: Sequence[str]) -> int:
-        """How many of them went because their source has another version; the others were deleted or withdrawn."""
+        """How many of them went because something else was put in their place; the others were deleted or withdrawn."""
         with self._db.read() as session:
-            reasons = session.scalars(select(Example.reason).where(Example.id.in_(examples)))
-            return sum("superseded" in reason or "replaced" in reason for reason in reasons)
+            reasons = session.scalars(select(Example.reason).where(Example.id.in_(listed(examples))))
+            return sum(reason.startswith(_IN_ITS_PLACE) for reason in reasons)
 
     def _missing(self, champion: str | None, asked: set[str]) -> dict[str, int]:
         """Slices that the champion was judged on and of which no question is asked, though one could be."""
@@ -99,7 +101,7 @@ class Facts:
                 return {}
             judged: dict[str, str] = read_json(figures)["slices"]
             retired = set(
-                session.scalars(select(Example.id).where(Example.id.in_(judged), Example.status == "retired"))
+                session.scalars(select(Example.id).where(Example.id.in_(listed(judged)), Example.status == "retired"))
             )
         there = {judged[e] for e in judged if e in asked}
         could = Counter(name for e, name in judged.items() if e not in retired)
@@ -130,5 +132,5 @@ def _loss(line: str) -> float | None:
 
 def origins(session: Session, examples: Collection[str]) -> dict[str, str]:
     """Where each example comes from, as its row says."""
-    found = select(Example.id, Example.origin).where(Example.id.in_(examples))
+    found = select(Example.id, Example.origin).where(Example.id.in_(listed(examples)))
     return {row.id: row.origin for row in session.execute(found)}

@@ -28,8 +28,8 @@ from finetune.tables import Adapter, Figure
 from kernel.database import Database
 from kernel.epochs import Epochs
 from kernel.errors import NotFound, UserError
-from kernel.ids import iso
-from kernel.types import Progress, silent
+from kernel.ids import iso, now_ms
+from kernel.types import Progress, When, silent
 from rehearsal.tables import Example, MixRow
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 
@@ -66,13 +66,15 @@ class Scorer(Protocol[Q]):
     def base(self) -> str:
         """A name for the base model that changes with it."""
 
-    def questions(self, workspace: str | None) -> Sequence[Q]:
-        """Those that can be asked now."""
+    def questions(self, workspace: str | None, when: When) -> Sequence[Q]:
+        """Those that can be asked."""
 
     def kept_as(self, question: Q, metric: str) -> str:
         """The name under which a figure is kept: `metric`, and behind it what else it depends on but the epoch."""
 
-    def scored(self, questions: Sequence[Q], models: Mapping[str, Path | None]) -> Iterator[tuple[str, Figures]]:
+    def scored(
+        self, questions: Sequence[Q], models: Mapping[str, Path | None], when: When
+    ) -> Iterator[tuple[str, Figures]]:
         """Each model with its figures, in the order given. A model without a folder is the base."""
 
 
@@ -86,7 +88,7 @@ class RetrieverScorer:
     def metric(self, *, served: bool) -> str:
         return SERVED if served else METRIC
 
-    def questions(self, workspace: str | None) -> list[Question]:
+    def questions(self, workspace: str | None, when: When) -> list[Question]:
         return self._evaluator.questions(workspace)
 
     def kept_as(self, question: Question, metric: str) -> str:
@@ -95,13 +97,15 @@ class RetrieverScorer:
     def base(self) -> str:
         return f"{BASE}@{weights_sha256(read_model(self._base_path()).folder)[:12]}"
 
-    def scored(self, questions: Sequence[Question], models: Mapping[str, Path | None]) -> Iterator[tuple[str, Figures]]:
+    def scored(
+        self, questions: Sequence[Question], models: Mapping[str, Path | None], when: When
+    ) -> Iterator[tuple[str, Figures]]:
         encoder = QueryEncoder(self._base_path())
         for name, folder in models.items():
             if folder is not None:
                 encoder.load(name, folder)
             adapter = name if folder is not None else None
-            found = self._evaluator.score(questions, None, partial(encoder.encode, adapter=adapter))
+            found = self._evaluator.score(questions, None, when, partial(encoder.encode, adapter=adapter))
             yield name, {METRIC: found.dense, SERVED: found.served}
             if folder is not None:
                 encoder.unload(name)
@@ -147,9 +151,10 @@ class Forgetting:
         started = time.perf_counter()
         scorer = self._scorers[kind]
         metric, base = scorer.metric(served=served), scorer.base()
-        questions, line = scorer.questions(workspace), self._line(kind)[-last:]
+        when = When(epoch=self._epochs.committed(), at=now_ms())
+        questions, line = scorer.questions(workspace, when), self._line(kind)[-last:]
         folders: dict[str, Path | None] = {base: None} | {a.name: self._home / a.path for a in line}
-        scores = self._filled(scorer, metric, questions, folders, progress)
+        scores = self._filled(scorer, metric, questions, folders, when, progress)
         slice_of = {q.example: q.slice for q in questions}
         learnt = self._learnt([a.run for a in line])
         rows = [Row(model=base, figures=_by_slice(scores[base], slice_of))]
@@ -164,7 +169,7 @@ class Forgetting:
             "kind": kind,
             "workspace": workspace,
             "metric": metric,
-            "epoch": self._epochs.committed(),
+            "epoch": when.epoch,
             "rows": [
                 {
                     "model": row.model,
@@ -237,10 +242,11 @@ class Forgetting:
         metric: str,
         questions: Sequence[Asked],
         folders: Mapping[str, Path | None],
+        when: When,
         progress: Progress,
     ) -> dict[str, dict[str, float]]:
-        """Figures of all models on all questions at the committed epoch; what is missing is measured and kept."""
-        epoch, kept_as = self._epochs.committed(), {q.example: scorer.kept_as(q, metric) for q in questions}
+        """Figures of all models on all questions at one epoch; what is missing is measured and kept."""
+        epoch, kept_as = when.epoch, {q.example: scorer.kept_as(q, metric) for q in questions}
         with self._db.read() as session:
             stored = select(Figure).where(Figure.model.in_(list(folders)), _of(metric), Figure.epoch == epoch)
             scores: dict[str, dict[str, float]] = {name: {} for name in folders}
@@ -248,7 +254,7 @@ class Forgetting:
                 if kept_as.get(figure.example) == figure.metric:
                     scores[figure.model][figure.example] = figure.figure
         missing = {name: folder for name, folder in folders.items() if len(scores[name]) < len(kept_as)}
-        for done, (name, found) in enumerate(scorer.scored(questions, missing) if missing else ()):
+        for done, (name, found) in enumerate(scorer.scored(questions, missing, when) if missing else ()):
             progress("measuring", done + 1, len(missing))
             names = {(q.example, of): scorer.kept_as(q, of) for q in questions for of in found}
             self._keep(name, found, names, epoch)

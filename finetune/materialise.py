@@ -18,7 +18,7 @@ from sqlalchemy import select
 from finetune.files import write_json
 from finetune.practised import leave_out
 from finetune.recipe import RetrieverRecipe
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.ids import now_ms
 from kernel.index.schema import DENSE, keyword, visible
 from kernel.ports import VectorIndex
@@ -57,10 +57,11 @@ def materialise(
     With `shuffle` the relevant chunks of all questions are dealt out anew: a control that must not pass the gate.
     """
     rows = _rows(db, mix)
+    stored = _vectors(index, {p for row in rows for p in (row["point"], *row["points"])})
+    rows = [row for row in rows if row["point"] in stored]
     relevant = [row["points"] for row in rows]
     if shuffle is not None:
         shuffle.shuffle(relevant)
-    stored = _vectors(index, {p for row in rows for p in (row["point"], *row["points"])})
     numbers: dict[str, int] = {}
     vectors: list[np.ndarray] = []
 
@@ -124,9 +125,10 @@ def _rows(db: Database, mix: Mix) -> list[dict[str, Any]]:
     """The mix with what training needs of each example, in the mix's order."""
     ids = [row.example for row in mix.rows]
     with db.read() as session:
-        examples = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(ids)))}
+        theirs = select(Example).where(Example.id.in_(listed(ids)), Example.status == "approved")
+        examples = {e.id: e for e in session.scalars(theirs)}
         grounds: dict[str, list[Ground]] = {}
-        for ground in session.scalars(select(Ground).where(Ground.example.in_(ids)).order_by(Ground.id)):
+        for ground in session.scalars(select(Ground).where(Ground.example.in_(listed(ids))).order_by(Ground.id)):
             grounds.setdefault(ground.example, []).append(ground)
     return [
         {

@@ -75,9 +75,6 @@ def sign_test(diff: np.ndarray, seed: int, resamples: int = 10_000) -> float:
 
 
 def poisson_tail(n: int, mean: float) -> float:
-    """The chance of `n` or more where `mean` are expected: for rare things that happen independently."""
-    term, below = math.exp(-mean), 0.0
-    for k in range(n):
-        below += term
-        term *= mean / (k + 1)
-    return max(0.0, 1.0 - below)
+    """The chance of `n` or more where `mean` (above 0) are expected: for rare things that happen independently."""
+    below = math.fsum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(n))
+    return min(1.0, max(0.0, 1.0 - below))

@@ -52,7 +52,8 @@ def pulled(questions: Sequence[Question], rows: Aims, encode: Encode) -> dict[st
         return {q.example: None for q in questions}
     theirs = _encoded([question for question, _ in rows], encode)
     ours = _encoded([q.question for q in questions], encode)
-    nearest = (ours @ theirs.T).argmax(axis=1)
+    parts = (ours[start : start + _AT_ONCE] for start in range(0, len(ours), _AT_ONCE))  # of all the table is large
+    nearest = np.concatenate([(part @ theirs.T).argmax(axis=1) for part in parts])
     named = [rows[int(n)][1] for n in nearest]
     wrong = {q.example: () if q.sources & to else sorted(to) for q, to in zip(questions, named, strict=True)}
     votes = Counter(document for to in wrong.values() for document in to)

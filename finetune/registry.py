@@ -199,6 +199,13 @@ class Registry:
             self.require_current(session, adapter, how)
         return adapter
 
+    def _unserved(self, session: Session, name: str, override: str | None) -> Adapter:
+        """As `checked`, and an error if it is the champion already: then it would be its own predecessor."""
+        adapter = self.checked(session, name, override)
+        if adapter.state == "champion":
+            raise UserError(f"{name!r} is the champion already", hint="`reprise adapters` lists them")
+        return adapter
+
     def require_current(self, session: Session, adapter: Adapter, how: str = "promote") -> None:
         """Nothing, if an adapter's verdict is about what serves now, or nothing here serves its kind.
 
@@ -217,15 +224,13 @@ class Registry:
             NotFound: no such adapter.
         """
         with self._db.read() as session:
-            adapter = self.checked(session, name, override)
-            if adapter.state == "champion":
-                raise UserError(f"{name!r} is the champion already", hint="`reprise adapters` lists them")
+            adapter = self._unserved(session, name, override)
             kind, folder = adapter.kind, adapter.path
         with self._lending.held(kind, name, folder):  # warm before the flip: no question waits for a load
             started = time.perf_counter()
             with self._db.write() as session:
                 one_move(session)
-                adapter = self.checked(session, name, override)
+                adapter = self._unserved(session, name, override)  # another promote may have come while it was loaded
                 old = crown(session, adapter)
                 record(
                     session, "promote", name, actor, kind=kind, previous=old or BASE,

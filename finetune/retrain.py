@@ -36,7 +36,7 @@ from finetune.rival import about
 from finetune.runs import Runs
 from finetune.tables import Run
 from kernel.audit import record
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
 from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError, UserError
 from kernel.ids import fresh, now_ms
@@ -193,9 +193,10 @@ class Retrainer:
         mix = self._recheck(run)
         started = time.perf_counter()
         if not (folder / "adapter" / "manifest.json").exists():
-            if not (folder / "config.json").exists():
+            while not (folder / "config.json").exists():
                 # What is shown beside the rows is of now: a proposal may have waited while versions were superseded.
                 self._kind(row.kind).materialise(row, replace(mix, epoch=self._epochs.committed()), folder)
+                mix = self._recheck(run)  # a delete takes words out of what is written, not of what is being written
             mix = self._leave_out(run, mix)
             self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)
@@ -248,7 +249,7 @@ class Retrainer:
 
     def _cost(self, row: Run, mix: Mix, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
         with self._db.read() as session:
-            asked = select(Example.question).where(Example.id.in_([r.example for r in mix.practised]))
+            asked = select(Example.question).where(Example.id.in_(listed([r.example for r in mix.practised])))
             questions = list(session.scalars(asked))
         return cost(
             folder,
@@ -291,7 +292,7 @@ class Retrainer:
         seen = practised(folder)
         with self._db.write() as session:
             entered = set(session.scalars(select(MixRow.example).where(MixRow.run == run)))
-            session.execute(delete(MixRow).where(MixRow.run == run, MixRow.example.in_(entered - seen)))
+            session.execute(delete(MixRow).where(MixRow.run == run, MixRow.example.in_(listed(entered - seen))))
         return told
 
 

@@ -34,7 +34,7 @@ from finetune.runs import PROBE
 from finetune.suites import Suites
 from finetune.tables import Run
 from ingest.tables import Document
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
 from kernel.errors import UserError
 from kernel.ids import digest
@@ -130,6 +130,7 @@ class RetrieverKind:
         self._live.load(adapter, path)
         if run.parent:
             self._live.load(run.parent, self._registry.path(run.parent))
+        when = self._evaluator.when()
         pinned = self._suites.asked()
         without = set(Options.from_json(run.options).without)
         with self._db.read() as session:  # what it must not know is not asked of it
@@ -143,7 +144,7 @@ class RetrieverKind:
         for i, (model, name) in enumerate(names.items()):
             progress("evaluating", i, len(names))
             same = next((m for m in scores if names[m] == name), None)
-            scores[model] = scores[same] if same else self._evaluator.score([*asked, *refusals], name)
+            scores[model] = scores[same] if same else self._evaluator.score([*asked, *refusals], name, when)
         judged = [model for model in names if model != "champion" or run.parent]
         compared = {model: scores[model] for model in judged if model != "base" or not run.parent}
         seen = self._evaluator.seen(asked, [*self._registry.lineage(RETRIEVER), run.id])
@@ -167,7 +168,7 @@ class RetrieverKind:
             return None
         found = pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
         with self._db.read() as session:
-            wanted = Document.id.in_({to for to in found.values() if to})
+            wanted = Document.id.in_(listed({to for to in found.values() if to}))
             names = dict(session.execute(select(Document.id, Document.name).where(wanted)).all())
         return {e: names.get(to, to) if to else None for e, to in found.items()}
 
@@ -192,7 +193,8 @@ class RetrieverKind:
                 steps = self._practise(run, rows[:MOST_ROWS], folder / "adapter", place, progress)
                 encoder = QueryEncoder(self._embedder.path)
                 encoder.load("probe", place / "adapter")
-                after = self._evaluator.score(asked, None, partial(encoder.encode, adapter="probe")).dense
+                practised_now = partial(encoder.encode, adapter="probe")
+                after = self._evaluator.score(asked, None, self._evaluator.when(), practised_now).dense
             finally:
                 shutil.rmtree(place)  # it holds questions, and a delete looks for those in the run's own folder alone
             mean = sum(after.values()) / len(after)

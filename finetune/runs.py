@@ -14,7 +14,7 @@ from finetune.kinds import BASE
 from finetune.practised import LOSSES
 from finetune.rival import AGAINST, against
 from finetune.tables import Run
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.errors import NotFound, Refused
 from kernel.ids import iso, now_ms
 from kernel.jobs import ACTIVE
@@ -65,17 +65,21 @@ class Runs:
         """Fail the runs that nobody works on any more; their ids.
 
         Those are runs whose job ended without them: it was cancelled before its turn, or its worker died too often.
-        And, if they are `orphaned`, since this process is alone with its home, those that no job was ever made for.
+        And those that no job was ever made for: at once if they are `orphaned`, since this process is alone with its
+        home, and else after a day in which nobody began with them.
         """
         with self._db.read() as session:
             nobody = Run.finished.is_(None), Run.state.not_in(("proposed", "failed"))  # a proposal waits for a person
             open_runs = list(session.scalars(select(Run.id).where(*nobody)))
+            never = (Run.state == "requested", Run.created < now_ms() - _DAY_MS)
+            unbegun = set(session.scalars(select(Run.id).where(*never)))
             jobs = session.scalars(select(Job).where(Job.kind == "retrain").order_by(Job.serial)) if open_runs else ()
             last = {str(job.args.get("run")): job for job in jobs}
         settled = []
         for run in open_runs:
             job = last.get(run)
-            if (job is None and not orphaned) or (job is not None and job.state in ACTIVE):
+            waits = not orphaned and run not in unbegun if job is None else job.state in ACTIVE
+            if waits:
                 continue
             error = (job.error if job is not None else None) or {
                 "code": "abandoned",
@@ -170,7 +174,7 @@ class Runs:
         mix = read_json(file)
         with self._db.read() as session:
             ids = [row["example"] for row in mix["rows"]]
-            asked = select(Example.id, Example.question).where(Example.id.in_(ids))
+            asked = select(Example.id, Example.question).where(Example.id.in_(listed(ids)))
             known = dict(session.execute(asked).all())
         for row in mix["rows"]:
             row["question"] = known.get(row["example"])

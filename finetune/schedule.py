@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, not_, select, update
 from sqlalchemy.orm import Session
 
 from finetune.cron import check, following, missed, zone
@@ -37,7 +37,7 @@ COOLDOWN_MS = 6 * 3_600_000
 OPTIONS = ("policy", "rho", "method")
 """What a schedule may ask of its runs; what it leaves open is decided when it fires."""
 _KEPT = 200
-"""Firings of a schedule that its history keeps."""
+"""Firings of a schedule that its history keeps: of those that started something, and of those that waited."""
 _CARRIED_OUT = Firing.result.is_(None) | Firing.result.not_in(("waiting", "under way"))
 
 
@@ -328,10 +328,12 @@ def _due(schedule: Schedule, firing: Firing) -> Due:
 
 
 def _forget_old(session: Session, schedule: str) -> None:
-    newest = select(Firing.created).where(Firing.schedule == schedule).order_by(Firing.created.desc())
-    oldest = session.scalar(newest.offset(_KEPT).limit(1))
-    if oldest is not None:
-        session.execute(delete(Firing).where(Firing.schedule == schedule, Firing.created <= oldest))
+    for some in (_CARRIED_OUT, not_(_CARRIED_OUT)):  # one that waits every minute must not push out the last start
+        theirs = (Firing.schedule == schedule, some)
+        newest = select(Firing.created).where(*theirs).order_by(Firing.created.desc())
+        oldest = session.scalar(newest.offset(_KEPT).limit(1))
+        if oldest is not None:
+            session.execute(delete(Firing).where(*theirs, Firing.created <= oldest))
 
 
 def _json(s: Schedule, newest: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -10,16 +10,34 @@ a delete must be a delete.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, inspect, text
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Delete,
+    Engine,
+    Select,
+    String,
+    Update,
+    column,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from kernel.errors import DiskFull, Failed
 
@@ -108,6 +126,32 @@ def alone(session: Session, what: str) -> None:
     """Let one write transaction at a time go past here until its end. On SQLite every write transaction is alone."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
+
+
+def listed(values: Iterable[str]) -> Select[tuple[str]]:
+    """Values as rows, for `column.in_(listed(ids))`: one parameter however many there are.
+
+    A list takes a parameter for each, and a statement has room for 65,535 of them on PostgreSQL and 32,766 on SQLite.
+    """
+    each = _Each(json.dumps(list(values))).table_valued(column("value", String))
+    return select(each.c.value)
+
+
+class _Each(FunctionElement[Any]):
+    """The rows of a JSON list."""
+
+    name = "json_each"
+    inherit_cache = True
+
+
+@compiles(_Each)
+def _each_of_sqlite(element: _Each, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Each, "postgresql")
+def _each_of_postgresql(element: _Each, compiler: SQLCompiler, **options: Any) -> str:
+    return f"jsonb_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS JSONB))"
 
 
 def affected(session: Session, statement: Update | Delete) -> int:

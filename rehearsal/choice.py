@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from kernel.database import listed
 from rehearsal import duplicates
 from rehearsal.duplicates import Stated
 from rehearsal.split import question_key
@@ -107,13 +108,13 @@ class _There:
         mine = select(Example).where(
             Example.workspace.in_(workspaces), Example.status.in_(("approved", "staged", "quarantined"))
         )
-        on_them = select(Ground.example).where(Ground.point.in_(standing_on))
+        on_them = select(Ground.example).where(Ground.point.in_(listed(standing_on)))
         saying = {e.id: e for e in session.scalars(mine.where(Example.id.in_(on_them)))}
         asking = {e.id: e for e in session.scalars(mine.where(Example.question_key.in_({key for _, key in keys})))}
         found = saying | {i: e for i, e in asking.items() if (e.workspace, e.question_key) in keys}
         quotes: dict[str, set[tuple[str, str]]] = defaultdict(set)
         points: dict[str, set[str]] = defaultdict(set)
-        for ground in session.scalars(select(Ground).where(Ground.example.in_(found))):
+        for ground in session.scalars(select(Ground).where(Ground.example.in_(listed(found)))):
             quotes[ground.example].add((ground.document, ground.quote))
             points[ground.example].add(ground.point)
         for example in sorted(found.values(), key=lambda e: (e.status == "quarantined", e.created, e.id)):

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from ingest.tables import Position, Version
 from kernel.audit import record
-from kernel.database import Database
+from kernel.database import Database, alone, listed
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import TryAgain
 from kernel.ids import derived, fresh, now_ms
@@ -33,6 +33,10 @@ from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, ExampleEvent, Example
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+MOVED = "moved"
+"""Code of an error because what grounds an example is not there any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,11 @@ class Examples:
         return [taken.example for taken in self.take(new, replace=replace, actor=actor)]
 
     def take(self, new: Sequence[NewExample], *, replace: bool = False, actor: str = "local") -> list[Taken]:
-        """As `add`, and what became of each: nothing is thrown away without a word."""
+        """As `add`, and what became of each: nothing is thrown away without a word.
+
+        Raises:
+            TryAgain: of the code `MOVED`, a passage that grounds one has gone: whoever grounded it has to do so again.
+        """
         if not new:
             return []
         for attempt in range(5):
@@ -108,7 +116,7 @@ class Examples:
                     return taken
                 except BaseException as error:
                     self._epochs.abandon(change, [str(p.id) for p in points])
-                    if attempt == 4 or not isinstance(error, TryAgain):
+                    if attempt == 4 or not isinstance(error, TryAgain) or error.code == MOVED:
                         raise
         raise AssertionError("unreachable")
 
@@ -118,6 +126,7 @@ class Examples:
         vectors = self._embedder.embed_queries([n.question for n in new])
         points: list[models.PointStruct] = []
         with self._db.write() as session:
+            alone(session, self.kind)  # or the same question, asked twice at once, is new to both
             choice = choose(session, new, replace=replace)
             split = dict(zip(choice.kept, _sides(session, [new[place] for place in choice.kept]), strict=True))
             ids: dict[int, str] = {}
@@ -150,19 +159,19 @@ class Examples:
     # --- kernel.epochs.Handler -------------------------------------------------------------------
 
     def settle(self, session: Session, change: Change, epoch: int) -> Plan:
-        ours = Example.id.in_(change.body["examples"])
+        ours = Example.id.in_(listed(change.body["examples"]))
         as_staged = select(Example.id).where(ours, Example.status.in_(("staged", "quarantined")))
         if len(session.scalars(as_staged).all()) < len(change.body["examples"]):
-            raise TryAgain("a document that grounds an example was deleted meanwhile", hint="try again", code="moved")
+            raise TryAgain("a document that grounds an example was deleted meanwhile", hint="try again", code=MOVED)
         check_standing(session, change.body["examples"])
-        replaced = (Example.id.in_(change.body["replaced"]), Example.status == "approved")
+        replaced = (Example.id.in_(listed(change.body["replaced"])), Example.status == "approved")
         dying = tuple(session.scalars(select(Example.point).where(*replaced)))
         return Plan(births=tuple(change.points), deaths=(Death(points=dying, until=now_ms()),) if dying else ())
 
     def commit(self, session: Session, change: Change, epoch: int, at: int) -> None:
         body = change.body
         actor = body["actor"]
-        ours = Example.id.in_(body["examples"])
+        ours = Example.id.in_(listed(body["examples"]))
         session.execute(update(Example).where(ours, Example.status == "staged").values(status="approved", born=epoch))
         for example in session.scalars(select(Example).where(ours)):
             old = body["edited"].get(example.id)
@@ -180,8 +189,8 @@ class Examples:
 
     def sweep(self, session: Session, change: Change) -> None:
         for theirs in (ExampleEvent, ExampleMemory, Ground):
-            session.execute(delete(theirs).where(theirs.example.in_(change.body["examples"])))
-        session.execute(delete(Example).where(Example.id.in_(change.body["examples"])))
+            session.execute(delete(theirs).where(theirs.example.in_(listed(change.body["examples"]))))
+        session.execute(delete(Example).where(Example.id.in_(listed(change.body["examples"]))))
 
 
 def point_of(example: Example, vector: np.ndarray) -> models.PointStruct:
@@ -206,13 +215,13 @@ def check_standing(session: Session, examples: Sequence[str]) -> None:
         TryAgain: one was superseded since it was staged.
     """
     points = select(Ground.point).join(Example, Example.id == Ground.example)
-    needed = set(session.scalars(points.where(Example.id.in_(examples), Example.status == "staged")))
+    needed = set(session.scalars(points.where(Example.id.in_(listed(examples)), Example.status == "staged")))
     standing = select(Position.point).join(
         Version, (Version.document == Position.document) & (Version.number == Position.version)
     )
-    live = set(session.scalars(standing.where(Position.point.in_(needed), Version.state == "live")))
+    live = set(session.scalars(standing.where(Position.point.in_(listed(needed)), Version.state == "live")))
     if needed - live:
-        raise TryAgain("a passage that grounds an example was superseded meanwhile", hint="try again", code="moved")
+        raise TryAgain("a passage that grounds an example was superseded meanwhile", hint="try again", code=MOVED)
 
 
 def retire(
@@ -221,10 +230,12 @@ def retire(
     """Note that these examples, as far as they were in use or waiting, are retired as of `epoch`."""
     ours = list(
         session.scalars(
-            select(Example.id).where(Example.id.in_(examples), Example.status.in_(("approved", "quarantined")))
+            select(Example.id).where(Example.id.in_(listed(examples)), Example.status.in_(("approved", "quarantined")))
         )
     )
-    session.execute(update(Example).where(Example.id.in_(ours)).values(status="retired", died=epoch, reason=reason))
+    session.execute(
+        update(Example).where(Example.id.in_(listed(ours))).values(status="retired", died=epoch, reason=reason)
+    )
     note(session, "retired", ours, at, actor, reason=reason, epoch=epoch, **detail)
 
 

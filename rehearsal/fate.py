@@ -8,7 +8,7 @@ gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session
 
 from ingest.library import Library
 from ingest.publish import live_version
-from ingest.tables import Position, Version
+from ingest.tables import Version
+from kernel.database import listed
 from kernel.ids import now_ms
 from rehearsal.examples import retire
-from rehearsal.ground import reground
+from rehearsal.ground import Place, places, reground
 from rehearsal.history import note
 from rehearsal.said import Said, still_says
 from rehearsal.tables import Example, Ground
@@ -38,6 +39,7 @@ class ExampleFate:
         hit = select(Ground, Example).join(Example, Example.id == Ground.example)
         hit = hit.where(Ground.document == document, Example.status == "approved")
         text: str | None = None
+        positions: Sequence[Place] = ()
         says = None
         dying: dict[str, str] = {}
         moved: dict[str, str] = {}
@@ -46,6 +48,7 @@ class ExampleFate:
             if version is not None:
                 if text is None:
                     text = self._library.text_of(session.get_one(Version, (document, version)).text_key)
+                    positions = places(session, document, version)
                 if not ground.quote and example.answer:
                     says = says or self._says(session, document, text)
                     if not says(example.question, example.answer):
@@ -53,10 +56,9 @@ class ExampleFate:
                         continue
                 if ground.point not in retired and ground.quote in text:
                     continue  # a quote may reach beyond its chunk, so a chunk that stands is not enough
-                chunk = reground(session, text, document, version, ground.quote)
-                if chunk is None and not ground.quote:  # the document as a whole answers, and it still stands
-                    first = select(Position.point).where(Position.document == document, Position.version == version)
-                    chunk = session.scalars(first.order_by(Position.ordinal).limit(1)).first()
+                chunk = reground(positions, text, ground.quote)
+                if not ground.quote and positions:  # the document as a whole answers, and it still stands
+                    chunk = positions[0].point
             if chunk is None:
                 dying[example.id] = example.point
             else:
@@ -76,9 +78,12 @@ class ExampleFate:
 
     def commit(self, session: Session, epoch: int, notes: dict[str, Any]) -> None:
         at = now_ms()
+        on_it: dict[str, list[str]] = {}
         for ground, chunk in notes["moved"].items():
-            session.execute(update(Ground).where(Ground.id == ground).values(point=chunk))
-        moved = select(Ground.example).where(Ground.id.in_(notes["moved"])).distinct()
+            on_it.setdefault(chunk, []).append(ground)
+        for chunk, grounds in on_it.items():
+            session.execute(update(Ground).where(Ground.id.in_(listed(grounds))).values(point=chunk))
+        moved = select(Ground.example).where(Ground.id.in_(listed(notes["moved"]))).distinct()
         regrounded = set(session.scalars(moved)) - set(notes["retired"])
         note(session, "re-grounded", sorted(regrounded), at, "publish", epoch=epoch)
         retire(session, notes["retired"], epoch, f"source {notes['why']}", at, "publish")

@@ -23,11 +23,11 @@ from sqlalchemy import select
 from ingest.library import Library
 from ingest.tables import Document, Position
 from kernel.database import Database
-from kernel.errors import UserError
+from kernel.errors import TryAgain, UserError
 from kernel.ports import Generator, Proposing
 from kernel.types import Passage, Progress, silent
 from rehearsal.drafts import ORDER, Draft, Section, drafts, small_words
-from rehearsal.examples import Examples, NewExample
+from rehearsal.examples import MOVED, Examples, NewExample
 from rehearsal.ground import Quote, chunk_of
 from retrieval.search import Scope, Search
 from retrieval.words import coverage, stems
@@ -232,9 +232,18 @@ class Generation:
         )
 
     def _keep(self, batch: list[tuple[Draft, NewExample]], told: _Told, actor: str) -> None:
-        if not batch:
+        try:
+            found = self._examples.take([new for _, new in batch], actor=actor)
+        except TryAgain as error:
+            if error.code != MOVED:
+                raise
+            if len(batch) == 1:
+                told.dropped["its passage changed meanwhile"] += 1
+            else:  # which one it was is not said
+                for one in batch:
+                    self._keep([one], told, actor)
             return
-        for (draft, _), taken in zip(batch, self._examples.take([new for _, new in batch], actor=actor), strict=True):
+        for (draft, _), taken in zip(batch, found, strict=True):
             if taken.example is None:
                 told.dropped[f"there already: {taken.why}"] += 1
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from ingest.library import Library, find
 from ingest.publish import live_version
 from ingest.tables import Position, Version
+from kernel.database import listed
 from kernel.errors import UserError
 from rehearsal.tables import Example, Ground
 
@@ -25,6 +26,14 @@ class Quote:
     document: str
     point: str
     text: str
+
+
+class Place(NamedTuple):
+    """A chunk and the span of its version's text that it holds."""
+
+    point: str
+    start: int
+    end: int
 
 
 def ground(session: Session, library: Library, row: dict[str, Any], workspace: str) -> list[Quote]:
@@ -53,17 +62,24 @@ def ground(session: Session, library: Library, row: dict[str, Any], workspace: s
     return quotes
 
 
-def reground(session: Session, text: str, document: str, version: int, quote: str) -> str | None:
-    """The chunk of `version` that holds `quote`, if the quote still stands there exactly once; None otherwise."""
+def reground(chunks: Sequence[Place], text: str, quote: str) -> str | None:
+    """The chunk of a version, by its `places` and text, that holds `quote`, if that stands there exactly once."""
     if not quote or text.count(quote) != 1:
         return None
     start = text.index(quote)
-    return _holder(_positions(session, document, version), start, start + len(quote))
+    return _holder(chunks, start, start + len(quote))
+
+
+def places(session: Session, document: str, version: int) -> list[Place]:
+    """The chunks of a version, in order."""
+    here = select(Position.point, Position.start, Position.end)
+    here = here.where(Position.document == document, Position.version == version)
+    return [Place(*row) for row in session.execute(here.order_by(Position.ordinal))]
 
 
 def chunk_of(session: Session, document: str, version: int, start: int, end: int) -> str | None:
     """The chunk of `version` that holds most of the span; None where it lies between chunks."""
-    return _holder(_positions(session, document, version), start, end)
+    return _holder(places(session, document, version), start, end)
 
 
 def holder(session: Session, text: str, document: str, version: int, quote: str, chunk: str) -> str | None:
@@ -71,12 +87,12 @@ def holder(session: Session, text: str, document: str, version: int, quote: str,
 
     An example without a quote stands on the document's first chunk. None where the quote does not stand.
     """
-    positions = _positions(session, document, version)
-    if chunk in {p.point for p in positions} and quote in text:
+    chunks = places(session, document, version)
+    if chunk in {p.point for p in chunks} and quote in text:
         return chunk
     if not quote:
-        return positions[0].point if positions else None
-    return reground(session, text, document, version, quote)
+        return chunks[0].point if chunks else None
+    return reground(chunks, text, quote)
 
 
 def standing_only_on(session: Session, document: str, points: Sequence[str]) -> dict[str, str]:
@@ -99,7 +115,7 @@ def grounded_on(session: Session, documents: Collection[str]) -> set[str]:
     """Examples that a quote of one of these documents grounds."""
     if not documents:
         return set()
-    return set(session.scalars(select(Ground.example).where(Ground.document.in_(documents))))
+    return set(session.scalars(select(Ground.example).where(Ground.document.in_(listed(documents)))))
 
 
 def holder_now(session: Session, library: Library, ground: Ground) -> str | None:
@@ -112,7 +128,7 @@ def holder_now(session: Session, library: Library, ground: Ground) -> str | None
 
 
 def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:
-    positions = _positions(session, live.document, live.number)
+    chunks = places(session, live.document, live.number)
     quote, span_given = item.get("quote"), (item.get("start"), item.get("end"))
     if not isinstance(quote, str | None) or not all(isinstance(end, int | None) for end in span_given):
         raise UserError(f"{item!r} does not fit", hint="quote is text; start and end are whole numbers")
@@ -133,23 +149,17 @@ def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -
             )
     else:
         # The document as a whole. Its first chunks stand for it; what is relevant is decided by document, not by chunk.
-        return [Quote(document=live.document, point=p.point, text="") for p in positions[:WHOLE_DOCUMENT_CHUNKS]]
-    point = _holder(positions, *span)
+        return [Quote(document=live.document, point=p.point, text="") for p in chunks[:WHOLE_DOCUMENT_CHUNKS]]
+    point = _holder(chunks, *span)
     if point is None:
         raise UserError(f"no chunk of the document holds the span {span}", hint="give words of its running text")
     return [Quote(document=live.document, point=point, text=text[span[0] : span[1]])]
 
 
-def _positions(session: Session, document: str, version: int) -> list[Position]:
-    here = select(Position).where(Position.document == document, Position.version == version)
-    return list(session.scalars(here.order_by(Position.ordinal)))
-
-
-def _holder(positions: list[Position], start: int, end: int) -> str | None:
-    """The chunk that shares most characters with the span."""
-    shared = [(min(p.end, end) - max(p.start, start), -p.ordinal, p.point) for p in positions]
-    best = max(shared, default=(0, 0, ""))
-    return best[2] if best[0] > 0 else None
+def _holder(chunks: Sequence[Place], start: int, end: int) -> str | None:
+    """The first of the chunks that share most characters with the span."""
+    touched = [(min(p.end, end) - max(p.start, start), p.point) for p in chunks if p.start < end and start < p.end]
+    return max(touched, key=lambda one: one[0])[1] if touched else None
 
 
 def _is_id(session: Session, doc: Any) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from kernel.database import listed
 from kernel.ids import iso
 from rehearsal.tables import Example, ExampleEvent, ExampleMemory
 
@@ -74,14 +75,14 @@ def note_rehearsed(
     noted = set(
         session.scalars(
             select(ExampleEvent.example).where(
-                ExampleEvent.example.in_(ids),
+                ExampleEvent.example.in_(listed(ids)),
                 ExampleEvent.what == "rehearsed",
                 ExampleEvent.detail["run"].as_string() == run,
             )
         )
     )
-    there = set(session.scalars(select(Example.id).where(Example.id.in_(ids))))
-    ours = select(ExampleMemory).where(ExampleMemory.example.in_(ids), ExampleMemory.kind == kind)
+    there = set(session.scalars(select(Example.id).where(Example.id.in_(listed(ids)))))
+    ours = select(ExampleMemory).where(ExampleMemory.example.in_(listed(ids)), ExampleMemory.kind == kind)
     rows = {memory.example: memory for memory in session.scalars(ours)}
     now = dict(losses)
     higher = shift((memory.last_loss, now[e]) for e, memory in rows.items() if e not in noted)
@@ -137,4 +138,4 @@ def forget(session: Session, examples: Iterable[str]) -> None:
     """Take the events of examples and what is remembered of them away: details may hold words that have to go."""
     ids = list(examples)
     for theirs in (ExampleEvent, ExampleMemory):
-        session.execute(delete(theirs).where(theirs.example.in_(ids)))
+        session.execute(delete(theirs).where(theirs.example.in_(listed(ids))))

@@ -5,18 +5,23 @@ A row that is wrong never keeps the others out, and what is refused or replaced 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ingest.library import Library
 from kernel.database import Database
-from kernel.errors import RepriseError
+from kernel.errors import RepriseError, TryAgain
 from rehearsal import rows
-from rehearsal.examples import Examples, NewExample
+from rehearsal.examples import MOVED, Examples, NewExample
 from rehearsal.ground import ground
+from rehearsal.rows import Row
 from rehearsal.tables import UNNAMED
 
 _BATCH = 256
+_ATTEMPTS = 5
+Parse = Callable[[dict[str, Any]], NewExample]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,20 +51,9 @@ class Intake:
         """
         found = rows.read(content)
         counts = _Counts()
-        batch: list[tuple[int, NewExample]] = []
-        for row in found.rows:
-            try:
-                if row.error:
-                    counts.errors.append({"line": row.line, "message": row.error})
-                else:
-                    batch.append((row.line, self._parse(row.fields, workspace, slice_name)))
-            except RepriseError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                counts.errors.append({"line": row.line, "message": error.message + hint})
-            if len(batch) >= _BATCH:
-                self._add(batch, counts, actor)
-                batch = []
-        self._add(batch, counts, actor)
+        parse = partial(self._parse, workspace=workspace, slice_name=slice_name)
+        for start in range(0, len(found.rows), _BATCH):
+            self._add(found.rows[start : start + _BATCH], parse, counts, actor)
         return {
             "imported": counts.imported,
             "skipped": counts.skipped,
@@ -87,9 +81,17 @@ class Intake:
             split=row.get("split"),
         )
 
-    def _add(self, batch: list[tuple[int, NewExample]], counts: _Counts, actor: str) -> None:
-        taken = self._examples.take([new for _, new in batch], actor=actor)
-        for (line, new), one in zip(batch, taken, strict=True):
+    def _add(self, batch: Sequence[Row], parse: Parse, counts: _Counts, actor: str) -> None:
+        for attempt in range(_ATTEMPTS):
+            parsed, wrong = _parsed(batch, parse)
+            try:
+                taken = self._examples.take([new for _, new in parsed], actor=actor)
+                break
+            except TryAgain as error:  # a document has another version since its row was grounded: then on that
+                if error.code != MOVED or attempt == _ATTEMPTS - 1:
+                    raise
+        counts.errors += wrong
+        for (line, new), one in zip(parsed, taken, strict=True):
             if one.example is None:
                 counts.skipped += 1
                 counts.duplicates.append({"line": line, "of": one.of, "why": one.why})
@@ -98,3 +100,19 @@ class Intake:
             counts.imported += not new.reason
             if one.of is not None:
                 counts.replaced.append({"line": line, "of": one.of, "why": one.why})
+
+
+def _parsed(batch: Sequence[Row], parse: Parse) -> tuple[list[tuple[int, NewExample]], list[dict[str, Any]]]:
+    """What rows say, by their lines, and what is wrong with the others."""
+    found: list[tuple[int, NewExample]] = []
+    wrong: list[dict[str, Any]] = []
+    for row in batch:
+        try:
+            if row.error:
+                wrong.append({"line": row.line, "message": row.error})
+            else:
+                found.append((row.line, parse(row.fields)))
+        except RepriseError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            wrong.append({"line": row.line, "message": error.message + hint})
+    return found, wrong

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ingest.library import Library
 from ingest.tables import Document
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.errors import NotFound
 from kernel.ids import iso, now_ms
 from kernel.ports import VectorIndex
@@ -129,8 +129,10 @@ class Memory:
                 if len(grounds) == 1 and grounds[0].quote:
                     row |= {"document": named[grounds[0].document], "quote": grounds[0].quote}
                 elif grounds:
+                    # A whole document is grounded on several of its chunks, and is named once.
                     row["relevant"] = [
-                        {"document": named[g.document], **({"quote": g.quote} if g.quote else {})} for g in grounds
+                        {"document": named[document], **({"quote": quote} if quote else {})}
+                        for document, quote in dict.fromkeys((g.document, g.quote) for g in grounds)
                     ]
                 else:
                     row["standalone"] = True
@@ -139,7 +141,7 @@ class Memory:
     def withdraw(self, examples: Sequence[str], reason: str) -> int:
         """Take examples away with their words, as if they had never been made; how many there were."""
         with self._db.read() as session:
-            wanted = select(Example).where(Example.id.in_(examples), Example.question != REDACTED)
+            wanted = select(Example).where(Example.id.in_(listed(examples)), Example.question != REDACTED)
             found = {e.id: e.point for e in session.scalars(wanted)}
         return self._redact(found, reason)
 
@@ -172,11 +174,11 @@ class Memory:
         """Take examples (with their points) away, and the corrections that people gave them their words with."""
         self._index.delete(list(examples.values()))
         with self._db.write() as session:
-            ours = Example.id.in_(examples)
+            ours = Example.id.in_(listed(examples))
             words = {w for pair in session.execute(select(Example.answer, Example.preferred).where(ours)) for w in pair}
-            corrected = Feedback.correction.in_(words - {None})
+            corrected = Feedback.correction.in_(listed(w for w in words if w is not None))
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
-            session.execute(delete(Ground).where(Ground.example.in_(examples)))
+            session.execute(delete(Ground).where(Ground.example.in_(listed(examples))))
             forget(session, examples)
             note(session, "retired", examples, now_ms(), reason=reason)
             session.execute(

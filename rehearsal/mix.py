@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
 from kernel.ids import canonical, digest
 from kernel.ports import VectorIndex
@@ -227,7 +227,9 @@ class Mixer:
         """Examples of a mix that are practised and not to be trained on any more."""
         ids = [row.example for row in mix.practised]
         with self._db.read() as session:
-            approved = select(Example.id, Example.point).where(Example.id.in_(ids), Example.status == "approved")
+            approved = select(Example.id, Example.point).where(
+                Example.id.in_(listed(ids)), Example.status == "approved"
+            )
             points = {row.id: row.point for row in session.execute(approved)}
         seen = self.pools.seen(points.values())
         return sorted({e for e in ids if points.get(e) not in seen})
@@ -246,9 +248,11 @@ class Mixer:
     def _digests(self, examples: Sequence[str]) -> dict[str, str]:
         with self._db.read() as session:
             quotes: dict[str, list[str]] = {}
-            for ground in session.scalars(select(Ground).where(Ground.example.in_(examples)).order_by(Ground.id)):
+            for ground in session.scalars(
+                select(Ground).where(Ground.example.in_(listed(examples))).order_by(Ground.id)
+            ):
                 quotes.setdefault(ground.example, []).append(ground.quote or ground.document)
-            rows = session.scalars(select(Example).where(Example.id.in_(examples)))
+            rows = session.scalars(select(Example).where(Example.id.in_(listed(examples))))
             return {e.id: digest(canonical([e.question, e.answer, quotes.get(e.id, [])])) for e in rows}
 
     def _excluded(self, pool: Pool) -> dict[str, int]:

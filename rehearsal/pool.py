@@ -44,7 +44,9 @@ FEWEST, MOST = 4, 8
 NO_STORAGE = "no-storage"
 """A licence that begins so allows to use an answer and not to keep it: the champion answers in its place."""
 _BATCH = 512
-_QUERIES = 32
+_QUERIES, _MOST_NAMED = 32, 100_000
+"""Queries sent at once, at most, and ids that they name together: each names all that is new, and a server takes so
+many bytes and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,7 +177,8 @@ class Pools:
         rule.must_not = [*_listed(rule.must_not), models.HasIdCondition(has_id=list(fresh))]
         limit = min(max(NEIGHBOURS, math.ceil(FEWEST * wanted / len(asked))), MOST * wanted)
         found: set[str] = set()
-        for start in range(0, len(asked), _QUERIES):
+        at_once = max(1, min(_QUERIES, _MOST_NAMED // max(1, len(fresh))))
+        for start in range(0, len(asked), at_once):
             requests = [
                 models.QueryRequest(
                     query=vectors[e.point].tolist(),
@@ -184,7 +187,7 @@ class Pools:
                     limit=limit,
                     params=models.SearchParams(exact=True),  # whether an HNSW was built must not change a mix
                 )
-                for e in asked[start : start + _QUERIES]
+                for e in asked[start : start + at_once]
             ]
             found.update(str(p.id) for answer in self._index.query(requests) for p in answer)
         return found

@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ingest.tables import Chunk
+from kernel.database import listed
 from kernel.ids import digest
 from rehearsal.tables import Example, Ground
 
@@ -76,8 +77,8 @@ def practised(session: Session, held_out: Collection[str], trained: Collection[s
 
     What is left asks about passages nobody practised.
     """
-    shown = select(Ground.point).where(Ground.example.in_(trained))
-    asked = select(Ground.example).where(Ground.example.in_(held_out), Ground.point.in_(shown))
+    shown = select(Ground.point).where(Ground.example.in_(listed(trained)))
+    asked = select(Ground.example).where(Ground.example.in_(listed(held_out)), Ground.point.in_(shown))
     return set(session.scalars(asked.distinct()))
 
 
@@ -90,14 +91,14 @@ def _held_passages(session: Session, workspace: str, points: set[str]) -> set[st
     held out though its words alone would not be keeps it so, when the text around has changed its hash since.
     """
     standing = select(Ground.point, Example.split, Example.question_key).join(Example, Example.id == Ground.example)
-    mine = standing.where(Ground.point.in_(points), Example.workspace == workspace)
+    mine = standing.where(Ground.point.in_(listed(points)), Example.workspace == workspace)
     spoilt, kept = set(), set()
     for point, split, key in session.execute(mine):
         if split == "train":
             spoilt.add(point)
         elif not _by_question(key):
             kept.add(point)
-    chunks = session.execute(select(Chunk.point, Chunk.digest).where(Chunk.point.in_(points)))
+    chunks = session.execute(select(Chunk.point, Chunk.digest).where(Chunk.point.in_(listed(points))))
     by_hash = {point for point, found in chunks if int(found[:8], 16) % PASSAGES_HELD_OUT_OF == 0}
     return (by_hash | kept) - spoilt
 

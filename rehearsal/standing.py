@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ingest.tables import Document, Version
-from kernel.database import Database
+from kernel.database import Database, listed
 from rehearsal.tables import Example, ExampleEvent, Ground
 
 REGROUNDED = "re-grounded"
@@ -79,10 +79,10 @@ def _documents(session: Session, examples: Sequence[str], epochs: set[int]) -> d
     for start in range(0, len(examples), _BATCH):
         some = examples[start : start + _BATCH]
         pairs = select(Ground.example, Document.id, Document.name).join(Document, Document.id == Ground.document)
-        grounds = session.execute(pairs.where(Ground.example.in_(some)).distinct()).all()
+        grounds = session.execute(pairs.where(Ground.example.in_(listed(some))).distinct()).all()
         unread = sorted({document for _, document, _ in grounds} - born.keys())
         born |= {document: {} for document in unread}
-        numbers = select(Version.document, Version.born, Version.number).where(Version.document.in_(unread))
+        numbers = select(Version.document, Version.born, Version.number).where(Version.document.in_(listed(unread)))
         for document, epoch, number in session.execute(numbers):
             if epoch in epochs:
                 born[document][epoch] = number

@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import case, func, select, update
 
 from kernel.audit import record
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
 from kernel.index.schema import DENSE
 from kernel.ports import VectorIndex
@@ -64,7 +64,7 @@ class Topics:
             ids = [e.id for e in rows.values()]
             slices = set(session.scalars(select(Example.slice).distinct()))
             elsewhere = dict(session.execute(select(Example.cluster, Example.workspace).distinct()).all())  # type: ignore[arg-type]
-            grounds = session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(ids)))
+            grounds = session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(listed(ids))))
             standing: dict[str, list[str]] = defaultdict(list)
             for one, point in grounds:
                 standing[one].append(point)
@@ -83,9 +83,13 @@ class Topics:
         before = {e.id: e.cluster for e in rows.values()}
         moved = {ident: cluster for ident, cluster in found.items() if before[ident] != cluster}
         with self._db.write() as session:
+            into: dict[str, list[str]] = defaultdict(list)
             for ident, cluster in moved.items():
-                mine = (Example.id == ident, Example.status == "approved")  # a delete may have come meanwhile
-                session.execute(update(Example).where(*mine).values(cluster=cluster))
+                into[cluster].append(ident)
+            for cluster, theirs in into.items():
+                mine = Example.id.in_(listed(theirs))
+                stands = Example.status == "approved"  # a delete may have come meanwhile
+                session.execute(update(Example).where(mine, stands).values(cluster=cluster))
             if moved:
                 record(session, "example-cluster", workspace or "all workspaces", moved=len(moved))
         return {"examples": len(found), "moved": len(moved), "clusters": self.listing(workspace)}
@@ -104,10 +108,10 @@ class Topics:
         groups: dict[tuple[str, str], list[Example]] = defaultdict(list)
         for example in rows:
             groups[example.workspace, example.stratum].append(example)
-        listed = []
+        told = []
         for (where, name), ours in groups.items():
             used = [e for e in ours if e.status == "approved"]
-            listed.append(
+            told.append(
                 {
                     "workspace": where,
                     "slice": name,
@@ -119,7 +123,7 @@ class Topics:
                     "clusters": dict(sorted(Counter(e.cluster for e in ours if e.cluster).items())),
                 }
             )
-        return sorted(listed, key=lambda row: (-row["train"] - row["held_out"], row["workspace"], row["slice"]))
+        return sorted(told, key=lambda row: (-row["train"] - row["held_out"], row["workspace"], row["slice"]))
 
     def _vectors(self, grounds: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
         """What each question is about: its own vector and those of the passages it stands on, in equal parts.

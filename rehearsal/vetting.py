@@ -22,14 +22,14 @@ from sqlalchemy.orm import Session
 
 from ingest.library import Library
 from kernel.audit import record
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Death, Epochs, Plan
 from kernel.errors import NotFound, TryAgain, UserError
 from kernel.ids import now_ms
 from kernel.ports import Embedder, VectorIndex
 from kernel.tables import Change
 from kernel.types import OPEN
-from rehearsal.examples import check_standing, point_of, retire
+from rehearsal.examples import MOVED, check_standing, point_of, retire
 from rehearsal.ground import holder_now
 from rehearsal.history import note
 from rehearsal.tables import Example, Ground
@@ -96,7 +96,7 @@ class Vetting:
                             raise
                         continue
             with self._db.read() as session:
-                rows = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(wanted)))}
+                rows = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(listed(wanted))))}
                 return [{"example": one, "status": rows[one].status, "reason": rows[one].reason} for one in wanted]
         raise AssertionError("unreachable")
 
@@ -162,10 +162,10 @@ class Vetting:
     # --- kernel.epochs.Handler -------------------------------------------------------------------
 
     def settle(self, session: Session, change: Change, epoch: int) -> Plan:
-        ours = list(session.scalars(select(Example).where(Example.id.in_(change.body["examples"]))))
+        ours = list(session.scalars(select(Example).where(Example.id.in_(listed(change.body["examples"])))))
         if change.body["what"] == "approve":
             if any(e.status != "staged" for e in ours):
-                raise TryAgain("an example was deleted meanwhile", hint="try again", code="moved")
+                raise TryAgain("an example was deleted meanwhile", hint="try again", code=MOVED)
             check_standing(session, change.body["examples"])
             return Plan(births=tuple(change.points))
         dying = tuple(e.point for e in ours if e.status == "approved")
@@ -175,13 +175,13 @@ class Vetting:
         body = change.body
         what, examples, reason, actor = body["what"], body["examples"], body["reason"], body["actor"]
         if what == "approve":
-            ours = (Example.id.in_(examples), Example.status == "staged")
+            ours = (Example.id.in_(listed(examples)), Example.status == "staged")
             session.execute(update(Example).where(*ours).values(status="approved", reason="", born=epoch, died=OPEN))
             note(session, "approved", examples, at, actor, epoch=epoch)
         elif what == "quarantine":
-            approved = select(Example.id).where(Example.id.in_(examples), Example.status == "approved")
+            approved = select(Example.id).where(Example.id.in_(listed(examples)), Example.status == "approved")
             held = list(session.scalars(approved))
-            left = update(Example).where(Example.id.in_(held))
+            left = update(Example).where(Example.id.in_(listed(held)))
             session.execute(left.values(status="quarantined", reason=reason, died=epoch))
             note(session, "quarantined", held, at, actor, reason=reason, epoch=epoch)
         else:
@@ -204,7 +204,7 @@ def find(session: Session, wanted: Sequence[str]) -> list[Example]:
     """
     if not wanted:
         raise UserError("no example is named", hint="name one or more; `reprise examples list` shows them")
-    known = select(Example).where(Example.id.in_(wanted), Example.question != REDACTED)
+    known = select(Example).where(Example.id.in_(listed(wanted)), Example.question != REDACTED)
     rows = {e.id: e for e in session.scalars(known)}
     missing = [one for one in wanted if one not in rows]
     if missing:

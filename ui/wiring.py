@@ -253,7 +253,7 @@ class Wired:
         self.rejudging = Rejudging(self.db, self.runs, self.kinds, judge, self.cards)
         scorers: dict[str, Scorer[Any]] = {
             retriever.name: RetrieverScorer(self.evaluator, lambda: self.embedder.path),
-            generator.name: GeneratorScorer(answers, writers[settings.generator], self.epochs.committed),
+            generator.name: GeneratorScorer(answers, writers[settings.generator]),
         }
         self.forgetting = Forgetting(self.db, self.epochs, self.registry, self.home, scorers)
         parts: dict[str, Part] = {

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from finetune.generator.target import holds
 from ingest.library import Library
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.epochs import Epochs
 from kernel.types import Passage, When
 from rehearsal.ground import Quote
@@ -78,9 +78,11 @@ class Contexts:
         Nothing of the documents `without` is shown.
         """
         with self._db.read() as session:
-            found = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(examples)))}
+            found = {e.id: e for e in session.scalars(select(Example).where(Example.id.in_(listed(examples))))}
             grounds: dict[str, list[_Quoted]] = {}
-            for ground in session.scalars(select(Ground).where(Ground.example.in_(examples)).order_by(Ground.id)):
+            for ground in session.scalars(
+                select(Ground).where(Ground.example.in_(listed(examples))).order_by(Ground.id)
+            ):
                 grounds.setdefault(ground.example, []).append((ground.document, ground.point, ground.quote))
         ordered = [found[e] for e in dict.fromkeys(examples) if e in found]
         return self._of(ordered, grounds, when, near, without)

@@ -38,7 +38,7 @@ from finetune.probe import Lost, Recovery
 from finetune.registry import Registry
 from finetune.suites import Asked, Suites
 from finetune.tables import Run
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.errors import UserError
 from kernel.ids import now_ms
 from kernel.ports import Verifier
@@ -103,7 +103,7 @@ class GeneratorKind:
         if options.merged or (recipe := _recipe(options)).method == "sft":
             return
         with self._db.read() as session:
-            found = list(session.scalars(select(Example).where(Example.id.in_(examples))))
+            found = list(session.scalars(select(Example).where(Example.id.in_(listed(examples)))))
         votes = self._votes.count(workspace) if recipe.method == "kto" else 0
         minimum.require(recipe, minimum.in_examples(found, votes))
 

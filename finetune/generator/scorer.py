@@ -7,7 +7,7 @@ name that changes with what is read, and figures of different readings are never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from finetune.forgetting import Figures
@@ -15,7 +15,7 @@ from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.writer import trainable, worn
 from kernel.errors import UserError
-from kernel.ids import canonical, digest, now_ms
+from kernel.ids import canonical, digest
 from kernel.types import When
 from retrieval.generators.identity import identity_of
 from retrieval.live_generator import LiveGenerator
@@ -27,9 +27,8 @@ _READ_AS = GeneratorRecipe()
 class GeneratorScorer:
     """`finetune.forgetting.Scorer` of the model that writes. Each adapter is loaded beside what serves, and let go."""
 
-    def __init__(self, evaluator: GeneratorEvaluator, writing: LiveGenerator, epoch: Callable[[], int]) -> None:
-        """`epoch` is the committed one."""
-        self._evaluator, self._writing, self._epoch = evaluator, writing, epoch
+    def __init__(self, evaluator: GeneratorEvaluator, writing: LiveGenerator) -> None:
+        self._evaluator, self._writing = evaluator, writing
 
     def metric(self, *, served: bool) -> str:
         if served:
@@ -42,15 +41,18 @@ class GeneratorScorer:
     def base(self) -> str:
         return f"base@{str(identity_of(trainable(self._writing).source).weights)[:12]}"
 
-    def questions(self, workspace: str | None) -> list[Question]:
-        return self._evaluator.questions(When(epoch=self._epoch(), at=now_ms()), _READ_AS, workspace=workspace)
+    def questions(self, workspace: str | None, when: When) -> list[Question]:
+        return self._evaluator.questions(when, _READ_AS, workspace=workspace)
 
     def kept_as(self, question: Question, metric: str) -> str:
         read = [p.chunk for p in question.shown]
         said = [[[s.text, list(s.cites)] for s in one] for one in question.targets]
         return f"{metric}@{digest(canonical([read, said]))[:12]}"
 
-    def scored(self, questions: Sequence[Question], models: Mapping[str, Path | None]) -> Iterator[tuple[str, Figures]]:
+    def scored(
+        self, questions: Sequence[Question], models: Mapping[str, Path | None], when: When
+    ) -> Iterator[tuple[str, Figures]]:
+        """What is read stands in the questions already, as of `when`."""
         generator = trainable(self._writing)
         for name, folder in models.items():
             with worn(self._writing, name, str(folder) if folder is not None else None) as alias:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from finetune.generator.context import Contexts
 from finetune.generator.rows import Said, TrainRow
 from ingest.library import Library
-from kernel.database import Database
+from kernel.database import Database, listed
 from kernel.types import Passage, When
 from rehearsal.split import Asking, kept_back, question_key
 from rehearsal.tables import MixRow
@@ -66,7 +66,7 @@ class Votes:
         with self._db.read() as session:
             turns = list(session.scalars(wanted.distinct().order_by(Turn.created.desc()).limit(MOST)))
             last: dict[str, Feedback] = {}
-            votes = select(Feedback).where(Feedback.turn.in_([t.id for t in turns])).order_by(Feedback.created)
+            votes = select(Feedback).where(Feedback.turn.in_(listed([t.id for t in turns]))).order_by(Feedback.created)
             for vote in session.scalars(votes):
                 last[vote.turn] = vote
             told = [t for t in reversed(turns) if _told(t.shown, last[t.id])]

@@ -11,6 +11,7 @@ from rehearsal.policies.picks import (
     NewExamples,
     Pick,
     centroid,
+    chance,
     draw,
     quotas,
     short,
@@ -20,6 +21,8 @@ from rehearsal.policies.picks import (
 )
 from rehearsal.policies.spread import filled
 
+MOST_COMPARED = 512
+"""New examples, by chance, that old ones are compared with: the table of all with all outgrows the memory."""
 NEIGHBOURS = 16
 """Nearest old examples of each new question that `near` considers."""
 CENTRE = 32
@@ -48,7 +51,8 @@ def nearest(pool: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> l
     if not known or not len(new.examples) or n <= 0:
         return []
     vectors = unit(stack(known))
-    alike = vectors @ unit(new.vectors).T  # (candidates, new)
+    some = sorted(sorted(range(len(new.examples)), key=lambda i: chance(seed, new.examples[i]))[:MOST_COMPARED])
+    alike = vectors @ unit(new.vectors[some]).T  # (candidates, some of the new)
     wanted, k = np.zeros(0, dtype=np.int64), NEIGHBOURS
     while len(wanted) < min(n, len(known)):  # new questions may share neighbours: look further until there are enough
         k = min(k, len(known))
@@ -58,7 +62,7 @@ def nearest(pool: Sequence[Candidate], new: NewExamples, n: int, seed: int) -> l
     return [
         Pick(
             example=known[wanted[i]].example,
-            reason=f"near: cosine {short(best[i])} to new question {new.examples[closest[i]]!r}",
+            reason=f"near: cosine {short(best[i])} to new question {new.examples[some[closest[i]]]!r}",
         )
         for i in diverse(best, vectors[wanted], n)
     ]

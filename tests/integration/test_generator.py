@@ -326,7 +326,7 @@ def sibling(platform: Platform, adapter: str) -> str:
 
 def test_a_figure_is_not_compared_with_one_of_another_reading(platform: Platform) -> None:
     scorer = platform.w.forgetting._scorers["generator"]
-    question, *_ = scorer.questions(None)
+    question, *_ = scorer.questions(None, platform.w.evaluator.when())
     assert scorer.kept_as(question, METRIC) == scorer.kept_as(question, METRIC)
     for other in (replace(question, read=question.read[::-1]), replace(question, targets=())):
         assert scorer.kept_as(other, METRIC) != scorer.kept_as(question, METRIC)

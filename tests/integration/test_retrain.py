@@ -87,8 +87,8 @@ def test_a_promoted_adapter_beats_the_base_on_held_out_questions(platform: Platf
     # Measured anew, on the live encoder, not read from the report.
     live, _ = platform.w.live.encode(texts)
     assert not np.allclose(live, platform.w.embedder.embed_queries(texts), atol=1e-3)
-    scores = platform.w.evaluator.score(held, accepted["adapter"]).dense
-    base = platform.w.evaluator.score(held, None).dense
+    scores = platform.w.evaluator.score(held, accepted["adapter"], platform.w.evaluator.when()).dense
+    base = platform.w.evaluator.score(held, None, platform.w.evaluator.when()).dense
     assert np.mean(list(scores.values())) > np.mean(list(base.values()))
 
 
