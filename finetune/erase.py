@@ -10,13 +10,13 @@ from sqlalchemy import select
 
 from finetune.card import Cards
 from finetune.files import drop_lines
-from finetune.lineage import ANSWER
+from finetune.lineage import ANSWER, retrains
 from finetune.registry import Registry
 from finetune.runs import PROBE, RUNS
 from finetune.tables import Adapter, RunDocument
 from kernel.database import Database, listed
-from rehearsal.ground import standing_only_on
-from rehearsal.tables import Ground, MixRow
+from rehearsal.ground import made_of, standing_only_on
+from rehearsal.tables import Mention, MixRow
 from retrieval.tables import Cited
 
 
@@ -29,7 +29,7 @@ class RunEraser:
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         with self._db.read() as session:
-            examples = set(session.scalars(select(Ground.example).where(Ground.document == document)))
+            examples = made_of(session, [document])
             examples |= set(session.scalars(select(Cited.turn).where(Cited.document == document)))  # votes are rows too
             saw = select(RunDocument.run, RunDocument.role).where(RunDocument.document == document)
             noted = session.execute(saw).all()
@@ -41,11 +41,15 @@ class RunEraser:
         for adapter in self._registry.trained_on([run for run, _ in noted]) if cards else ():
             self._cards.write(adapter)
         told: dict[str, Any] = {"adapters_trained_on_it": trained, "training_rows_redacted": redacted}
-        return told | ({"retrain": [f"reprise retrain --without {document}"]} if trained else {})
+        with self._db.read() as session:
+            kinds = list(session.scalars(select(Adapter.kind).where(Adapter.name.in_(trained)).distinct()))
+        return told | ({"retrain": retrains(document, kinds)} if trained else {})
 
     def expire(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         with self._db.read() as session:
             examples = set(standing_only_on(session, document, points))
+            mentioned = (Mention.document == document, Mention.point.in_(listed(points)))
+            examples |= set(session.scalars(select(Mention.example).where(*mentioned)))
         gone = set(points)
         self._take_out_passages(lambda passage: passage["chunk"] in gone)
         return {"training_rows_redacted": self._take_out(examples)[1]}

@@ -53,7 +53,7 @@ from kernel.index.schema import DENSE, keyword, visible
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import OPEN, When
-from rehearsal.ground import grounded_on
+from rehearsal.ground import made_of
 from rehearsal.mix import Mix
 from rehearsal.tables import Example
 from retrieval.encoder import read_model, weights_sha256
@@ -297,7 +297,7 @@ class RetrieverExport:
         epoch = OPEN if row.epoch is None else row.epoch
         with self._db.read() as session:
             known = set(session.scalars(select(Example.id).where(Example.born <= epoch, Example.status == "approved")))
-            known -= grounded_on(session, Options.from_json(row.options).without)
+            known -= made_of(session, Options.from_json(row.options).without)
         return [q for q in asked if q.example in known]
 
     def _candidates(self, questions: Sequence[Question]) -> list[tuple[str, str, str, np.ndarray]]:

@@ -21,7 +21,7 @@ from finetune.files import read_json, write_json
 from finetune.gate import HeldOut, Standing
 from finetune.tables import Adapter, Run
 from kernel.database import Database, listed
-from rehearsal.ground import grounded_on
+from rehearsal.ground import made_of
 from rehearsal.mix import Mix, Mixer
 from rehearsal.tables import Example
 
@@ -68,7 +68,7 @@ class Facts:
     def _left_out(self, run: Run) -> set[str]:
         """Questions that are not asked because the run leaves out what answers them."""
         with self._db.read() as session:
-            return grounded_on(session, run.options.get("without") or ())
+            return made_of(session, run.options.get("without") or ())
 
     def keep(self, folder: Path, metric: str, scores: Mapping[str, Mapping[str, float]], asked: Sequence[HeldOut],
              epoch: int) -> None:  # fmt: skip

@@ -8,6 +8,7 @@ What stands here are ids, so a lineage outlives the delete of a document and can
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from ingest.find import find
 from ingest.tables import Document, Position, Version
 from kernel.database import Database
 from kernel.errors import Refused
-from rehearsal.tables import Ground, MixRow
+from rehearsal.tables import Ground, Mention, MixRow
+from retrieval.live import RETRIEVER
 
 ANSWER, CONTRAST = "answer", "contrast"
 POINTS = "points.json"
@@ -47,6 +49,11 @@ class Lineage:
             answers: dict[str, set[str]] = {}
             for example, point in session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(mine))):
                 answers.setdefault(point, set()).add(example)
+            if (folder / PASSAGES).is_file():  # what is read as text may be an answer that was shown and corrected
+                for example, point in session.execute(
+                    select(Mention.example, Mention.point).where(Mention.example.in_(mine))
+                ):
+                    answers.setdefault(point, set()).add(example)
             seen: dict[tuple[str, int, str], set[str]] = {}
             for point, document, version in places(session, read | set(answers)):
                 role = ANSWER if point in answers else CONTRAST
@@ -78,12 +85,13 @@ class Lineage:
             rows = session.scalars(select(Adapter).order_by(Adapter.created.desc(), Adapter.name))
             adapters = [row for adapter in rows if (row := _sight(session, adapter, seen)) is not None]
         live = document.state == "live"
+        clean = retrains(document.name if live else document.id, (a["kind"] for a in adapters))
         return {
             "document": document.id,
             "name": document.name if live else None,
             "state": document.state,
             "adapters": adapters,
-            "clean": f"reprise retrain --without {document.name if live else document.id}" if adapters else None,
+            "clean": " && ".join(clean) or None,
         }
 
     def documents_of(self, session: Session, runs: Sequence[str]) -> list[dict[str, Any]]:
@@ -130,6 +138,15 @@ class Lineage:
             )
         start = CHAMPION if clean is not None and clean == champion else clean or BASE
         return replace(options, start=start, without=tuple(sorted(documents)))
+
+
+def retrains(document: str, kinds: Iterable[str]) -> list[str]:
+    """The commands that make adapters of these kinds without a document, by its id or name."""
+    named = shlex.quote(document)
+    return [
+        f"reprise retrain --without {named}" + ("" if kind == RETRIEVER else f" --kind {kind}")
+        for kind in sorted(set(kinds), reverse=True)
+    ]
 
 
 def _is_clean(session: Session, adapter: Adapter, seen: Sequence[Collection[str]]) -> bool:

@@ -28,7 +28,7 @@ from kernel.errors import NotFound, Refused, UserError
 from kernel.ids import iso, now_ms
 from retrieval.choosing import BASE_MODEL, Pinned
 from retrieval.lending import Lending, Named
-from retrieval.live import RETRIEVER, LiveRetriever, point
+from retrieval.live import RETRIEVER, point
 from retrieval.tables import Pointer, RouteRow
 
 BASE = BASE_MODEL
@@ -38,8 +38,8 @@ BASE = BASE_MODEL
 class Registry:
     """The adapters of a platform. Safe from several threads and processes: every move is one transaction."""
 
-    def __init__(self, db: Database, live: LiveRetriever, lending: Lending, home: Path) -> None:
-        self._db, self._live, self._lending, self._home = db, live, lending, home
+    def __init__(self, db: Database, lending: Lending, home: Path) -> None:
+        self._db, self._lending, self._home = db, lending, home
 
     def add(
         self,
@@ -153,9 +153,9 @@ class Registry:
         return self.runs_behind(self.champion(kind))
 
     def champion(self, kind: str) -> str | None:
-        """The adapter that serves for a kind; None for the base model, and where it fits another embedder."""
-        if kind == RETRIEVER:
-            return self._live.fitting()
+        """The adapter that serves for a kind; None for the base model, and where it fits another one."""
+        if kind in self._lending.kinds:
+            return self._lending.fitting(kind)
         with self._db.read() as session:
             pointer = session.get(Pointer, kind)
             return pointer.champion if pointer else None

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from finetune.card import Cards
@@ -35,6 +35,7 @@ from kernel.errors import Conflict, Refused
 from kernel.ids import now_ms
 from kernel.types import Progress
 from rehearsal.history import note_rehearsed
+from retrieval.tables import RouteRow
 
 _IDLE = ("candidate", "previous", "retired")
 """States of an adapter on which nothing hangs that its verdict decides."""
@@ -115,6 +116,13 @@ def _idle(session: Session, row: Run) -> Adapter:
         raise Conflict(
             f"{adapter.name!r} {'serves' if serves else 'is on trial'}, and its verdict is what it does so by",
             hint="roll back first" if serves else "`reprise rollout stop` ends the trial",
+            code="in_use",
+        )
+    if (routed := session.scalar(select(RouteRow).where(RouteRow.adapter == adapter.name).limit(1))) is not None:
+        where = f"slice {routed.slice!r} of {routed.workspace!r}" if routed.slice else f"workspace {routed.workspace!r}"
+        raise Conflict(
+            f"{adapter.name!r} serves {where}, and its verdict is what it does so by",
+            hint="`reprise route remove` takes it back first",
             code="in_use",
         )
     return adapter

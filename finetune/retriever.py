@@ -41,7 +41,7 @@ from kernel.ids import digest
 from kernel.ports import VectorIndex
 from kernel.serving import LocalEmbedder
 from kernel.types import Progress
-from rehearsal.ground import grounded_on
+from rehearsal.ground import made_of
 from rehearsal.mix import Mix, Rise, Row
 from rehearsal.suited import Suited, grounded
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
@@ -134,7 +134,7 @@ class RetrieverKind:
         pinned = self._suites.asked()
         without = set(Options.from_json(run.options).without)
         with self._db.read() as session:  # what it must not know is not asked of it
-            left_out = grounded_on(session, without)
+            left_out = made_of(session, without)
         # An adapter serves every workspace, so what it did to the others counts, whichever its run was for.
         asked = [*self._evaluator.questions(None), *(q for q in pinned.questions if q.sources)]
         asked = [q for q in asked if q.example not in left_out and not (q.suite and q.sources & without)]
@@ -176,7 +176,7 @@ class RetrieverKind:
         """`finetune.probe.Probing`."""
         held_out = {q.example: q for q in self._evaluator.questions(None)}
         with self._db.read() as session:
-            left_out = grounded_on(session, Options.from_json(run.options).without)
+            left_out = made_of(session, Options.from_json(run.options).without)
         practised = [q for q in self._evaluator.questions(None, "train") if q.example not in left_out]
         found = []
         for number, one in enumerate(lost):

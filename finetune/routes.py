@@ -32,11 +32,12 @@ from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
 from kernel.ids import iso, now_ms
+from rehearsal.tables import Example
 from retrieval.lending import Lending
 from retrieval.tables import RouteRow
 
-OLD = "old"
-"""The gate's rule on losses on old slices: a route to another slice is not concerned by those."""
+ELSEWHERE = {"old", "new"}
+"""The gate's rules on losses of single slices: a route to another slice is not concerned by those."""
 
 
 class Routes:
@@ -150,7 +151,18 @@ def _judged(session: Session, adapter: Adapter, workspace: str, slice_name: str 
         return False, "there is no verdict on it"
     if run.workspace not in (None, workspace):
         return False, f"its verdict is about workspace {run.workspace!r}"
+    if slice_name is not None and run.workspace is None and len(several := _asked_in(session, slice_name)) > 1:
+        return False, (
+            f"its figures of slice {slice_name!r} are those of {len(several)} workspaces together "
+            f"({', '.join(several)}); a retrain of {workspace!r} alone tells them apart"
+        )
     return speaks_for(run.verdict, slice_name)
+
+
+def _asked_in(session: Session, slice_name: str) -> list[str]:
+    """Workspaces in which questions of a slice are held out."""
+    held = (Example.status == "approved", Example.split == "held-out", Example.stratum_column() == slice_name)
+    return sorted(session.scalars(select(Example.workspace).where(*held).distinct()))
 
 
 def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool, str]:
@@ -181,7 +193,7 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
         return fits, f"{'the gate accepted it, with ' if fits else ''}{told}"
     if row["low"] <= policy.min_gain:
         return False, f"the gate refused it, and it is not surely better there: {told}"
-    if set(verdict.get("refused_by") or ["?"]) != {OLD}:  # surely better there, so it is not this slice that was lost
+    if not set(verdict.get("refused_by") or ["?"]) <= ELSEWHERE:  # surely better there: another slice was lost
         return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
     if policy.approval:
         return False, f"surely better there ({told}), but its policy wants a person's yes, and an override is one"

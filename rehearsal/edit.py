@@ -23,7 +23,7 @@ from kernel.ports import VectorIndex
 from rehearsal.examples import Examples, NewExample
 from rehearsal.ground import Quote, ground, holder_now
 from rehearsal.history import note
-from rehearsal.tables import NO_PASSAGE, Example, Ground
+from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, Ground, Mention
 from rehearsal.vetting import find
 
 WORDS = ("question", "answer", "preferred", "rejected")
@@ -47,6 +47,7 @@ class Editing:
             UserError: nothing changes, a field there is none of, or the quote does not stand in a live version.
             Conflict: another example asks that already.
         """
+        changes = {name: UNNAMED if name == "slice" and not value else value for name, value in changes.items()}
         unknown = sorted(set(changes) - {*WORDS, *SORTING, *GROUNDING})
         if unknown:
             raise UserError(f"no field {unknown[0]!r}", hint=f"there are: {', '.join((*WORDS, *SORTING, *GROUNDING))}")
@@ -98,8 +99,14 @@ class Editing:
             split=old.split,
             quarantine=old.reason if waits else "",
             edits=old.id,
+            mentions=self._mentioned(session, old),
             told={"changed": changed},
         )
+
+    @staticmethod
+    def _mentioned(session: Session, old: Example) -> tuple[tuple[str, str], ...]:
+        rows = select(Mention.document, Mention.point).where(Mention.example == old.id)
+        return tuple((document, point) for document, point in session.execute(rows))
 
     def _named(self, session: Session, old: Example, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The grounding of an edit as a row: a quote alone is one of the document that grounded it before."""
@@ -128,15 +135,15 @@ class Editing:
         """Change what only sorts an example, in the index as in its row."""
         values = {name: int(bool(value)) if name == "pinned" else value for name, value in values.items()}
         payload = {name: value for name, value in values.items() if name in ("slice", "pinned")}
-        with self._epochs.one_index():
+        with self._epochs.one_index(), self._db.write() as session:
+            (row,) = find(session, [old.id])
+            for name, value in values.items():
+                setattr(row, name, value)
+            note(session, "edited", [old.id], now_ms(), actor, changed=sorted(values))
+            record(session, "example-edit", old.id, actor, changed=sorted(values))
+            session.flush()  # what the database refuses must not stand in the index
             if payload and old.status == "approved":
                 self._index.set_payload(payload, [old.point])
-            with self._db.write() as session:
-                (row,) = find(session, [old.id])
-                for name, value in values.items():
-                    setattr(row, name, value)
-                note(session, "edited", [old.id], now_ms(), actor, changed=sorted(values))
-                record(session, "example-edit", old.id, actor, changed=sorted(values))
         return {"example": old.id, "replaces": None, "status": old.status, "reason": old.reason}
 
 

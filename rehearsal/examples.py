@@ -15,7 +15,7 @@ from qdrant_client import models
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from ingest.tables import Position, Version
+from ingest.tables import Document, Position, Version
 from kernel.audit import record
 from kernel.database import Database, alone, listed
 from kernel.epochs import Death, Epochs, Plan
@@ -29,7 +29,7 @@ from rehearsal.choice import Choice, choose
 from rehearsal.ground import Quote
 from rehearsal.history import note
 from rehearsal.split import Asking, Split, question_key, sides
-from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, ExampleEvent, ExampleMemory, Ground
+from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, ExampleEvent, ExampleMemory, Ground, Mention
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,8 @@ class NewExample:
     """Why it is to wait for a person, grounded as it may be."""
     edits: str | None = None
     """The example that this one is the edited form of: it takes its place and its side."""
+    mentions: tuple[tuple[str, str], ...] = ()
+    """(document, chunk) whose words stand in it besides, and do not ground it."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """Where it comes from, for its history: no words that a delete would have to find."""
 
@@ -141,6 +143,7 @@ class Examples:
                     Ground(id=fresh("gnd"), example=example.id, document=q.document, point=q.point, quote=q.text)
                     for q in n.quotes
                 )
+                session.add_all(Mention(example=example.id, document=d, point=p) for d, p in sorted(set(n.mentions)))
                 if example.status == "staged":
                     points.append(point_of(example, vectors[place]))
             taken = _taken(choice, ids)
@@ -163,6 +166,10 @@ class Examples:
         as_staged = select(Example.id).where(ours, Example.status.in_(("staged", "quarantined")))
         if len(session.scalars(as_staged).all()) < len(change.body["examples"]):
             raise TryAgain("a document that grounds an example was deleted meanwhile", hint="try again", code=MOVED)
+        mentioned = select(Mention.document).where(Mention.example.in_(listed(change.body["examples"])))
+        deleted = select(Document.id).where(Document.id.in_(mentioned), Document.state != "live").limit(1)
+        if session.scalar(deleted) is not None:
+            raise TryAgain("a document that the answer cited was deleted meanwhile", hint="try again", code=MOVED)
         check_standing(session, change.body["examples"])
         replaced = (Example.id.in_(listed(change.body["replaced"])), Example.status == "approved")
         dying = tuple(session.scalars(select(Example.point).where(*replaced)))
@@ -188,7 +195,7 @@ class Examples:
             retire(session, [old], epoch, why, at, actor, by=by)
 
     def sweep(self, session: Session, change: Change) -> None:
-        for theirs in (ExampleEvent, ExampleMemory, Ground):
+        for theirs in (ExampleEvent, ExampleMemory, Ground, Mention):
             session.execute(delete(theirs).where(theirs.example.in_(listed(change.body["examples"]))))
         session.execute(delete(Example).where(Example.id.in_(listed(change.body["examples"]))))
 

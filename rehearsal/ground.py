@@ -14,7 +14,7 @@ from ingest.publish import live_version
 from ingest.tables import Position, Version
 from kernel.database import listed
 from kernel.errors import UserError
-from rehearsal.tables import Example, Ground
+from rehearsal.tables import Example, Ground, Mention
 
 WHOLE_DOCUMENT_CHUNKS = 3
 
@@ -111,11 +111,12 @@ def standing_only_on(session: Session, document: str, points: Sequence[str]) -> 
     return {example: point for example, point in found.items() if not standing[example]}
 
 
-def grounded_on(session: Session, documents: Collection[str]) -> set[str]:
-    """Examples that a quote of one of these documents grounds."""
+def made_of(session: Session, documents: Collection[str]) -> set[str]:
+    """Examples that one of these documents grounds, or whose words may stand in them."""
     if not documents:
         return set()
-    return set(session.scalars(select(Ground.example).where(Ground.document.in_(listed(documents)))))
+    of = (select(one.example).where(one.document.in_(listed(documents))) for one in (Ground, Mention))
+    return {example for rows in of for example in session.scalars(rows)}
 
 
 def holder_now(session: Session, library: Library, ground: Ground) -> str | None:

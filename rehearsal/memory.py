@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
@@ -20,7 +20,7 @@ from rehearsal.examples import Examples, NewExample
 from rehearsal.ground import Quote, standing_only_on
 from rehearsal.history import events, forget, note
 from rehearsal.intake import Intake
-from rehearsal.tables import Example, ExampleMemory, Ground
+from rehearsal.tables import Example, ExampleMemory, Ground, Mention
 from retrieval.search import Scope, Search
 from retrieval.tables import Feedback, Turn
 from retrieval.turns import REDACTED, written
@@ -59,11 +59,14 @@ class Memory:
         if correction:
             quotes: tuple[Quote, ...] = self._support(turn, correction)
             origin, answer = "correction", correction
+            grounds = {q.document for q in quotes}
+            cited = {(c["document"], c["chunk"]) for c in shown["citations"]}
+            mentions = tuple(sorted(one for one in cited if one[0] not in grounds))
         elif vote == "up" and not shown["abstained"] and shown["citations"]:
-            quotes = tuple(
-                Quote(document=c["document"], point=c["chunk"], text=c["quote"]) for c in shown["citations"][:1]
-            )
-            origin, answer = "thumbs", written(shown)
+            # All that is cited: the answer says what each of them says, and must go with any of them.
+            said = dict.fromkeys((c["document"], c["chunk"], c["quote"]) for c in shown["citations"])
+            quotes = tuple(Quote(document=document, point=point, text=text) for document, point, text in said)
+            origin, answer, mentions = "thumbs", written(shown), ()
             if not self._standing(quotes):
                 return None  # what was praised has changed since
         else:
@@ -76,6 +79,7 @@ class Memory:
             preferred=correction or None,
             rejected=written(shown) if correction and not shown["abstained"] else None,
             origin=origin,
+            mentions=mentions,
         )
         return self._examples.add([new], replace=True)[0]
 
@@ -158,17 +162,34 @@ class Memory:
     # --- ingest.delete.Eraser, ingest.retention.Expirer ---------------------------------------------
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
-        """Examples grounded in the document go whole: their words may be its words."""
+        """Examples grounded in the document go whole: their words may be its words. Of others go its words alone."""
         with self._db.read() as session:
             on_it = select(Example).join(Ground, Ground.example == Example.id).where(Ground.document == document)
             found = {e.id: e.point for e in session.scalars(on_it)}
+        found |= self._unsay(Mention.document == document, "source deleted")
         return {"examples": self._redact(found, "source deleted")}
 
     def expire(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         """Examples that stand on these chunks alone go whole. They had retired when their source was superseded."""
         with self._db.read() as session:
             found = standing_only_on(session, document, points)
+        mentioned = and_(Mention.document == document, Mention.point.in_(listed(points)))
+        found |= self._unsay(mentioned, "source expired")
         return {"examples": self._redact(found, "source expired")}
+
+    def _unsay(self, mentioned: ColumnElement[bool], reason: str) -> dict[str, str]:
+        """Take away the answers that were shown and corrected where they cite this: the correction stands on something
+        else, and stays. What is to go whole is returned: praise that was grounded on a part of what it cites, as it was
+        in earlier releases."""
+        with self._db.write() as session:
+            wanted = select(Example.id, Example.point, Example.origin, Example.rejected)
+            hit = list(session.execute(wanted.where(Example.id.in_(select(Mention.example).where(mentioned)))))
+            corrected = [e.id for e in hit if e.origin != "thumbs"]
+            told = [e.id for e in hit if e.id in set(corrected) and e.rejected is not None]
+            session.execute(update(Example).where(Example.id.in_(listed(corrected))).values(rejected=None))
+            note(session, "edited", told, now_ms(), changed=["rejected"], reason=reason)
+            session.execute(delete(Mention).where(mentioned, Mention.example.in_(listed(corrected))))
+        return {e.id: e.point for e in hit if e.origin == "thumbs"}
 
     def _redact(self, examples: dict[str, str], reason: str) -> int:
         """Take examples (with their points) away, and the corrections that people gave them their words with."""
@@ -179,6 +200,7 @@ class Memory:
             corrected = Feedback.correction.in_(listed(w for w in words if w is not None))
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Ground).where(Ground.example.in_(listed(examples))))
+            session.execute(delete(Mention).where(Mention.example.in_(listed(examples))))
             forget(session, examples)
             note(session, "retired", examples, now_ms(), reason=reason)
             session.execute(

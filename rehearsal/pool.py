@@ -29,7 +29,7 @@ from kernel.index.schema import DENSE, keyword, visible
 from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.controller import Replay
-from rehearsal.ground import grounded_on
+from rehearsal.ground import made_of
 from rehearsal.policies import BY_LIKENESS, POLICIES, Candidate, NewExamples, n_old
 from rehearsal.policies.memory import DAY
 from rehearsal.policies.nearness import CENTRE, NEIGHBOURS
@@ -103,7 +103,7 @@ class Pools:
         when = When(epoch=self._epochs.committed(), at=now_ms())
         every = self._facts(workspace, kind, suited)
         with self._db.read() as session:
-            out = grounded_on(session, without)
+            out = made_of(session, without)
         stand = [e for e in every if e.id not in out]
         facts = [e for e in stand if (e.old if e.id in practised else e.new)]
         fresh = {e.id: e for e in facts if e.id not in practised}

@@ -91,6 +91,15 @@ class ExampleEvent(Base):
     detail: Mapped[dict[str, Any]]
 
 
+class Mention(Base):
+    """A chunk whose words may stand in an example that it does not ground: in an answer that was corrected."""
+
+    __tablename__ = "example_mentions"
+    example: Mapped[str] = mapped_column(ForeignKey("examples.id"), primary_key=True)
+    document: Mapped[str] = mapped_column(primary_key=True, index=True)
+    point: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Ground(Base):
     """A quote that grounds an example: a span of the version it was taken from, and the chunk that holds it."""
 

@@ -27,10 +27,9 @@ from retrieval.answer import taking_part
 from retrieval.choosing import Asks, Choosing, Pinned, unit_of
 from retrieval.holding import Holding
 from retrieval.lending import Lending, Lent
-from retrieval.live import RETRIEVER, LiveRetriever
+from retrieval.live import RETRIEVER
 from retrieval.tables import Exposure, Pointer, Turn
 from retrieval.turns import Asker, Turns
-from tests.house import WordEmbedder
 
 ACCEPTED = {"accepted": True, "reasons": ["passed: it gained"], "slices": []}
 REFUSED = {"accepted": False, "reasons": ["refused: it lost"], "slices": []}
@@ -81,8 +80,7 @@ class Desk:
         choosing = Choosing(self.db)
         self.rack = Rack(choosing, RETRIEVER)
         self.lending = Lending(choosing, {RETRIEVER: self.rack})
-        live = LiveRetriever(self.db, WordEmbedder(), home)  # type: ignore[arg-type]
-        self.registry = Registry(self.db, live, self.lending, home)
+        self.registry = Registry(self.db, self.lending, home)
         self.rollouts = Rollouts(self.db, self.registry, self.lending)
         self.routes = Routes(self.db, self.registry, self.lending)
         self.turns = Turns(self.db)

@@ -148,7 +148,7 @@ class Wired:
         writers = {name: LiveGenerator(self.db, made, self.home) for name, made in self.generators.items()}
         shelves: dict[str, Shelf] = {RETRIEVER: self.live, GENERATOR: writers[settings.generator]}
         self.lending = Lending(Choosing(self.db), shelves)
-        self.registry = Registry(self.db, self.live, self.lending, self.home)
+        self.registry = Registry(self.db, self.lending, self.home)
         self.rollouts = Rollouts(self.db, self.registry, self.lending)
         self.routes = Routes(self.db, self.registry, self.lending)
         self.lineage = Lineage(self.db, self.registry)

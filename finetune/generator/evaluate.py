@@ -38,7 +38,7 @@ from kernel.database import Database
 from kernel.ids import digest
 from kernel.ports import Verifier
 from kernel.types import OPEN, Ask, Passage, When
-from rehearsal.ground import grounded_on
+from rehearsal.ground import made_of
 from rehearsal.tables import Example
 from retrieval.generators import collect, prompt
 from retrieval.generators.batch import ROWS
@@ -127,7 +127,7 @@ class GeneratorEvaluator:
             )
             if workspace is not None:
                 wanted = wanted.where(Example.workspace == workspace)
-            left_out = grounded_on(session, without)
+            left_out = made_of(session, without)
             rows = [
                 (e.id, f"{e.workspace}\0{e.stratum}", bool(e.pinned))
                 for e in session.scalars(wanted)

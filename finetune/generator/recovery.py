@@ -28,7 +28,7 @@ from kernel.database import Database
 from kernel.errors import UserError
 from kernel.ids import digest, now_ms
 from kernel.types import OPEN, Progress, When
-from rehearsal.ground import grounded_on
+from rehearsal.ground import made_of
 from rehearsal.mix import Mix, Row
 from rehearsal.tables import Example
 from retrieval.live_generator import LiveGenerator
@@ -82,7 +82,7 @@ class GeneratorRecovery:
         """Examples of these slices that may be practised, at most so many, by a hash."""
         with self._db.read() as session:
             wanted = select(Example).where(Example.status == "approved", Example.split == "train", Example.died == OPEN)
-            left_out = grounded_on(session, without)
+            left_out = made_of(session, without)
             some = [e for e in session.scalars(wanted) if e.stratum in slices and e.id not in left_out]
         some.sort(key=lambda e: digest(f"probe:{e.id}"))
         return [Row(example=e.id, part="new", reason="probe", slice=e.stratum, digest="") for e in some[:MOST_ROWS]]

@@ -27,7 +27,7 @@ from kernel.errors import DiskFull, Failed
 from kernel.index.edge import EdgeIndex
 from kernel.jobs import Ledger
 from kernel.tables import AuditEntry, Base, Clock, Fact, Job, Lease
-from rehearsal.tables import Example, ExampleEvent, ExampleMemory
+from rehearsal.tables import Example, ExampleEvent, ExampleMemory, Mention
 
 PACKAGES = (ingest.tables, retrieval.tables, rehearsal.tables, finetune.tables)
 WORKERS = 8
@@ -225,6 +225,27 @@ def test_feedback_of_before_is_left_to_topics_and_a_slice_that_a_person_named_st
         "import feedback": "feedback",
         "correction returns": "returns",
     }
+
+
+def test_feedback_of_before_knows_what_its_turn_cited(fresh_url: Callable[[], str]) -> None:
+    url = fresh_url()
+    shown = {"citations": [{"document": "wrong", "chunk": "w1"}, {"document": "right", "chunk": "r1"}]}
+    examples = [
+        {"id": "corrected", "origin": "correction", "rejected": "said before"},
+        {"id": "edited", "origin": "correction", "rejected": "said before"},
+        {"id": "unshown", "origin": "correction", "rejected": None},
+        {"id": "praised", "origin": "thumbs", "rejected": None},
+    ]
+    grounds = [{"id": f"g {e['id']}", "example": e["id"], "document": "right", "point": "r1"} for e in examples]
+    made = [{"id": f"f {name}", "turn": "t", "example": name} for name in ("corrected", "unshown", "praised")]
+    edit = {"id": 1, "example": "edited", "what": "edited", "detail": {"from": "corrected"}}
+    rows = {"examples": examples, "grounds": grounds, "example_events": [edit]}
+    left_by(url, "0010", rows | {"turns": [{"id": "t", "shown": shown}], "feedback": made})
+    db = Database(url)
+    with db.read() as session:
+        found = {(m.example, m.document, m.point) for m in session.scalars(select(Mention))}
+    db.close()
+    assert found == {(name, "wrong", "w1") for name in ("corrected", "edited", "praised")}
 
 
 # --- what stands on it --------------------------------------------------------------------------------

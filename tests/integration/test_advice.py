@@ -42,7 +42,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def evidence(house: House) -> Evidence:
     evaluator = Evaluator(house.db, house.search, house.live, house.epochs)
-    registry = Registry(house.db, house.live, Lending(Choosing(house.db), {RETRIEVER: house.live}), house.home)
+    registry = Registry(house.db, Lending(Choosing(house.db), {RETRIEVER: house.live}), house.home)
     return Evidence(house.db, house.library, evaluator, registry, house.live, ("retriever",), 0.2)
 
 

@@ -21,7 +21,7 @@ from rehearsal.ground import Quote
 from rehearsal.history import Remembered, note_rehearsed, remembered, shift
 from rehearsal.policies import Candidate
 from rehearsal.split import practised
-from rehearsal.tables import Example, ExampleMemory
+from rehearsal.tables import UNNAMED, Example, ExampleMemory
 from rehearsal.topics import Topics
 from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.sentences import split
@@ -220,6 +220,9 @@ def test_an_edit_of_words_is_another_example_that_goes_on_with_the_history(house
     assert only(house, slice_name="food")["pinned"] is True
     with pytest.raises(UserError, match="nothing changes"):
         house.editing.edit(now["example"], {"slice": "food"})
+    assert house.editing.edit(now["example"], {"slice": None})["replaces"] is None
+    assert next(e["slice"] for e in house.memory.listing() if e["example"] == now["example"]) == UNNAMED
+    house.editing.edit(now["example"], {"slice": "food"})
     take(house, on(TUSKS, "What are tusks?"))
     with pytest.raises(Conflict, match="the same question"):
         house.editing.edit(now["example"], {"question": "what are tusks"})

@@ -219,6 +219,11 @@ def test_a_run_is_judged_again_against_whom_serves_and_needs_its_approval_anew(
     with pytest.raises(Conflict, match="serves, and its verdict is what it does so by") as refusal:
         platform.rejudge(honest["run"])
     assert refusal.value.code == "in_use"
+    platform.set_route(first, "law", None, "while we look")
+    with pytest.raises(Conflict, match="serves workspace 'law', and its verdict") as refusal:
+        platform.rejudge(before["run"])
+    assert refusal.value.code == "in_use"
+    platform.remove_route("law")
     job = platform.enqueue_rejudge(before["run"])
     platform.w.ledger.run(job["job"])
     assert platform.job(job["job"])["state"] == "done"

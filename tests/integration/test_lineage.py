@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from finetune.kinds import BASE, Options
+from finetune.lineage import retrains
 from finetune.reproduce import reproduce
 from finetune.tables import Adapter, Run, RunDocument
 from kernel.errors import Conflict, NotFound, Refused
@@ -167,6 +168,12 @@ def test_an_exported_run_reproduces_its_figures_from_the_folder_alone(
         reproduce(tmp_path / "run")
     with pytest.raises(NotFound):
         reproduce(tmp_path)
+
+
+def test_the_commands_that_make_clean_adapters_can_be_pasted() -> None:
+    both = ["reprise retrain --without 'price list.md'", "reprise retrain --without 'price list.md' --kind generator"]
+    assert retrains("price list.md", ["generator", "retriever", "generator"]) == both
+    assert retrains("a.md", []) == []
 
 
 def test_who_saw_a_document_is_told_directly_and_through_parents(

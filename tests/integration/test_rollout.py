@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from finetune.sequential import TestPlan
 from finetune.tables import Run
 from kernel import audit
 from kernel.errors import Conflict, NotFound, Refused, UserError
+from kernel.ids import now_ms
+from kernel.types import OPEN
+from rehearsal.tables import Example
 from retrieval.conversations import Conversations
 from retrieval.tables import Exposure
 from tests.doors import memory_folder
@@ -440,3 +444,35 @@ def test_the_gate_names_a_loss_elsewhere_as_routes_look_for_it() -> None:
     assert not verdict["accepted"]
     assert speaks_for(verdict, "tax")[0]
     assert not speaks_for(verdict, "old")[0]
+    asked = [replace(e, part="new") for e in asked]
+    worse |= {e.example: 1.0 for e in asked if e.slice == "odd"}
+    verdict = judge({"base": champion, "champion": champion, "challenger": worse}, asked).to_json()
+    assert verdict["refused_by"] == ["new"]
+    assert [speaks_for(verdict, name)[0] for name in ("tax", "odd", "old")] == [True, True, False]
+
+
+def test_figures_of_a_slice_of_several_workspaces_speak_for_none_of_them(desk: Desk) -> None:
+    verdict = {"accepted": True, "reasons": [], "slices": [row("tax", 0.1, 0.05)]}
+    everywhere, law = desk.add("c", verdict), desk.add("d", verdict, workspace="law")
+    held("law", desk)
+    desk.routes.set(everywhere, "law", "tax")
+    held("support", desk)
+    with pytest.raises(Refused, match=r"those of 2 workspaces together \(law, support\); a retrain of 'law' alone"):
+        desk.routes.set(everywhere, "law", "tax")
+    assert [r["adapter"] for r in desk.routes.set(law, "law", "tax")] == [law]
+    assert [r["adapter"] for r in desk.routes.set(everywhere, "law", "tax", override="looked at")] == [everywhere]
+
+
+def held(workspace: str, desk: Desk) -> None:
+    """A held-out question about taxes."""
+    values = {"question_key": "k", "slice": "tax", "origin": "import", "split": "held-out", "pinned": 0, "reason": ""}
+    values |= {"status": "approved", "born": 1, "died": OPEN, "created": now_ms()}
+    with desk.db.write() as session:
+        session.add(Example(id=f"ex-{workspace}", point=workspace, question="q", workspace=workspace, **values))
+
+
+def test_an_adapter_of_a_model_that_serves_no_more_is_no_champion(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert desk.registry.champion("retriever") == "a"
+    monkeypatch.setattr(desk.rack, "fitting", lambda: None)
+    assert desk.registry.champion("retriever") is None
+    assert desk.registry.lineage("retriever") == []

@@ -40,7 +40,7 @@ def schedules(db: Database, owner: str, home: Path) -> Schedules:
 
 def registry(db: Database, home: Path) -> Registry:
     live = LiveRetriever(db, WordEmbedder(), home)
-    return Registry(db, live, Lending(Choosing(db), {RETRIEVER: live}), home)
+    return Registry(db, Lending(Choosing(db), {RETRIEVER: live}), home)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.cluster)])
