@@ -319,6 +319,35 @@ def test_the_gates_order_is_carried_out_once_and_reaches_the_run(db: Database, o
     assert [due.options for due in asked] == [{"policy": "near", "rho": 0.3}]
 
 
+def waited(db: Database, schedule: str, times: int) -> None:
+    """As beats leave it that found nothing to start, after whatever there is by now."""
+    with db.write() as session:
+        session.execute(update(Firing).values(created=now_ms() - 60_000))
+        values: dict[str, Any] = {"schedule": schedule, "cause": "time", "missed": 0, "options": {}, "evidence": {}}
+        values |= {"owner": "one", "lease_until": 0, "result": "waiting", "message": "", "job": None, "run": None}
+        begun = now_ms() - 50_000
+        session.add_all(Firing(id=fresh("fire"), due=-n, created=begun + n, **values) for n in range(times))
+
+
+@pytest.mark.parametrize(("when", "cooldown"), [(["examples>=1"], 3_600_000), (["gate"], 0)])
+def test_however_often_it_waited_a_schedule_knows_its_last_start_and_what_it_answered(
+    db: Database, one: Schedules, when: list[str], cooldown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.schedule._KEPT", 5)
+    (added,) = one.add("0 3 * * *", triggers=parse(when), cooldown=cooldown)
+    examples(db, 1)
+    with db.write() as session:
+        session.add(_run("run-1", state="rejected", verdict={"reasons": ["refused: old slice 'law': -0.1"]}))
+    make_due(db, 1)
+    assert len(one.fire(lambda due: job(db, due))) == 1
+    end_jobs(db, state="failed", error={"code": "x", "message": "", "hint": ""})
+    waited(db, added["schedule"], 8)
+    for next_ in (2, 3):
+        make_due(db, next_)
+        assert one.fire(lambda due: job(db, due)) == []
+    assert [row["result"] for row in one.history(added["schedule"])] == [*("waiting" for _ in range(5)), "failed"]
+
+
 def turn(session: Any, at: int, abstained: bool = False, support: float = 0.8, vote: str | None = None) -> None:
     name = fresh("turn")
     shown = {"abstained": abstained, "support": support, "answer": "a"}
