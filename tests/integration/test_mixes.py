@@ -394,6 +394,90 @@ def test_a_run_that_dies_around_its_training_knows_what_it_practised(platform: P
     _no_cycle(platform, run)
 
 
+def test_an_adapter_whose_run_died_behind_its_verdict_gets_its_card(
+    platform: Platform, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        """A process that ends here."""
+
+    def die(_adapter: str) -> None:
+        raise Crash
+
+    run = platform.request_run(KIND, rho=0.4)
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.w.cards, "write", die)
+        with pytest.raises(Crash):
+            platform.w.retrainer.run(run, silent)
+    card = platform.w.runs.folder(run) / "adapter" / "README.md"
+    assert (platform.run(run)["state"], card.exists()) == ("accepted", False)
+    platform.w.recover()  # as a start does
+    told = card.read_text()
+    assert told.startswith("---")
+    card.unlink()
+    platform.w.retrainer.run(run, silent)  # as whoever takes its job up does
+    assert card.read_text() == told
+    _no_cycle(platform, run)
+
+
+def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:
+    proposal = platform.propose(kind=KIND)["proposal"]
+    assert platform.reject_mix(proposal, "too many lamps")["state"] == "declined"
+    assert platform.proposals() == []
+    run = platform.run(proposal)
+    assert (run["state"], run["adapter"], run["error"]["message"]) == ("declined", None, "too many lamps")
+    assert platform.audit()["entries"][0]["action"] == "mix.reject"
+
+
+def test_a_mix_that_was_drawn_against_another_champion_is_not_trained(platform: Platform, parrot: Parrot) -> None:
+    proposal = platform.propose(kind=KIND)["proposal"]
+    parrot.champion = "second"
+    with pytest.raises(Refused, match="drawn against first, which is not what serves now"):
+        platform.approve_mix(proposal)
+    platform.reject_mix(proposal)
+
+
+def test_a_schedule_that_wants_approval_proposes_once(platform: Platform, parrot: Parrot) -> None:
+    due = Due(id="sch_1", firing="fir_1", kind=KIND, workspace=None, options={"hold": True})
+    platform._fire(due)
+    run = platform.runs()[0]["run"]
+    assert platform.w.retrainer.run(run, silent)["state"] == "proposed"
+    with pytest.raises(UserError, match=f"{run} waits for approval"):
+        platform._fire(due)
+    platform.reject_mix(run)
+
+
+def test_the_replay_ratio_is_what_the_verdicts_say(platform: Platform, parrot: Parrot) -> None:
+    assert platform.replay(KIND)["reasons"] == ["rho .30: where it starts"]
+    parrot.change = -0.1
+    run = platform.retrain(kind=KIND)
+    assert run["state"] == "rejected"
+    now = platform.replay(KIND)
+    assert now["rho"] == 0.45
+    assert now["reasons"][1] == f"rho .45 for 'old': refused there in run {run['run']} (-0.100)"
+    seen = platform.preview(KIND)
+    assert (seen["rho"], seen["replay"]["reasons"]) == (0.45, now["reasons"])
+    assert platform.preview(KIND, rho=0.1)["replay"]["reasons"] == ["rho 0.10: as asked"]
+    again = platform.run(platform.request_run(kind=KIND))
+    assert (again["options"]["rho"], again["options"]["because"]) == (0.45, now["reasons"])
+
+
+def test_what_versions_did_to_examples_is_reported(platform: Platform, parrot: Parrot) -> None:
+    moved = page(
+        "Kettle",
+        {"Care": "Wipe it with a dry cloth, and never put it in water.", "Use": THINGS["Kettle"] + " It beeps then."},
+    )
+    cut = page("Heater", {"Use": "The heater may be covered with the lid that comes with it."})
+    platform.ingest([incoming("Kettle.md", moved), incoming("Heater.md", cut)])
+    seen = platform.preview(KIND, "random", 0.9)
+    assert {e["slice"] for e in recalled(seen)} == {"Kettle", "Lamp", "Radio"}
+    documents = [d for one in seen["evicted"] for d in one["documents"]]
+    assert {(d["name"], d["version"]) for d in documents} == {("Heater.md", 2)}
+    assert {one["why"] for one in seen["evicted"]} == {"source superseded"}
+    kettles = {row["example"] for row in recalled(seen) if row["slice"] == "Kettle"}
+    assert {one["example"] for one in seen["regrounded"]} == kettles
+    assert {d["version"] for one in seen["regrounded"] for d in one["documents"]} == {2}
+
+
 TOAST = "The toaster keeps the toast warm for a minute."
 TOASTED = (
     "who warms bread",
@@ -510,90 +594,6 @@ def test_what_another_one_took_the_place_of_is_superseded_and_what_was_taken_awa
     assert stands() == (3, 3)
     platform.delete(toaster)
     assert stands() == (0, len(TOASTED))
-
-
-def test_an_adapter_whose_run_died_behind_its_verdict_gets_its_card(
-    platform: Platform, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Crash(BaseException):
-        """A process that ends here."""
-
-    def die(_adapter: str) -> None:
-        raise Crash
-
-    run = platform.request_run(KIND, rho=0.4)
-    with monkeypatch.context() as patched:
-        patched.setattr(platform.w.cards, "write", die)
-        with pytest.raises(Crash):
-            platform.w.retrainer.run(run, silent)
-    card = platform.w.runs.folder(run) / "adapter" / "README.md"
-    assert (platform.run(run)["state"], card.exists()) == ("accepted", False)
-    platform.w.recover()  # as a start does
-    told = card.read_text()
-    assert told.startswith("---")
-    card.unlink()
-    platform.w.retrainer.run(run, silent)  # as whoever takes its job up does
-    assert card.read_text() == told
-    _no_cycle(platform, run)
-
-
-def test_a_rejected_mix_trains_nothing(platform: Platform, parrot: Parrot) -> None:
-    proposal = platform.propose(kind=KIND)["proposal"]
-    assert platform.reject_mix(proposal, "too many lamps")["state"] == "declined"
-    assert platform.proposals() == []
-    run = platform.run(proposal)
-    assert (run["state"], run["adapter"], run["error"]["message"]) == ("declined", None, "too many lamps")
-    assert platform.audit()["entries"][0]["action"] == "mix.reject"
-
-
-def test_a_mix_that_was_drawn_against_another_champion_is_not_trained(platform: Platform, parrot: Parrot) -> None:
-    proposal = platform.propose(kind=KIND)["proposal"]
-    parrot.champion = "second"
-    with pytest.raises(Refused, match="drawn against first, which is not what serves now"):
-        platform.approve_mix(proposal)
-    platform.reject_mix(proposal)
-
-
-def test_a_schedule_that_wants_approval_proposes_once(platform: Platform, parrot: Parrot) -> None:
-    due = Due(id="sch_1", firing="fir_1", kind=KIND, workspace=None, options={"hold": True})
-    platform._fire(due)
-    run = platform.runs()[0]["run"]
-    assert platform.w.retrainer.run(run, silent)["state"] == "proposed"
-    with pytest.raises(UserError, match=f"{run} waits for approval"):
-        platform._fire(due)
-    platform.reject_mix(run)
-
-
-def test_the_replay_ratio_is_what_the_verdicts_say(platform: Platform, parrot: Parrot) -> None:
-    assert platform.replay(KIND)["reasons"] == ["rho .30: where it starts"]
-    parrot.change = -0.1
-    run = platform.retrain(kind=KIND)
-    assert run["state"] == "rejected"
-    now = platform.replay(KIND)
-    assert now["rho"] == 0.45
-    assert now["reasons"][1] == f"rho .45 for 'old': refused there in run {run['run']} (-0.100)"
-    seen = platform.preview(KIND)
-    assert (seen["rho"], seen["replay"]["reasons"]) == (0.45, now["reasons"])
-    assert platform.preview(KIND, rho=0.1)["replay"]["reasons"] == ["rho 0.10: as asked"]
-    again = platform.run(platform.request_run(kind=KIND))
-    assert (again["options"]["rho"], again["options"]["because"]) == (0.45, now["reasons"])
-
-
-def test_what_versions_did_to_examples_is_reported(platform: Platform, parrot: Parrot) -> None:
-    moved = page(
-        "Kettle",
-        {"Care": "Wipe it with a dry cloth, and never put it in water.", "Use": THINGS["Kettle"] + " It beeps then."},
-    )
-    cut = page("Heater", {"Use": "The heater may be covered with the lid that comes with it."})
-    platform.ingest([incoming("Kettle.md", moved), incoming("Heater.md", cut)])
-    seen = platform.preview(KIND, "random", 0.9)
-    assert {e["slice"] for e in recalled(seen)} == {"Kettle", "Lamp", "Radio"}
-    documents = [d for one in seen["evicted"] for d in one["documents"]]
-    assert {(d["name"], d["version"]) for d in documents} == {("Heater.md", 2)}
-    assert {one["why"] for one in seen["evicted"]} == {"source superseded"}
-    kettles = {row["example"] for row in recalled(seen) if row["slice"] == "Kettle"}
-    assert {one["example"] for one in seen["regrounded"]} == kettles
-    assert {d["version"] for one in seen["regrounded"] for d in one["documents"]} == {2}
 
 
 @pytest.mark.timeout(300)
