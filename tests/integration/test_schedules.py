@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from finetune.observed import Observed
 from finetune.registry import Registry
+from finetune.runs import Runs
 from finetune.schedule import Due, Schedules
 from finetune.tables import Firing, Run, Schedule
 from finetune.triggers import parse
@@ -389,3 +390,22 @@ def test_a_schedule_is_edited_and_a_bad_edit_changes_nothing(db: Database, one: 
     with pytest.raises(UserError, match="needs a time or a condition"):
         one.add(None)
     assert one.remove(name) == []
+
+
+def test_a_run_that_no_job_was_made_for_in_a_day_is_not_open_for_ever(db: Database, tmp_path: Path) -> None:
+    day = 86_400_000
+    known: dict[str, Any] = {"state": "requested", "finished": None}
+    with db.write() as session:
+        session.add(_run("run_left", created=now_ms() - day - 60_000, **known))
+        session.add(_run("run_fresh", created=now_ms() - day + 60_000, **known))
+        session.add(_run("run_begun", created=now_ms() - 2 * day, **known | {"state": "drawn"}))
+        session.add(_run("run_held", created=now_ms() - 2 * day, **known | {"state": "proposed"}))
+    queued = job(db, Due(id="sch", firing="fir", kind="retriever", workspace=None, options={}))
+    with db.write() as session:  # one that is old, and waits behind others
+        session.execute(update(Run).where(Run.state == "requested", Run.id.startswith("run-")).values(created=1))
+        assert session.get_one(Job, queued).state == "queued"
+    runs = Runs(db, tmp_path)
+    assert runs.settle(orphaned=False) == ["run_left"]
+    assert (runs.get("run_left").state, (runs.get("run_left").error or {})["code"]) == ("failed", "abandoned")
+    assert runs.get("run_fresh").state == "requested"
+    assert runs.settle(orphaned=False) == []
