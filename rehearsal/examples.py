@@ -235,7 +235,9 @@ def retire(
 
     What is on its way in was overtaken: its own flip finds it retired, and does not take place.
     """
-    ours = list(session.scalars(select(Example.id).where(Example.id.in_(listed(examples)), Example.status != "retired")))
+    ours = list(
+        session.scalars(select(Example.id).where(Example.id.in_(listed(examples)), Example.status != "retired"))
+    )
     session.execute(
         update(Example).where(Example.id.in_(listed(ours))).values(status="retired", died=epoch, reason=reason)
     )

@@ -121,7 +121,9 @@ def test_a_document_that_moves_while_a_file_is_imported_keeps_no_row_out_that_it
 
 
 def test_a_correction_that_overtakes_another_one_of_the_same_question_is_not_in_use_beside_it(house: House) -> None:
-    first, second = (_new(house, "What does a walrus eat?", origin="correction", answer=a) for a in ("Clams.", "Crabs."))
+    first, second = (
+        _new(house, "What does a walrus eat?", origin="correction", answer=a) for a in ("Clams.", "Crabs.")
+    )
 
     def overtake(step: str) -> None:
         if step == "inserted":

@@ -571,7 +571,9 @@ def test_what_another_one_took_the_place_of_is_superseded_and_what_was_taken_awa
     w = platform.w
     ways = of_toaster(platform)
     with w.db.write() as session:
-        session.execute(update(Example).where(Example.id == ways["does the toaster switch off"]).values(origin="document"))
+        session.execute(
+            update(Example).where(Example.id == ways["does the toaster switch off"]).values(origin="document")
+        )
     mix = w.retrainer.drawing.mix(KIND, Options(policy="mixed", rho=0.2), None)
     run = Run(id="run_facts", kind=KIND, parent=None, workspace=None, options={})
 
