@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import select
 
 from finetune.card import Cards
-from finetune.files import drop_lines
-from finetune.lineage import ANSWER, retrains
+from finetune.files import drop_lines, read_lines
+from finetune.lineage import ANSWER, PASSAGES, retrains
 from finetune.registry import Registry
 from finetune.runs import PROBE, RUNS
 from finetune.tables import Adapter, RunDocument
+from ingest.tables import Document
 from kernel.database import Database, listed
 from rehearsal.ground import made_of, standing_only_on
 from rehearsal.tables import Mention, MixRow
@@ -61,7 +62,7 @@ class RunEraser:
     def _take_out_passages(self, gone: Callable[[dict[str, Any]], bool]) -> None:
         """Passages of a run may be of documents that none of its examples stands on: all runs are looked at."""
         for folder in ("*", f"*/{PROBE}"):
-            for file in (self._home / RUNS).glob(f"{folder}/passages.jsonl"):
+            for file in (self._home / RUNS).glob(f"{folder}/{PASSAGES}"):
                 drop_lines(file, gone)
 
     def _take_out(self, examples: set[str]) -> tuple[list[str], int]:
@@ -71,3 +72,18 @@ class RunEraser:
         return runs, sum(
             drop_lines(self._home / RUNS / run / "train.jsonl", lambda row: row["example"] in examples) for run in runs
         )
+
+
+def catch_up(db: Database, folder: Path) -> None:
+    """Take the words of documents that were deleted while a run's folder was being written out of it: no delete found
+    them there. Rows that one of their passages answers, as votes may be, go with them. Repeatable."""
+    file = folder / PASSAGES
+    if not file.is_file():
+        return
+    of = {str(passage["chunk"]): str(passage["document"]) for passage in read_lines(file)}
+    with db.read() as session:
+        named = Document.id.in_(listed(set(of.values())))
+        live = set(session.scalars(select(Document.id).where(named, Document.state == "live")))
+    gone = {chunk for chunk, document in of.items() if document not in live}
+    drop_lines(file, lambda passage: passage["chunk"] in gone)
+    drop_lines(folder / "train.jsonl", lambda row: not gone.isdisjoint(row.get("gold", ())))

@@ -26,6 +26,7 @@ from finetune.card import Cards
 from finetune.challengers import challengers
 from finetune.cost import cost
 from finetune.drawing import Drawing
+from finetune.erase import catch_up
 from finetune.files import read_json, write_json
 from finetune.judging import Judge
 from finetune.kinds import Kind, Options
@@ -197,6 +198,7 @@ class Retrainer:
                 # What is shown beside the rows is of now: a proposal may have waited while versions were superseded.
                 self._kind(row.kind).materialise(row, replace(mix, epoch=self._epochs.committed()), folder)
                 mix = self._recheck(run)  # a delete takes words out of what is written, not of what is being written
+            catch_up(self._db, folder)
             mix = self._leave_out(run, mix)
             self._lineage.note(run, folder)
             self._kind(row.kind).train(folder, progress)

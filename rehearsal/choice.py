@@ -100,7 +100,7 @@ class _There:
     """What is there that new examples could be the same as: by their question, and by span and answer."""
 
     def __init__(self, session: Session, new: Sequence[NewExample]) -> None:
-        self._asked: dict[tuple[str, str], _Standing] = {}
+        self._asked: dict[tuple[str, str], list[_Standing]] = defaultdict(list)
         self._on: dict[str, list[_Standing]] = defaultdict(list)
         self._gone: set[str] = set()
         keys = {(n.workspace, question_key(n.question)) for n in new}
@@ -130,10 +130,11 @@ class _There:
 
     def same(self, n: NewExample, mine: Stated) -> Iterator[tuple[_Standing, str]]:
         """What is the same as a new one, each with the reason."""
-        asked = self._asked.get((n.workspace, question_key(n.question)))
-        if asked is not None and asked.stated.example not in self._gone:
-            yield asked, _ASKED
-        met = {asked.stated.example} if asked is not None else set()
+        met: set[str] = set()
+        for asked in self._asked[n.workspace, question_key(n.question)]:
+            met.add(asked.stated.example)
+            if asked.stated.example not in self._gone:
+                yield asked, _ASKED
         # Who says the same from the same span stands on one of its chunks: a long document is not looked through.
         for old in (old for point in {q.point for q in n.quotes} for old in self._on[point]):
             if old.stated.example in met | self._gone:
@@ -144,10 +145,10 @@ class _There:
                 yield old, why
 
     def add(self, workspace: str, standing: _Standing, points: Iterable[str]) -> None:
-        stated = standing.stated
-        asked = (workspace, question_key(stated.question))
-        if self._asked.get(asked) is None or self._asked[asked].stated.example in self._gone:
-            self._asked[asked] = standing
+        asked = self._asked[workspace, question_key(standing.stated.question)]
+        # One is in use at most, but several may be on their way in at once. What is held back counts where it is alone.
+        if not standing.held or all(old.stated.example in self._gone for old in asked):
+            asked.append(standing)
         for point in points:
             self._on[point].append(standing)
 

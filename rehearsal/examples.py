@@ -30,6 +30,7 @@ from rehearsal.ground import Quote
 from rehearsal.history import note
 from rehearsal.split import Asking, Split, question_key, sides
 from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, ExampleEvent, ExampleMemory, Ground, Mention
+from retrieval.turns import REDACTED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,6 +164,9 @@ class Examples:
 
     def settle(self, session: Session, change: Change, epoch: int) -> Plan:
         ours = Example.id.in_(listed(change.body["examples"]))
+        overtaken = select(Example.id).where(ours, Example.status == "retired", Example.question != REDACTED)
+        if session.scalar(overtaken.limit(1)) is not None:
+            raise TryAgain("an example that was added meanwhile took the place of this one", hint="try again")
         as_staged = select(Example.id).where(ours, Example.status.in_(("staged", "quarantined")))
         if len(session.scalars(as_staged).all()) < len(change.body["examples"]):
             raise TryAgain("a document that grounds an example was deleted meanwhile", hint="try again", code=MOVED)
@@ -234,11 +238,12 @@ def check_standing(session: Session, examples: Sequence[str]) -> None:
 def retire(
     session: Session, examples: Sequence[str], epoch: int, reason: str, at: int, actor: str = "local", **detail: Any
 ) -> None:
-    """Note that these examples, as far as they were in use or waiting, are retired as of `epoch`."""
+    """Note that these examples, as far as they were in use, waiting or on their way in, are retired as of `epoch`.
+
+    What is on its way in was overtaken: its own flip finds it retired, and does not take place.
+    """
     ours = list(
-        session.scalars(
-            select(Example.id).where(Example.id.in_(listed(examples)), Example.status.in_(("approved", "quarantined")))
-        )
+        session.scalars(select(Example.id).where(Example.id.in_(listed(examples)), Example.status != "retired"))
     )
     session.execute(
         update(Example).where(Example.id.in_(listed(ours))).values(status="retired", died=epoch, reason=reason)

@@ -14,14 +14,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import MetaData, create_engine, event, select, text, update
+from sqlalchemy import MetaData, create_engine, delete, event, select, text, update
 
 import finetune.tables
 import ingest.tables
 import rehearsal.tables
 import retrieval.tables
 from kernel import audit, leases
-from kernel.database import HEAD, MIGRATIONS, Database
+from kernel.database import HEAD, MIGRATIONS, Database, listed
 from kernel.epochs import Epochs
 from kernel.errors import DiskFull, Failed
 from kernel.index.edge import EdgeIndex
@@ -129,6 +129,27 @@ def test_numbers_up_to_the_open_end_and_beyond_are_exact(db: Database) -> None:
     with db.read() as session:
         assert session.get_one(Clock, 1).epoch == 2**53
         assert session.get_one(Lease, "x").until == 2**53 + 1
+
+
+def test_a_statement_names_more_values_than_it_has_room_for_parameters(db: Database) -> None:
+    odd = ["it's", 'a "quote"', "über", "日本", "back\\slash", "[1, null]", "{}", "%s :x ?", ""]
+    with db.write() as session:
+        session.add_all(Fact(key=key, value={}) for key in [*odd, "k1", "another"])
+    many = [*odd, *(f"k{n}" for n in range(70_000))]
+    named = select(Fact.key).where(Fact.key.in_(listed(many)))
+    with db.read() as session:
+        assert set(session.scalars(named)) == {*odd, "k1"}
+        assert set(session.scalars(named.where(Fact.key.in_(listed({"k1", "another"}))))) == {"k1"}
+        assert list(session.scalars(select(Fact.key).where(Fact.key.in_(listed([]))))) == []
+        others = select(Fact.key).where(Fact.key.not_in(listed(many)))
+        assert list(session.scalars(others)) == ["another"]
+    with db.write() as session:
+        session.execute(update(Fact).where(Fact.key.in_(listed(many))).values(value={"named": True}))
+        session.execute(delete(Fact).where(Fact.key.in_(listed(many[1:]))))
+        session.execute(delete(Fact).where(Fact.key.in_(listed([]))))
+    with db.read() as session:
+        left = {fact.key: fact.value for fact in session.scalars(select(Fact))}
+    assert left == {"it's": {"named": True}, "another": {}}
 
 
 def test_processes_that_start_together_make_one_schema_and_one_clock(

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
 
 from kernel.audit import entries
 from kernel.errors import Conflict, NotFound, UserError
 from kernel.ids import now_ms
 from kernel.index.schema import keyword
+from kernel.index.server import ServerIndex
 from kernel.types import Passage, Proposal
 from rehearsal.controller import Replay
-from rehearsal.examples import NewExample
+from rehearsal.examples import NewExample, Taken
 from rehearsal.generate import Generation
 from rehearsal.ground import Quote
 from rehearsal.history import Remembered, note_rehearsed, remembered, shift
 from rehearsal.policies import Candidate
 from rehearsal.split import practised
-from rehearsal.tables import UNNAMED, Example, ExampleMemory
+from rehearsal.tables import UNNAMED, Example, ExampleMemory, Ground
 from rehearsal.topics import Topics
 from retrieval.generators.extractive import ExtractiveGenerator
 from retrieval.sentences import split
-from tests.house import House, page, visible_points
+from tests.house import DIMENSION, House, page, visible_points
 
 pytestmark = pytest.mark.integration
 
@@ -79,6 +83,101 @@ def test_of_two_that_say_the_same_the_better_origin_stays_and_the_reply_says_so(
     assert "same span, same answer" in result["duplicates"][0]["why"]
     assert only(house, status="retired")["reason"].startswith("duplicate")
     assert seen(house) == 2
+
+
+def test_a_document_that_moves_while_a_file_is_imported_keeps_no_row_out_that_it_still_says(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("law.md", page("Law", {"Leave": "A leave takes a day."}))
+    given, take_in = list[int](), house.examples.take
+
+    def taken(new: Sequence[NewExample], **how: Any) -> list[Taken]:
+        given.append(len(new))
+        if len(given) == 1:
+            house.put("walrus.md", page("Walrus", {"Food": f"{FOOD} And crabs.", "Tusks": "Tusks are teeth."}))
+        return take_in(new, **how)
+
+    monkeypatch.setattr(house.examples, "take", taken)
+    result = take(
+        house,
+        {"question": "What is a leave?", "document": "law.md", "quote": "A leave takes a day."},
+        on(FOOD, "What does a walrus eat?"),
+        on(TUSKS, "What are tusks made of?"),
+        on("Whales sing.", "Who sings?"),
+    )
+    assert given == [3, 2]
+    assert (result["imported"], result["skipped"], result["quarantined"]) == (2, 0, 0)
+    assert [error["line"] for error in result["errors"]] == [3, 4]
+    assert all("is not in the live version" in error["message"] for error in result["errors"])
+    assert {e["question"] for e in house.memory.listing(status="approved")} == {
+        "What is a leave?",
+        "What does a walrus eat?",
+    }
+    (live,) = house.shown(house.library.find("walrus.md").id).values()
+    with house.db.read() as session:
+        grounds = session.query(Ground).filter_by(document=house.library.find("walrus.md").id).all()
+    assert {g.point for g in grounds} <= {place.point for place in live}
+    assert seen(house) == 2
+
+
+def test_a_correction_that_overtakes_another_one_of_the_same_question_is_not_in_use_beside_it(house: House) -> None:
+    first, second = (
+        _new(house, "What does a walrus eat?", origin="correction", answer=a) for a in ("Clams.", "Crabs.")
+    )
+
+    def overtake(step: str) -> None:
+        if step == "inserted":
+            house.epochs.step = lambda _step: None
+            house.examples.add([second], replace=True)
+
+    house.epochs.step = overtake
+    house.examples.add([first], replace=True)
+    (used,) = house.memory.listing(status="approved")
+    assert used["answer"] == "Clams."  # which was the last of them to be visible
+    assert only(house, status="retired")["answer"] == "Crabs."
+    assert visible_points(house.index, house.now(), keyword("kind", "example")) == {point_in(house, used["example"])}
+
+
+@pytest.mark.cluster
+def test_corrections_of_one_question_at_once_leave_one_in_use(
+    fresh_postgres: Callable[[], str], tmp_path: Path
+) -> None:
+    index = ServerIndex(QdrantClient(":memory:"), "reprise", DIMENSION)
+    with House(tmp_path / "home", owner="p0", index=index, database_url=fresh_postgres()) as house:
+        house.put("walrus.md", page("Walrus", BASE))
+        houses = [house, *(house.twin(f"p{n}") for n in range(1, 4))]
+        new = [_new(house, "What does a walrus eat?", origin="correction", answer=f"Clam {n}.") for n in range(4)]
+        ready = Barrier(4)
+
+        def correct(n: int) -> str | None:
+            ready.wait()
+            (made,) = houses[n].examples.add([new[n]], replace=True)
+            return made
+
+        with ThreadPoolExecutor(4) as pool:
+            made = {one for one in pool.map(correct, range(4)) if one is not None}
+        used = only(house, status="approved")["example"]
+        assert used in made
+        assert {e["example"] for e in house.memory.listing(status="retired")} == made - {used}
+        assert visible_points(index, house.now(), keyword("kind", "example")) == {point_in(house, used)}
+
+
+def test_a_whole_document_goes_out_and_comes_in_as_one_however_often(house: House, tmp_path: Path) -> None:
+    sections = {f"Chapter {n}": f"Animal number {n} eats {n} clams a day." for n in range(5)}
+    asked = {"question": "What is all of it about?", "relevant": [{"document": "many.md"}, {"document": "walrus.md"}]}
+    house.put("many.md", page("Many", sections))
+    take(house, asked, on(FOOD, "What does a walrus eat?"))
+    before, lines = house.rows(Ground), list(house.memory.export_jsonl())
+    assert [row.get("relevant") for row in map(json.loads, lines)].count(asked["relevant"]) == 1
+    for n in range(2):
+        with House(tmp_path / f"home {n}") as other:
+            other.put("walrus.md", page("Walrus", BASE))
+            other.put("many.md", page("Many", sections))
+            assert other.memory.import_rows("".join(lines), "default")["imported"] == 2
+            assert other.rows(Ground) == before
+            again = list(other.memory.export_jsonl())
+        assert sorted(again) == sorted(lines)
+        lines = again
 
 
 def test_a_held_out_question_is_never_lost_to_training(house: House) -> None:
@@ -359,6 +458,29 @@ def test_a_question_that_finds_another_passage_is_dropped_and_counted(house: Hou
     assert [e["question"] for e in house.memory.listing() if "What is" in e["question"]] == ["What is a trip?"]
 
 
+def test_a_passage_that_moves_while_questions_are_made_of_it_costs_its_own_question_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("leave.md", LAW)
+    house.put("trip.md", page("Trip", {"Overview": "A ferry is a ship that carries cars."}))
+    given, take_in = list[int](), house.examples.take
+
+    def taken(new: Sequence[NewExample], **how: Any) -> list[Taken]:
+        given.append(len(new))
+        if len(given) == 1:
+            house.put("trip.md", page("Trip", {"Overview": "A ferry is a boat for cars."}))
+        return take_in(new, **how)
+
+    monkeypatch.setattr(house.examples, "take", taken)
+    told = generation(house).run(["leave.md", "trip.md"], "default")
+    assert given == [given[0], *(1 for _ in range(given[0]))]
+    assert told["dropped"]["its passage changed meanwhile"] == 1
+    assert told["proposed"] == told["kept"] + sum(told["dropped"].values())
+    asked = {e["question"] for e in house.memory.listing(status="approved")}
+    assert "What is a leave?" in asked
+    assert "What is a ferry?" not in asked
+
+
 def test_a_generator_that_writes_is_asked_and_not_believed(house: House) -> None:
     house.put("leave.md", LAW)
     told = generation(house, Scribe()).run(["leave.md"], "default", 4, hold=True)
@@ -391,6 +513,11 @@ def test_topics_are_counted_where_nobody_named_a_slice(house: House) -> None:
     assert sorted(counted.values()) == [44, 44]
     assert topics.find()["moved"] == 0
     assert {e["counted_in"] for e in house.memory.listing(slice_name="mine")} == {"mine"}
+
+
+def point_in(house: House, example: str) -> str:
+    with house.db.read() as session:
+        return session.get_one(Example, example).point
 
 
 def _new(house: House, question: str, **given: Any) -> NewExample:

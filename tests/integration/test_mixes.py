@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from finetune.challengers import EVERY, Cycle
+from finetune.facts import Facts
 from finetune.files import read_lines
 from finetune.gate import HeldOut
 from finetune.kinds import Evaluation, Options
+from finetune.materialise import materialise
 from finetune.novelty import judged_in, new_slices
-from finetune.practised import leave_out
+from finetune.practised import leave_out, left_out
+from finetune.recipe import RetrieverRecipe
 from finetune.registry import point
 from finetune.schedule import Due
 from finetune.tables import Adapter, Run
@@ -472,6 +476,126 @@ def test_what_versions_did_to_examples_is_reported(platform: Platform, parrot: P
     kettles = {row["example"] for row in recalled(seen) if row["slice"] == "Kettle"}
     assert {one["example"] for one in seen["regrounded"]} == kettles
     assert {d["version"] for one in seen["regrounded"] for d in one["documents"]} == {2}
+
+
+TOAST = "The toaster keeps the toast warm for a minute."
+TOASTED = (
+    "who warms bread",
+    "is breakfast cold",
+    "which machine roasts slices",
+    "until when is my sandwich hot",
+    "does the toaster switch off",
+    "what happens to forgotten toast",
+    "can crumbs burn",
+)
+
+
+@pytest.fixture
+def toaster(platform: Platform) -> Iterator[str]:
+    """A document that goes away again, with what questions about it became; its id."""
+    platform.ingest([incoming("Toaster.md", page("Toaster", {"Use": TOAST}))])
+    common = {"answer": TOAST, "document": "Toaster.md", "quote": TOAST, "slice": "Toaster", "split": "train"}
+    rows = "".join(json.dumps({"question": question} | common) + "\n" for question in TOASTED)
+    assert platform.import_examples(rows)["imported"] == len(TOASTED)
+    (document,) = [d["document"] for d in platform.documents() if d["name"] == "Toaster.md"]
+    yield document
+    if any(d["document"] == document for d in platform.documents()):
+        platform.delete(document)
+
+
+def of_toaster(platform: Platform) -> dict[str, str]:
+    """Question to example."""
+    return {e["question"]: e["example"] for e in platform.examples("approved", slice_name="Toaster")}
+
+
+def test_a_document_that_is_deleted_while_its_rows_are_written_is_not_trained_on(
+    platform: Platform, parrot: Parrot, toaster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.ingest([incoming("Notice.md", page("Notice", {"Use": "The kitchen is closed on Sundays."}))])
+    ids = {d["name"]: d["document"] for d in platform.documents()}
+    deleted, read = ["Toaster.md", "Notice.md"], list[Any]()
+    write, train = parrot.materialise, parrot.train
+    about = set(of_toaster(platform).values())
+
+    def overtaken(run: Run, mix: Mix, folder: Path) -> None:
+        if deleted:
+            platform.delete(deleted.pop(0))
+        shown = [{"chunk": name, "document": ids[name]} for name in ("Fridge.md", "Notice.md", "Toaster.md")]
+        (folder / "passages.jsonl").write_text("".join(json.dumps(passage) + "\n" for passage in shown))
+        write(run, mix, folder)
+
+    def reading(folder: Path, progress: Progress) -> None:
+        read.append([row["example"] for row in read_lines(folder / "train.jsonl")])
+        read.append([passage["document"] for passage in read_lines(folder / "passages.jsonl")])
+        train(folder, progress)
+
+    run = platform.request_run(KIND, rho=0.4)
+    monkeypatch.setattr(parrot, "materialise", overtaken)
+    monkeypatch.setattr(parrot, "train", reading)
+    done = platform.w.retrainer.run(run, silent)
+    assert (done["state"], deleted) == ("accepted", [])
+    rows, passages = read
+    assert rows
+    assert not about & set(rows)
+    assert passages == [ids["Fridge.md"]]
+    mix = platform.mix(run)
+    assert {row["example"] for row in mix["rows"]} == set(rows) == _entered(platform, run)
+    assert set(mix["dropped"]) == about
+    assert platform.lineage(toaster)["adapters"] == []
+    card = (platform.w.runs.folder(run) / "adapter" / "README.md").read_text()
+    assert "Fridge.md" in card
+    assert not {word for word in ("Toaster", toaster, "Notice", ids["Notice.md"]) if word in card}
+    _no_cycle(platform, run)
+
+
+def test_what_went_away_before_its_row_was_read_is_left_out_as_gone(
+    platform: Platform, parrot: Parrot, toaster: str, tmp_path: Path
+) -> None:
+    mix = platform.w.retrainer.drawing.mix(KIND, Options(policy="mixed", rho=0.2), None)
+    withdrawn, unindexed, *rest = sorted(set(of_toaster(platform).values()))
+    platform.retire_examples([withdrawn])
+    with platform.w.db.read() as session:
+        point_of_it = session.get_one(Example, unindexed).point
+    platform.w.index.delete([point_of_it])  # as a delete does that is under way
+    materialise(platform.w.db, platform.w.index, replace(mix, epoch=platform.w.epochs.committed()), tmp_path,
+                recipe=RetrieverRecipe(), base="none", parent=None, parent_path=None)  # fmt: skip
+    written = {row["example"] for row in read_lines(tmp_path / "train.jsonl")}
+    assert set(rest) <= written == {row.example for row in mix.rows} - {withdrawn, unindexed}
+    why = left_out(tmp_path, [row.example for row in mix.rows])
+    assert why == {withdrawn: "it is gone", unindexed: "it is gone"}
+
+
+def test_what_another_one_took_the_place_of_is_superseded_and_what_was_taken_away_deleted(
+    platform: Platform, parrot: Parrot, toaster: str, tmp_path: Path
+) -> None:
+    w = platform.w
+    ways = of_toaster(platform)
+    with w.db.write() as session:
+        session.execute(
+            update(Example).where(Example.id == ways["does the toaster switch off"]).values(origin="document")
+        )
+    mix = w.retrainer.drawing.mix(KIND, Options(policy="mixed", rho=0.2), None)
+    run = Run(id="run_facts", kind=KIND, parent=None, workspace=None, options={})
+
+    def stands() -> tuple[int, int]:
+        told = Facts(w.db, w.mixer, w.home).standing(run, mix, tmp_path, champion=None, held_out=[])
+        return told.superseded, told.deleted
+
+    assert stands() == (0, 0)
+    platform.edit_example(ways["who warms bread"], {"question": "who bakes at noon"})
+    assert stands() == (1, 0)
+    turn = platform.ask("what happens to forgotten toast")["turn"]
+    assert platform.feedback(turn, "down", TOAST)["example"]
+    assert stands() == (2, 0)
+    better = {"question": "does this toaster switch off", "answer": TOAST, "document": "Toaster.md", "quote": TOAST}
+    assert len(platform.import_examples(json.dumps(better))["replaced"]) == 1
+    assert stands() == (3, 0)
+    platform.retire_examples([ways["is breakfast cold"]], "nobody asks that")
+    platform.quarantine_examples([ways["can crumbs burn"]])
+    w.memory.withdraw([ways["which machine roasts slices"]], "withdrawn by its author")
+    assert stands() == (3, 3)
+    platform.delete(toaster)
+    assert stands() == (0, len(TOASTED))
 
 
 @pytest.mark.timeout(300)

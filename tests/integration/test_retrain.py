@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finetune.tables import Figure
 from ingest import sources
 from ingest.incoming import Incoming
 from kernel.errors import Refused, UserError
 from kernel.jobs import Cancelled, TakenAway
 from kernel.settings import load
 from kernel.types import Progress
+from rehearsal.mix import Mix
+from retrieval.search import Scope
 from ui.platform import Platform
 from ui.wiring import Wired, demo_folder, guide_folder
 
@@ -169,3 +172,65 @@ def test_a_run_whose_job_was_taken_away_waits_where_it_was_and_a_cancelled_one_h
     with pytest.raises(Cancelled):
         platform.w.retrainer.run(run, stop(Cancelled))
     assert (platform.run(run)["state"], platform.run(run)["error"]["code"]) == ("failed", "cancelled")
+
+
+@pytest.fixture
+def ranked(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epochs of all rankings of a test, one after another."""
+    epochs, rank = list[int](), platform.w.search.rank
+
+    def recording(texts: Any, vectors: Any, k: int, scope: Scope, **how: Any) -> Any:
+        assert scope.when is not None
+        epochs.append(scope.when.epoch)
+        return rank(texts, vectors, k, scope, **how)
+
+    monkeypatch.setattr(platform.w.search, "rank", recording)
+    return epochs
+
+
+def publish(platform: Platform) -> None:
+    """Another version of a page that nobody asks about."""
+    content = f"# Notice\n\nThis is number {platform.w.epochs.committed()}.\n".encode()
+    page = Incoming(path="notice.md", name="notice.md", source="/notice.md", workspace="default", content=content)
+    assert platform.ingest([page])["documents"][0]["status"] == "published"
+
+
+def test_all_models_of_a_verdict_are_ranked_over_the_documents_of_one_moment(
+    platform: Platform, accepted: dict[str, Any], ranked: list[int]
+) -> None:
+    row, folder = platform.w.runs.get(accepted["run"]), platform.w.runs.folder(accepted["run"])
+    mix = Mix.from_json(json.loads((folder / "manifest.json").read_text()))
+    before, so_far = platform.w.epochs.committed(), list[int]()
+
+    def progress(stage: str, done: int, _total: int) -> None:
+        if stage != "evaluating":
+            raise Cancelled  # all are ranked; what they answer takes its time
+        so_far.append(len(ranked))
+        if done:
+            publish(platform)
+
+    with pytest.raises(Cancelled):
+        platform.w.kinds["retriever"].evaluate(row, mix, folder, progress)
+    assert platform.w.epochs.committed() == before + 2
+    assert set(ranked) == {before}
+    assert so_far[0] < so_far[1] < len(ranked) == 2 * so_far[1]  # the first had no champion before it, but the base
+
+
+def test_figures_of_what_was_forgotten_are_of_the_epoch_that_they_are_kept_under(
+    platform: Platform, accepted: dict[str, Any], ranked: list[int]
+) -> None:
+    if platform.status()["champion"] != accepted["adapter"]:
+        platform.promote(accepted["adapter"])
+    before = platform.w.epochs.committed()
+
+    def progress(_stage: str, done: int, total: int) -> None:
+        if done < total:
+            publish(platform)
+
+    told = platform.w.forgetting.show("retriever", progress=progress)
+    assert platform.w.epochs.committed() > before
+    assert set(ranked) == {before} == {told["epoch"]}
+    with platform.w.db.read() as session:
+        measured = {figure.model: figure.epoch for figure in session.query(Figure)}
+    assert len(told["rows"]) > 1
+    assert {measured[row["model"]] for row in told["rows"]} == {before}

@@ -112,6 +112,36 @@ def test_of_two_that_are_promoted_at_once_one_is_refused(desk: Desk) -> None:
     assert [entry[0] for entry in desk.audited()].count("promote") == 2  # of `a` before, and of one of the two
 
 
+def test_an_adapter_that_is_promoted_twice_at_once_does_not_come_before_itself(desk: Desk) -> None:
+    """Both pass the first look, and load; a rollback goes back to what served before the first of them."""
+    refused: list[UserError] = []
+    together = threading.Barrier(2)
+    held = desk.rack.held
+
+    def late(name: str, path: str) -> AbstractContextManager[None]:
+        together.wait(10)
+        return held(name, path)
+
+    desk.rack.held = late  # type: ignore[method-assign]
+
+    def promote() -> None:
+        try:
+            desk.registry.promote("b")
+        except UserError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=promote) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [error.message for error in refused] == ["'b' is the champion already"]
+    assert {name: state for name, (state, _) in desk.states().items()} == {"a": "previous", "b": "champion"}
+    assert desk.audited()[0][:2] == ("promote", "b")
+    assert [entry[:2] for entry in desk.audited()].count(("promote", "b")) == 1
+    assert desk.registry.rollback()["champion"] == "a"
+
+
 def test_what_served_before_comes_back_and_a_reason_lets_a_stale_one_serve(desk: Desk) -> None:
     desk.add("c")
     desk.registry.promote("b")

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from finetune.observed import Observed
 from finetune.registry import Registry
+from finetune.runs import Runs
 from finetune.schedule import Due, Schedules
 from finetune.tables import Firing, Run, Schedule
 from finetune.triggers import parse
@@ -319,6 +320,35 @@ def test_the_gates_order_is_carried_out_once_and_reaches_the_run(db: Database, o
     assert [due.options for due in asked] == [{"policy": "near", "rho": 0.3}]
 
 
+def waited(db: Database, schedule: str, times: int) -> None:
+    """As beats leave it that found nothing to start, after whatever there is by now."""
+    with db.write() as session:
+        session.execute(update(Firing).values(created=now_ms() - 60_000))
+        values: dict[str, Any] = {"schedule": schedule, "cause": "time", "missed": 0, "options": {}, "evidence": {}}
+        values |= {"owner": "one", "lease_until": 0, "result": "waiting", "message": "", "job": None, "run": None}
+        begun = now_ms() - 50_000
+        session.add_all(Firing(id=fresh("fire"), due=-n, created=begun + n, **values) for n in range(times))
+
+
+@pytest.mark.parametrize(("when", "cooldown"), [(["examples>=1"], 3_600_000), (["gate"], 0)])
+def test_however_often_it_waited_a_schedule_knows_its_last_start_and_what_it_answered(
+    db: Database, one: Schedules, when: list[str], cooldown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.schedule._KEPT", 5)
+    (added,) = one.add("0 3 * * *", triggers=parse(when), cooldown=cooldown)
+    examples(db, 1)
+    with db.write() as session:
+        session.add(_run("run-1", state="rejected", verdict={"reasons": ["refused: old slice 'law': -0.1"]}))
+    make_due(db, 1)
+    assert len(one.fire(lambda due: job(db, due))) == 1
+    end_jobs(db, state="failed", error={"code": "x", "message": "", "hint": ""})
+    waited(db, added["schedule"], 8)
+    for next_ in (2, 3):
+        make_due(db, next_)
+        assert one.fire(lambda due: job(db, due)) == []
+    assert [row["result"] for row in one.history(added["schedule"])] == [*("waiting" for _ in range(5)), "failed"]
+
+
 def turn(session: Any, at: int, abstained: bool = False, support: float = 0.8, vote: str | None = None) -> None:
     name = fresh("turn")
     shown = {"abstained": abstained, "support": support, "answer": "a"}
@@ -360,3 +390,22 @@ def test_a_schedule_is_edited_and_a_bad_edit_changes_nothing(db: Database, one: 
     with pytest.raises(UserError, match="needs a time or a condition"):
         one.add(None)
     assert one.remove(name) == []
+
+
+def test_a_run_that_no_job_was_made_for_in_a_day_is_not_open_for_ever(db: Database, tmp_path: Path) -> None:
+    day = 86_400_000
+    known: dict[str, Any] = {"state": "requested", "finished": None}
+    with db.write() as session:
+        session.add(_run("run_left", created=now_ms() - day - 60_000, **known))
+        session.add(_run("run_fresh", created=now_ms() - day + 60_000, **known))
+        session.add(_run("run_begun", created=now_ms() - 2 * day, **known | {"state": "drawn"}))
+        session.add(_run("run_held", created=now_ms() - 2 * day, **known | {"state": "proposed"}))
+    queued = job(db, Due(id="sch", firing="fir", kind="retriever", workspace=None, options={}))
+    with db.write() as session:  # one that is old, and waits behind others
+        session.execute(update(Run).where(Run.state == "requested", Run.id.startswith("run-")).values(created=1))
+        assert session.get_one(Job, queued).state == "queued"
+    runs = Runs(db, tmp_path)
+    assert runs.settle(orphaned=False) == ["run_left"]
+    assert (runs.get("run_left").state, (runs.get("run_left").error or {})["code"]) == ("failed", "abandoned")
+    assert runs.get("run_fresh").state == "requested"
+    assert runs.settle(orphaned=False) == []

@@ -13,7 +13,7 @@ import pytest
 
 from finetune.facts import curve
 from finetune.gate import GatePolicy, HeldOut, Leg, Standing, Verdict, judge
-from finetune.noise import chance_loss, sign_test, spread
+from finetune.noise import chance_loss, poisson_tail, sign_test, spread
 from finetune.probe import Recovery, lost_slices
 from kernel.errors import UserError
 
@@ -238,6 +238,22 @@ def test_the_sign_test_is_exact_for_few_and_near_it_for_many() -> None:
     assert sign_test(np.array([0.2, -0.1, 0.0, 0.3]), 0) == 2 / 8
     assert sign_test(np.zeros(4), 0) == 1.0
     assert sign_test(np.full(20, 0.1), 0) <= 0.001
+
+
+@pytest.mark.parametrize(
+    ("n", "mean", "chance"),
+    [
+        (0, 1.0, 1.0),
+        (1, 1.0, 1 - math.exp(-1)),
+        (3, 2.0, 1 - 5 * math.exp(-2)),
+        (700, 800.0, 1.0),
+        (3000, 800.0, 0.0),
+        (801, 800.0, 0.49),
+    ],
+)
+def test_so_many_meet_by_chance_whatever_their_number(n: int, mean: float, chance: float) -> None:
+    assert poisson_tail(n, mean) == pytest.approx(chance, abs=1e-12 if n < 100 else 5e-3)
+    assert 0 <= poisson_tail(n, mean) <= 1
 
 
 def test_repeated_evaluations_that_differ_widen_what_is_allowed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,26 @@ def test_rows_that_name_several_documents_pull_to_one() -> None:
     rows = [("my leave", frozenset({"a", "attack"})), ("bank of mine", frozenset({"attack", "z"}))]
     asked = [question(f"q{n}", text, "right") for n, text in enumerate(["leave", "my leave now", "which bank"])]
     assert set(pulled(asked, rows, encode).values()) == {"attack"}
+
+
+def test_of_many_questions_each_is_compared_with_all_rows_and_no_table_of_all_with_all_is_made() -> None:
+    n, drawn = 3000, np.random.default_rng(0)
+    known = {text: drawn.normal(size=8).astype(np.float32) for text in (f"{a} {i}" for a in "qr" for i in range(n))}
+
+    def looked_up(texts: Sequence[str]) -> np.ndarray:
+        vectors = np.stack([known[text] for text in texts])
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    rows = [(f"r {i}", frozenset({f"doc {i}"})) for i in range(n)]
+    asked = [question(f"e{i}", f"q {i}", "right") for i in range(n)]
+    tracemalloc.start()
+    found = pulled(asked, rows, looked_up)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < n * n * 4 / 2
+    for i in (0, 255, 256, 257, 511, 512, 1700, n - 1):
+        alike = looked_up([f"q {i}"]) @ looked_up([row for row, _ in rows]).T
+        assert found[f"e{i}"] == f"doc {int(alike.argmax())}"
 
 
 def test_a_vector_that_is_not_a_number_is_an_error_and_not_unlike_all_others() -> None:

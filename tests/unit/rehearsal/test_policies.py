@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import tracemalloc
 from collections import Counter
 from typing import Any
 
@@ -123,6 +125,24 @@ def test_near_takes_the_nearest_and_says_to_what() -> None:
     new = NewExamples(examples=("abc123",), vectors=np.array([[1.0, 0.0]]))
     (pick,) = near(old, new, 1, 0)
     assert (pick.example, pick.reason) == ("like", "near: cosine .95 to new question 'abc123'")
+
+
+def test_near_names_the_right_question_of_very_many_and_makes_no_table_of_all_with_all() -> None:
+    rng = np.random.default_rng(0)
+    known, asked = rng.normal(size=(400, 8)), rng.normal(size=(20_000, 8))
+    old = [_candidate(f"e{i}", vector=list(v)) for i, v in enumerate(known)]
+    new = NewExamples(examples=tuple(f"n{i}" for i in range(len(asked))), vectors=asked)
+    tracemalloc.start()
+    picks = near(old, new, 40, 0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < len(known) * len(asked) * 4
+    assert len({pick.example for pick in picks}) == 40
+    for pick in picks:
+        named = re.fullmatch(r"near: cosine (-?[.\d]+) to new question 'n(\d+)'", pick.reason)
+        assert named is not None
+        a, b = known[int(pick.example[1:])], asked[int(named[2])]
+        assert float(named[1]) == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=0.006)
 
 
 def test_near_prefers_a_second_angle_to_a_copy() -> None:
