@@ -722,6 +722,11 @@ def test_an_upload_that_does_not_fit_is_refused(http: TestClient, platform: Plat
         ("POST", "/v1/adapters/retriever-1/promote", {}, 404, "not_found"),
         ("POST", "/v1/adapters/rollback", {}, 400, "bad_request"),
         ("POST", "/v1/schedules", {"cron": "every day"}, 400, "bad_cron"),
+        ("POST", "/v1/schedules", {"cron": "0 0 30 2 *"}, 400, "bad_cron"),
+        *(
+            ("POST", "/v1/schedules", b'{"cron": "0 3 * * *", "cooldown": %b}' % wrong, 400, "bad_schedule")
+            for wrong in (b"NaN", b"1e999", b"-1", b"1e14")
+        ),
         ("DELETE", "/v1/schedules/sch-1", None, 404, "not_found"),
         ("GET", "/v1/jobs/job-1", None, 404, "not_found"),
         ("POST", "/v1/jobs/job-1/cancel", None, 404, "not_found"),
@@ -737,7 +742,8 @@ def test_an_upload_that_does_not_fit_is_refused(http: TestClient, platform: Plat
 def test_a_request_that_does_not_fit_is_answered_in_one_shape(
     http: TestClient, method: str, path: str, body: Any, status: int, code: str
 ) -> None:
-    given = {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
+    as_json = {"content-type": "application/json"}
+    given = {"content": body, "headers": as_json} if isinstance(body, bytes) else {"json": body} if body is not None else {}
     assert error_of(http.request(method, path, **given), status)["code"] == code
 
 
