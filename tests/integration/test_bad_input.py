@@ -747,6 +747,29 @@ def test_a_request_that_does_not_fit_is_answered_in_one_shape(
     assert error_of(http.request(method, path, **given), status)["code"] == code
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/retrains", b'{"workspace": "\\ud800"}'),
+        ("POST", "/v1/retrains", b'{"workspace": "\xed\xa0\x80"}'),
+        ("POST", "/v1/retrains", '{"workspace": "\\uDC00"}'.encode("utf-16")),
+        ("POST", "/v1/examples/import", b'{"content": "", "slice": "\\udfff"}'),
+        ("POST", "/v1/rollouts", b'{"adapter": "x", "override": "\\ud83d"}'),
+        ("POST", "/v1/routes", b'{"adapter": "x", "workspace": "w", "slice": "\\ud83d", "more": 1}'),
+        ("PUT", "/v1/gate-policy", b'{"changes": {"\\ud83d": 1}}'),
+        ("POST", "/v1/watches", b'{"\\ud83d": 1}'),
+    ],
+)
+def test_half_of_a_character_is_refused_wherever_it_stands(
+    http: TestClient, method: str, path: str, body: bytes
+) -> None:
+    response = http.request(method, path, content=body, headers={"content-type": "application/json"})
+    assert "half of a surrogate pair" in error_of(response, 400)["message"]
+    whole = b'{"adapter": "none", "override": "\\ud83d\\ude00"}'
+    response = http.post("/v1/rollouts", content=whole, headers={"content-type": "application/json"})
+    assert error_of(response, 404)["code"] == "not_found"
+
+
 def test_a_fault_of_ours_is_told_in_the_same_shape(
     http: TestClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
