@@ -748,6 +748,41 @@ def test_a_request_that_does_not_fit_is_answered_in_one_shape(
 
 
 @pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('{"question": 5}', "question must be text"),
+        ('{"question": "x", "slice": [1], "answer": 2}', "slice, answer must be text"),
+        ('{"question": "x", "answer": ["a", 1]}', "answer must be text"),
+        ('{"question": "\\ud800"}', "surrogate"),
+        ('{"question": " "}', "no question"),
+        ('{"question": "x", "relevant": 5}', "relevant must be a list"),
+        ('{"question": "x", "relevant": [{"document": 5}]}', "the document of a relevant item is 5"),
+        ('{"question": "x", "relevant": [{"document": "returns.md", "start": 1e999, "end": 9}]}', "inf is no place"),
+        ('{"question": "x", "relevant": [{"document": "returns.md", "start": 1.5, "end": 9}]}', "1.5 is no place"),
+        ('{"question": "x", "relevant": [{"document": "returns.md", "start": 9, "end": 9}]}', "nothing stands"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+    ids=lambda text: text[:80],
+)
+def test_a_row_of_a_suite_that_does_not_fit_is_told_by_line_at_every_door(
+    http: TestClient, row: str, says: str
+) -> None:
+    suite = f'{{"question": "How long?", "relevant": [{{"document": "returns.md"}}]}}\n{row}'
+    for path, body in (("/v1/eval", {"suite": suite}), ("/v1/suites", {"name": "bad", "suite": suite})):
+        error = error_of(http.post(path, json=body), 400)
+        assert error["code"] == "bad_suite"
+        assert f"line 2: {says}" in error["message"].replace("it holds half of a ", "").replace("it is ", "")
+    assert http.get("/v1/suites").json() == []
+
+
+def test_a_line_that_is_nested_too_deep_takes_no_other_with_it(http: TestClient) -> None:
+    content = '{"question": "How long may I return it?", "answer": "30 days."}\n' + "[" * 100_000
+    done = http.post("/v1/examples/import", json={"content": content, "workspace": "deep"}).json()
+    assert [error["line"] for error in done["errors"]] == [2]
+    assert "nested too deep" in str(done["errors"])
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body"),
     [
         ("POST", "/v1/retrains", b'{"workspace": "\\ud800"}'),
