@@ -14,7 +14,7 @@ from sqlalchemy import select
 from finetune.kinds import BASE, Options
 from finetune.reproduce import reproduce
 from finetune.tables import Adapter, Run, RunDocument
-from kernel.errors import Conflict, NotFound, Refused
+from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.ids import now_ms
 from rehearsal.tables import Example, MixRow
 from retrieval.live import RETRIEVER
@@ -150,6 +150,9 @@ def test_the_card_stands_beside_the_weights_as_the_hub_reads_it(platform: Platfo
 def test_an_exported_run_reproduces_its_figures_from_the_folder_alone(
     platform: Platform, first: dict[str, Any], tmp_path: Path
 ) -> None:
+    for name in ("a\0b", "x" * 300):
+        with pytest.raises(UserError, match="cannot be written"):
+            platform.export_run(first["run"], str(tmp_path / name))
     done = platform.export_run(first["run"], str(tmp_path / "run"))
     assert done["missing"] == {}
     assert done["metrics"]["challenger"] == pytest.approx(first["metrics"]["challenger"]["ndcg@10"], abs=1e-4)
