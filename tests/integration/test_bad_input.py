@@ -719,6 +719,7 @@ def test_an_upload_that_does_not_fit_is_refused(http: TestClient, platform: Plat
         ("POST", "/v1/retrains", {"policy": "astrology"}, 400, "bad_request"),
         ("GET", "/v1/retrains/run-1", None, 404, "not_found"),
         ("GET", "/v1/retrains/run-1/verdict", None, 404, "not_found"),
+        ("POST", "/v1/rollouts", b'{"adapter": "none", "test": {"min_votes": 1e999}}', 400, "bad_request"),
         ("POST", "/v1/adapters/retriever-1/promote", {}, 404, "not_found"),
         ("POST", "/v1/adapters/rollback", {}, 400, "bad_request"),
         ("POST", "/v1/schedules", {"cron": "every day"}, 400, "bad_cron"),
