@@ -13,7 +13,7 @@ starts another. Due times of a downtime fire once together, not one by one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +85,10 @@ class Schedules:
     ) -> list[dict[str, Any]]:
         """Add a schedule of times (five fields, or six with seconds last), of conditions, or of both; all schedules.
 
-        With both it looks at its times whether a condition holds. `cooldown` is in milliseconds, a year of them at most.
+        With both it looks at its times whether a condition holds. `cooldown` is in milliseconds.
 
         Raises:
-            UserError: neither, no cron expression, or no time zone.
+            UserError: neither, no cron expression, no time zone, or a cooldown of more than a year.
         """
         triggers = triggers or Triggers()
         with self._db.write() as session:

@@ -384,7 +384,8 @@ def test_a_schedule_is_edited_and_a_bad_edit_changes_nothing(db: Database, one: 
     assert (row["paused"], row["next"], row["cooldown"]) == (True, None, 21_600.0)
     (row,) = one.edit(name, cron=None, paused=False, rho=None)
     assert (row["cron"], row["rho"], row["paused"]) == (None, None, False)
-    for wrong in ({"triggers": parse([])}, {"cron": "often"}, {"timezone": "Mars"}, {"cooldown": -1}, {"cooldown": 10**17}):
+    wrong_ones: list[dict[str, Any]] = [{"triggers": parse([])}, {"cron": "often"}, {"timezone": "Mars"}]
+    for wrong in (*wrong_ones, {"cooldown": -1}, {"cooldown": 10**17}):
         with pytest.raises(UserError):
             one.edit(name, **wrong)
     assert one.listing() == [row]

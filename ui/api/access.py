@@ -20,7 +20,7 @@ _SUSPECT = re.compile(rb"\\u[dD]|\xed[\xa0-\xbf]|\x00")
 
 
 async def whole(request: Request) -> None:
-    """Refuse a JSON body that holds half of a surrogate pair in any place: such a text can be neither kept nor searched.
+    """Refuse a JSON body that holds half of a surrogate pair in any place: such a text can be neither kept nor found.
 
     A dependency of all routes, and not a type of each field: JSON has texts in keys and in free objects as well.
 

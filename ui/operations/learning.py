@@ -99,7 +99,8 @@ class Learning(Seat):
             replay = self.w.replays.control(kind, workspace).replay
             more |= {"slices": replay.slices, "because": replay.reasons}
             rho = replay.rho
-        asked = Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed_of(seed), start=start or CHAMPION, **more)
+        policy, start, seed = policy or "mixed", start or CHAMPION, seed_of(seed)
+        asked = Options(policy=policy, rho=self._rho(rho), seed=seed, start=start, **more)
         return self.w.lineage.cleaned(kind, asked, self.w.lineage.ids(without)) if without else asked
 
     @staticmethod

@@ -28,10 +28,14 @@ def test_a_new_folder_touches_nothing_beside_it(tmp_path: Path) -> None:
 
 
 def test_of_two_that_write_to_one_place_the_second_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Conflict, match="not empty"), new_folder(tmp_path / "run") as late:
-        (late / "a").write_text("late")
-        with new_folder(tmp_path / "run") as early:
-            (early / "a").write_text("early")
+    def write(first: str, *others: str) -> None:
+        with new_folder(tmp_path / "run") as aside:
+            (aside / "a").write_text(first)
+            if others:
+                write(*others)
+
+    with pytest.raises(Conflict, match="not empty"):
+        write("late", "early")
     assert (tmp_path / "run" / "a").read_text() == "early"
     assert names(tmp_path) == {"run"}
 
