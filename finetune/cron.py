@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from kernel.errors import UserError
 
@@ -24,7 +24,7 @@ def check(cron: str) -> str:
     """The expression, of five fields, or of six with seconds last.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or names a date that never comes.
     """
     if not croniter.is_valid(cron):
         raise UserError(
@@ -32,6 +32,14 @@ def check(cron: str) -> str:
             hint='give minute, hour, day, month, weekday, e.g. "0 3 * * 1" for Mondays at 03:00',
             code="bad_cron",
         )
+    try:
+        croniter(cron, datetime.now(UTC)).get_next(datetime)
+    except CroniterBadDateError:
+        raise UserError(
+            f"{cron!r} names a date that never comes",
+            hint="give a day that its month has; the fields are minute, hour, day, month, weekday",
+            code="bad_cron",
+        ) from None
     return cron
 
 

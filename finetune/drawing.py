@@ -59,9 +59,17 @@ class Drawing:
         return self._kinds[kind]
 
     def parent(self, kind: str, options: Options) -> str | None:
-        """What the challenger is compared with: what serves, wherever it starts from."""
+        """What the challenger is compared with: what serves, wherever it starts from.
+
+        Raises:
+            NotFound: no such adapter to start from.
+            UserError: it is of another kind.
+        """
         if options.start not in (CHAMPION, BASE):
-            self._registry.path(options.start)  # or there is none of that name
+            of = self._registry.kind_of([options.start])
+            if of != kind:
+                hint = f"name one of the {kind} to go on from"
+                raise UserError(f"{options.start!r} is an adapter of the {of}", hint=hint)
         return self.kind(kind).parent()
 
     def mix(
@@ -126,6 +134,7 @@ class Drawing:
         Without `measure` nothing is trained, and rows that a run would choose by interference are chosen by likeness.
         """
         self.kind(kind).check(options)
+        self.parent(kind, options)  # or there is nothing to start from
         mix = self.mix(kind, options, workspace, measure=measure, empty_ok=True)
         told = mix.to_json()
         with self._db.read() as session:

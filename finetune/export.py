@@ -35,7 +35,7 @@ from sqlalchemy import select
 
 from finetune.evaluate import Evaluator, Question
 from finetune.facts import FIGURES
-from finetune.files import read_json, write_json
+from finetune.files import new_folder, read_json, write_json
 from finetune.kinds import Options
 from finetune.lineage import POINTS
 from finetune.materialise import materialise
@@ -47,7 +47,7 @@ from finetune.runs import Runs
 from finetune.tables import Run
 from kernel.database import Database, listed
 from kernel.epochs import Epochs
-from kernel.errors import Conflict, Refused, UserError
+from kernel.errors import Refused
 from kernel.ids import now_ms
 from kernel.index.schema import DENSE, keyword, visible
 from kernel.ports import VectorIndex
@@ -126,29 +126,17 @@ class Exporter:
             Conflict: the folder exists and is not empty.
             Refused: the run has no verdict, is of another kind, or was trained on another model than serves.
             UserError: the folder cannot be written, or there is no model here whose adapters could be measured.
+            DiskFull: there was no room for it.
         """
         row = self._runs.get(run)
         target = Path(folder)
-        self._check(row, target)
-        aside = target.with_name(f".{target.name}.part")
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            aside.mkdir(parents=True)
+        self._check(row)
+        with new_folder(target) as aside:
             told = self._write(row, aside, with_base)
-            target.rmdir() if target.is_dir() else None
-            aside.rename(target)
-        except OSError as error:
-            raise UserError(
-                f"{folder!r} cannot be written: {error.strerror or error}",
-                hint="name a new folder where you may write",
-                code="unwritable_file",
-            ) from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
         size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
         return {"run": run, "folder": str(target), "bytes": size, **told}
 
-    def _check(self, row: Run, target: Path) -> None:
+    def _check(self, row: Run) -> None:
         if row.kind not in self._parts:
             kinds = " and ".join(sorted(self._parts))
             raise Refused(f"{row.id!r} trained a {row.kind} adapter", hint=f"runs of {kinds} adapters can be exported")
@@ -156,8 +144,6 @@ class Exporter:
             raise Refused(f"{row.id!r} is {row.state}", hint="a run with a verdict can be exported", code="no_verdict")
         if not (self._runs.folder(row.id) / "train.jsonl").is_file():
             raise Refused(f"{row.id!r} trained nothing", hint="export the runs of the adapters that it merged")
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise Conflict(f"{str(target)!r} is not empty", hint="name a new folder; nothing is overwritten")
 
     def _write(self, row: Run, aside: Path, with_base: bool) -> dict[str, Any]:
         source, part = self._runs.folder(row.id), self._parts[row.kind]

@@ -1,12 +1,23 @@
-"""Files of a run's folder: written aside, brought to the disk and renamed, so that nobody ever finds half of one."""
+"""Files and folders of a run: written aside, brought to the disk and renamed, so that nobody ever finds half of one."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Callable
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from kernel.errors import NO_ROOM, Conflict, DiskFull, RepriseError, UserError
+
+_NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|requested and \d+ written")
+"""In the words of `shutil.copytree` and of numpy, whose errors have no number."""
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 def write(file: Path, text: str) -> None:
@@ -52,3 +63,55 @@ def drop_lines(file: Path, gone: Callable[[Any], bool]) -> int:
 
 def read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into that stands as `target` once all of it is written. Nothing is overwritten.
+
+    Raises:
+        Conflict: there is something, from the start or by somebody else meanwhile.
+        UserError: no folder can be written there.
+        DiskFull: there was no room for it.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            target.lstat()  # which says what is wrong with a name, where `exists` says that there is none
+        stands = _stands(target)
+        if not stands:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place = Path(tempfile.mkdtemp(prefix=".reprise-", dir=target.parent))  # of this call alone
+    except (OSError, ValueError) as error:  # ValueError: what no path can hold
+        raise _unwritable(target, error) from error
+    if stands:
+        raise _conflict(target)
+    aside = place / "whole"  # as what `mkdtemp` makes is closed to all others
+    try:
+        aside.mkdir()
+        yield aside
+        if target.is_dir():
+            target.rmdir()
+        aside.rename(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _stands(target: Path) -> bool:
+    return target.exists() and (not target.is_dir() or any(target.iterdir()))
+
+
+def _conflict(target: Path) -> Conflict:
+    return Conflict(f"{str(target)!r} is not empty", hint="name a new folder; nothing is overwritten")
+
+
+def _unwritable(target: Path, error: OSError | ValueError) -> RepriseError:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in NO_ROOM or _NO_ROOM.search(str(error)):
+        return DiskFull(f"no room for {str(target)!r}", hint="free some space, or name a folder on another disk")
+    if number in _TAKEN and _stands(target):
+        return _conflict(target)
+    told = getattr(error, "strerror", None) or error
+    hint = "name a new folder where you may write"
+    return UserError(f"{str(target)!r} cannot be written: {told}", hint=hint, code="unwritable_file")

@@ -36,6 +36,7 @@ from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
 METRIC, SERVED = "ndcg@10", "served_ndcg@10"
 LAST = 12
 """Adapters of a line that are looked at, the newest; a line of years would take long."""
+MOST = 100
 Figures = Mapping[str, Mapping[str, float]]
 """Metric to example to figure."""
 
@@ -139,15 +140,15 @@ class Forgetting:
         """R and its figures; what changed between two rows (the last two, or those named) with a paired bootstrap.
 
         Raises:
-            UserError: a kind whose adapters cannot be scored anew, or not `served`; or `last` below 1.
+            UserError: a kind whose adapters cannot be scored anew, or not `served`; or `last` outside 1..100.
             Refused: an adapter of the line was trained on another model than serves.
             NotFound: a row that is not in the line.
         """
         if kind not in self._scorers:
             hint = f"there is one of: {', '.join(sorted(self._scorers))}"
             raise UserError(f"there is no matrix of {kind!r} adapters", hint=hint)
-        if last < 1:
-            raise UserError(f"last is {last}", hint="give how many adapters of the line to look at, 1 or more")
+        if not 1 <= last <= MOST:
+            raise UserError(f"last is {last}", hint=f"give how many adapters of the line to look at, 1 to {MOST}")
         started = time.perf_counter()
         scorer = self._scorers[kind]
         metric, base = scorer.metric(served=served), scorer.base()

@@ -12,7 +12,8 @@ starts another. Due times of a downtime fire once together, not one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,25 +21,25 @@ from sqlalchemy import delete, not_, select, update
 from sqlalchemy.orm import Session
 
 from finetune.cron import check, following, missed, zone
+from finetune.firings import OPTIONS, firing_json, schedule_json
 from finetune.observed import Observed
 from finetune.tables import Firing, Run, Schedule
-from finetune.triggers import Triggers
+from finetune.triggers import Triggers, cooldown_ms
 from kernel.audit import record
 from kernel.database import Database, affected
 from kernel.errors import NotFound, RepriseError, UserError
 from kernel.ids import fresh, iso, now_ms
 from kernel.tables import Job
 
+log = logging.getLogger(__name__)
 _LEASE_MS = 60_000
 _LOOK_MS, _DRIFT_MS = 60_000, 900_000
 """Between two looks at conditions alone; windows of days change slowly."""
 COOLDOWN_MS = 6 * 3_600_000
 """Of a schedule with conditions, unless it says otherwise."""
-OPTIONS = ("policy", "rho", "method")
-"""What a schedule may ask of its runs; what it leaves open is decided when it fires."""
 _KEPT = 200
 """Firings of a schedule that its history keeps: of those that started something, and of those that waited."""
-_CARRIED_OUT = Firing.result.is_(None) | Firing.result.not_in(("waiting", "under way"))
+_CARRIED_OUT = Firing.result.is_(None) | Firing.result.not_in(("waiting", "under way", "failed"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ class Schedules:
         """Oldest first."""
         with self._db.read() as session:
             schedules = list(session.scalars(select(Schedule).order_by(Schedule.created, Schedule.id)))
-            return [_json(s, self._history(session, s.id, 1)) for s in schedules]
+            return [schedule_json(s, self._history(session, s.id, 1)) for s in schedules]
 
     def add(
         self,
@@ -87,7 +88,7 @@ class Schedules:
         With both it looks at its times whether a condition holds. `cooldown` is in milliseconds.
 
         Raises:
-            UserError: neither, no cron expression, or no time zone.
+            UserError: neither, no cron expression, no time zone, or a cooldown of more than a year.
         """
         triggers = triggers or Triggers()
         with self._db.write() as session:
@@ -168,14 +169,28 @@ class Schedules:
     # --- firing ----------------------------------------------------------------------------------
 
     def fire(self, start: Start) -> list[str]:
-        """Start what is due; the jobs started. A due time that several beats see is taken by one of them."""
+        """Start what is due; the jobs started. A due time that several beats see is taken by one of them.
+
+        Where one cannot be looked at or started, its history says so, and the others go on.
+        """
         now = now_ms()
         with self._db.read() as session:
             due = list(session.scalars(select(Schedule).where(Schedule.paused == 0, Schedule.next <= now)))
             left = list(session.scalars(select(Firing.id).where(Firing.result.is_(None), Firing.lease_until <= now)))
-        claimed = [self._take_up(firing) for firing in left] + [self._claim(schedule) for schedule in due]
+        claimed = [self._take_up(firing) for firing in left] + [self._looked_at(schedule) for schedule in due]
         jobs = [self._carry_out(found, start) for found in claimed if found is not None]
         return [job for job in jobs if job]
+
+    def _looked_at(self, schedule: Schedule) -> Due | None:
+        try:
+            return self._claim(schedule)
+        except Exception as error:
+            if isinstance(error, RepriseError) and error.transient:
+                return None  # the next look may succeed
+            log.exception("schedule %s cannot be looked at", schedule.id)
+            told = self._firing(schedule, "time", result="failed", message=f"{type(error).__name__}: {error}")
+            self._enter(schedule, told, {"next": now_ms() + _DRIFT_MS, "last": now_ms()})
+            return None
 
     def _claim(self, schedule: Schedule) -> Due | None:
         """The firing of a due time, if it is ours and starts something; what else became of it is recorded."""
@@ -189,14 +204,34 @@ class Schedules:
             cause, evidence, options = self._observed.look(triggers, *of, answered, method)
         result, message = self._held_back(schedule, cause, now)
         silent = result is not None and not schedule.cron  # a condition that does not hold yet is no event
-        firing = Firing(
+        late = missed(schedule.cron, schedule.next, now, schedule.timezone) if schedule.cron else 0
+        firing = self._firing(schedule, cause or "time", options, evidence, late, result=result, message=message)
+        moved: dict[str, Any] = {"next": _next(schedule, now), "seen": evidence}
+        if not silent:
+            moved["last"] = schedule.next if schedule.cron else now
+        found = self._enter(schedule, None if silent else firing, moved)
+        return None if result is not None else found
+
+    def _firing(
+        self,
+        schedule: Schedule,
+        cause: str,
+        options: Mapping[str, Any] | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        late: int = 0,
+        *,
+        result: str | None,
+        message: str,
+    ) -> Firing:
+        now = now_ms()
+        return Firing(
             id=fresh("fire"),
             schedule=schedule.id,
             due=schedule.next,
-            cause=cause or "time",
-            missed=missed(schedule.cron, schedule.next, now, schedule.timezone) if schedule.cron else 0,
-            options=dict.fromkeys(OPTIONS) | dict(schedule.options) | options,
-            evidence=evidence,
+            cause=cause,
+            missed=late,
+            options=dict.fromkeys(OPTIONS) | dict(schedule.options) | dict(options or {}),
+            evidence=dict(evidence or {}),
             owner=self._owner,
             lease_until=now + _LEASE_MS,
             result=result,
@@ -205,20 +240,19 @@ class Schedules:
             run=None,
             created=now,
         )
+
+    def _enter(self, schedule: Schedule, firing: Firing | None, moved: Mapping[str, Any]) -> Due | None:
+        """Move the schedule on and enter the firing, unless another beat was first; what is due, if it is ours."""
         ours = (Schedule.id == schedule.id, Schedule.next == schedule.next, Schedule.paused == 0)
-        moved: dict[str, Any] = {"next": _next(schedule, now), "seen": evidence}
-        if not silent:
-            moved["last"] = schedule.next if schedule.cron else now
         with self._db.write() as session:
-            if not affected(session, update(Schedule).where(*ours).values(**moved)) or silent:
+            if not affected(session, update(Schedule).where(*ours).values(**moved)) or firing is None:
                 return None
             had = select(Firing.id).where(Firing.schedule == schedule.id, Firing.due == schedule.next)
             if session.scalar(had) is not None:  # a clock that was put back: that time has been
                 return None
             session.add(firing)
             _forget_old(session, schedule.id)
-            found = _due(schedule, firing)
-        return None if result is not None else found
+            return _due(schedule, firing)
 
     def _held_back(self, schedule: Schedule, cause: str | None, now: int) -> tuple[str | None, str]:
         """Why nothing is started now, or None."""
@@ -254,6 +288,9 @@ class Schedules:
             if error.transient:
                 return ""  # its lease ends, and it is taken up again
             result, message = "nothing new" if error.code == "nothing_new" else "refused", error.message
+        except Exception as error:
+            log.exception("schedule %s cannot be started", due.id)
+            result, message = "refused", f"{type(error).__name__}: {error}"
         with self._db.write() as session:
             found = session.get(Job, job) if job else None
             run = found.args.get("run") if found is not None else None
@@ -279,7 +316,7 @@ class Schedules:
     def _history(self, session: Session, schedule: str, limit: int) -> list[dict[str, Any]]:
         mine = select(Firing, Run).outerjoin(Run, Run.id == Firing.run).where(Firing.schedule == schedule)
         newest = mine.order_by(Firing.created.desc(), Firing.due.desc()).limit(limit)
-        return [_told(firing, run) for firing, run in session.execute(newest)]
+        return [firing_json(firing, run) for firing, run in session.execute(newest)]
 
     def _found(self, session: Session, schedule: str) -> Schedule:
         found: Schedule | None = session.get(Schedule, schedule)
@@ -303,8 +340,7 @@ def _settle(schedule: Schedule) -> None:
         )
     if schedule.cron:
         check(schedule.cron)
-    if schedule.cooldown < 0:
-        raise UserError(f"the cooldown is {schedule.cooldown} ms", hint="give 0 or more", code="bad_schedule")
+    cooldown_ms(schedule.cooldown / 1000)
     now = now_ms()
     schedule.next = following(schedule.cron, now, schedule.timezone) if schedule.cron else now
 
@@ -336,49 +372,4 @@ def _forget_old(session: Session, schedule: str) -> None:
             session.execute(delete(Firing).where(*theirs, Firing.created <= oldest))
 
 
-def _json(s: Schedule, newest: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    triggers = Triggers.from_json(s.triggers)
-    return {
-        "schedule": s.id,
-        "cron": s.cron or None,
-        "timezone": s.timezone,
-        "when": triggers.conditions,
-        "days": triggers.days if triggers.drift is not None else None,
-        "turns": triggers.turns if triggers.drift is not None else None,
-        "cooldown": s.cooldown / 1000,
-        "kind": s.kind,
-        "workspace": s.workspace,
-        **{name: s.options.get(name) for name in OPTIONS},
-        "paused": bool(s.paused),
-        "last": iso(s.last),
-        "next": None if s.paused or not s.cron else iso(s.next),
-        "last_result": newest[0]["result"] if newest else None,
-        "last_run": newest[0]["run"] if newest else None,
-        "seen": s.seen,
-    }
-
-
-def _told(firing: Firing, run: Run | None) -> dict[str, Any]:
-    """A firing as history tells it; once its run has ended, by how that ended, and while its mix waits, by that."""
-    result, message = firing.result or "starting", firing.message
-    if run is not None and result == "started":
-        error = run.error or {}
-        ended = run.state in ("accepted", "rejected", "failed", "declined")
-        told = ended or run.state == "proposed"
-        result = "nothing new" if error.get("code") == "nothing_new" else run.state if told else result
-        message = error.get("message") or next(iter((run.verdict or {}).get("reasons", ())), "") if ended else message
-    return {
-        "at": iso(firing.created),
-        "due": iso(firing.due),
-        "cause": firing.cause,
-        "missed": firing.missed,
-        "result": result,
-        "message": message,
-        "options": firing.options,
-        "evidence": firing.evidence,
-        "job": firing.job,
-        "run": firing.run,
-    }
-
-
-__all__ = ["COOLDOWN_MS", "Due", "Schedules", "Start", "following"]
+__all__ = ["COOLDOWN_MS", "OPTIONS", "Due", "Schedules", "Start", "following"]

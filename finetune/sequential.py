@@ -28,6 +28,9 @@ from typing import Any, Literal
 
 from kernel.errors import UserError
 
+_RATES, _COUNTS = ("alpha", "beta", "margin", "guard"), ("min_votes", "per_unit", "min_shadows")
+_MOST = 1_000_000
+"""Votes or turns: more than that is not waited for, so asking for more is a slip."""
 _HALVINGS = 40
 """Of an interval within 0 to 1: to twelve digits."""
 
@@ -54,9 +57,9 @@ class TestPlan:
     """Turns compared in the shadow, before the first share."""
 
     def __post_init__(self) -> None:
-        rates = {name: getattr(self, name) for name in ("alpha", "beta", "margin", "guard")}
+        rates = {name: getattr(self, name) for name in _RATES}
         wrong = [name for name, value in rates.items() if not (0 < value < 1)]
-        wrong += [n for n in ("min_votes", "per_unit", "min_shadows") if not getattr(self, n) >= 1]
+        wrong += [n for n in _COUNTS if not getattr(self, n) >= 1]
         if wrong:
             raise UserError(
                 f"the test's {', '.join(wrong)} cannot be used", hint="rates lie between 0 and 1, counts are 1 or more"
@@ -65,6 +68,25 @@ class TestPlan:
     def to_json(self) -> dict[str, Any]:
         """JSON values only; `from_json` takes it back."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def asked(cls, given: Mapping[str, Any]) -> TestPlan:
+        """The usual plan, but for the figures that a person gives.
+
+        Raises:
+            UserError: one there is none of, or that cannot be used; all of them are named.
+        """
+        known = [f.name for f in dataclasses.fields(cls)]
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise UserError(f"the test has no {', '.join(unknown)}", hint=f"it has: {', '.join(known)}")
+        wrong = [f"{name} {value!r}" for name, value in given.items() if not _usable(name, value)]
+        if wrong:
+            raise UserError(
+                f"the test cannot use {', '.join(wrong)}",
+                hint=f"{', '.join(_RATES)} lie between 0 and 1, the others are whole numbers from 1 to {_MOST:,}",
+            )
+        return cls(**{name: value if name in _RATES else int(value) for name, value in given.items()})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TestPlan:
@@ -166,6 +188,12 @@ def decide_shadow(plan: TestPlan, compared: int, failed: int, lost: int, gained:
     if compared < plan.min_shadows:
         return Decision(move="wait", reason=f"{compared} of {plan.min_shadows} turns that the shadow needs; {told}")
     return Decision(move="advance", reason=told)
+
+
+def _usable(name: str, value: Any) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 < value < 1 if name in _RATES else 1 <= value <= _MOST and value == int(value)
 
 
 def _told(arm: Arm) -> str:

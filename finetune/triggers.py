@@ -24,6 +24,8 @@ Z = 2.326
 """Of the one-sided bound at 99 %."""
 RAISE, MOST_RHO = 1.5, 0.5
 """How an order raises the replay ratio, and how far."""
+MOST_COOLDOWN = 365 * 86_400
+"""Seconds: longer is no pause but an end."""
 _CONDITION = re.compile(r"(examples|drift|gate)\s*(?:>=\s*([0-9.]+))?")
 _FORMS = '"examples>=50", "drift>=0.05" or "gate"'
 
@@ -84,6 +86,17 @@ def parse(conditions: Sequence[str], *, days: float | None = None, turns: int | 
             code="bad_trigger",
         )
     return triggers
+
+
+def cooldown_ms(seconds: float) -> int:
+    """A cooldown as people give it, in ms.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not 0 <= seconds <= MOST_COOLDOWN:  # false for what is no number as well
+        raise UserError(f"a cooldown of {seconds:g} seconds", hint="give 0 to a year (365 days)", code="bad_schedule")
+    return round(seconds * 1000)
 
 
 def _least(name: str, number: str | None, text: str) -> float:

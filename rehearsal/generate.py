@@ -131,10 +131,18 @@ class Generation:
 
     # --- asking ----------------------------------------------------------------------------------
 
-    def _sources(self, documents: Sequence[str], workspace: str) -> list[_Source]:
+    def named(self, documents: Sequence[str], workspace: str) -> list[str]:
+        """The ids of documents that are named by id, or by name in the workspace.
+
+        Raises:
+            NotFound: no such document.
+        """
         with self._db.read() as session:
             ids = set(session.scalars(select(Document.id).where(Document.id.in_(documents))))
-        named = [self._library.find(doc, None if doc in ids else workspace).id for doc in documents]
+        return [self._library.find(doc, None if doc in ids else workspace).id for doc in documents]
+
+    def _sources(self, documents: Sequence[str], workspace: str) -> list[_Source]:
+        named = self.named(documents, workspace)
         if not documents:
             named = [row["document"] for row in self._library.documents(workspace) if row["live_version"]]
         found = []

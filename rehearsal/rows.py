@@ -55,14 +55,32 @@ def read(content: str) -> Rows:
     return Rows(rows=tuple(_json_lines(content))) if begin in '{["' and not _is_header(content) else _table(content)
 
 
+def parsed(text: str) -> Any:
+    """The value of a line of JSON.
+
+    Raises:
+        ValueError: it is none, or one that nothing here can hold; what is wrong, in words.
+    """
+    try:
+        value = json.loads(text)
+        whole = _whole(value)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not whole:
+        raise ValueError(_HALF)
+    return value
+
+
 def _json_lines(content: str) -> Iterator[Row]:
     for line, text in enumerate(content.split("\n"), 1):  # not splitlines: a text may hold U+2028
         if not text.strip():
             continue
         try:
-            value = json.loads(text)
+            value = parsed(text)
         except ValueError as error:
-            yield Row(line=line, fields={}, error=f"not JSON: {error}")
+            yield Row(line=line, fields={}, error=str(error))
             continue
         if not isinstance(value, dict):
             yield Row(line=line, fields={}, error='it is no object: each line is one, with at least {"question": …}')
@@ -101,9 +119,9 @@ def _table(content: str) -> Rows:
         given = {name: cell for name, cell in zip(header, cells, strict=False) if name in FIELDS and cell.strip()}
         try:
             if "relevant" in given:
-                given["relevant"] = json.loads(given["relevant"])
+                given["relevant"] = parsed(given["relevant"])
         except ValueError as error:
-            rows.append(Row(line=line, fields={}, error=f"relevant is not JSON: {error}"))
+            rows.append(Row(line=line, fields={}, error=f"relevant: {error}"))
             continue
         rows.append(_checked(line, given))
     return Rows(rows=tuple(rows), ignored=tuple(name for name in header if name and name not in FIELDS))
@@ -127,11 +145,18 @@ def _checked(line: int, given: dict[str, Any]) -> Row:
         return Row(line=line, fields={}, error=f"split is {fields['split']!r} (give train or held-out, or none)")
     if fields.get("preferred") is not None and fields.get("preferred") == fields.get("rejected"):
         return Row(line=line, fields={}, error="preferred and rejected are the same (a preference needs two answers)")
-    try:
-        json.dumps(fields, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return Row(line=line, fields={}, error="it holds half of a surrogate pair, which is no character")
+    if not _whole(fields):
+        return Row(line=line, fields={}, error=_HALF)
     return Row(line=line, fields=fields)
+
+
+def _whole(value: Any) -> bool:
+    """Whether every text in it is one that UTF-8 can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _switch(value: Any) -> bool | None:
@@ -160,4 +185,5 @@ def _named(content: str, separator: str) -> set[str]:
     return {cell.strip().casefold() for cell in cells} & set(FIELDS)
 
 
+_HALF = "it holds half of a surrogate pair, which is no character"
 _HEADER = f"the first line names the columns: question, and any of {', '.join(FIELDS[1:])}"

@@ -5,7 +5,6 @@ Definitions are those of docs/contract.md. What cannot be computed from the rows
 
 from __future__ import annotations
 
-import json
 import re
 import string
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.metrics import mrr_at_k, ndcg_at_k, recall_at_k
 from kernel.errors import UserError
+from rehearsal.rows import parsed
 
 if TYPE_CHECKING:
     from ingest.library import Library
@@ -45,11 +45,9 @@ def parse(suite: str, resolve: Callable[[Any], dict[str, Any]]) -> list[dict[str
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
-            if not isinstance(row, dict) or not str(row.get("question") or "").strip():
-                raise ValueError("no question")
+            row = _row(parsed(text))
             rows.append(row | {"relevant": [resolve(item) for item in row.get("relevant") or []]})
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             problems.append(f"line {line}: {error}")
     if problems or not rows:
         shown = "; ".join(problems[:5]) or "it is empty"
@@ -60,6 +58,28 @@ def parse(suite: str, resolve: Callable[[Any], dict[str, Any]]) -> list[dict[str
             code="bad_suite",
         )
     return rows
+
+
+def _row(value: Any) -> dict[str, Any]:
+    """The row, whose fields are of their kinds.
+
+    Raises:
+        ValueError: one is not.
+    """
+    row: dict[str, Any] = value if isinstance(value, dict) else {}
+    if row.get("question") is None:
+        raise ValueError("no question")
+    wrong = [name for name in ("question", "slice") if not isinstance(row.get(name), str | None)]
+    answer = row.get("answer")
+    if not all(isinstance(text, str) for text in (answer if isinstance(answer, list) else [answer or ""])):
+        wrong.append("answer")
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} must be text")
+    if not row["question"].strip():
+        raise ValueError("no question")
+    if not isinstance(row.get("relevant"), list | None):
+        raise ValueError("relevant must be a list")
+    return row
 
 
 def _measure(platform: Platform, row: dict[str, Any], k: int, workspace: str | None) -> dict[str, float | None]:
@@ -122,11 +142,21 @@ def resolve(library: Library, item: Any, workspace: str | None) -> dict[str, Any
     """
     if not isinstance(item, dict) or not item.get("document"):
         raise ValueError("a relevant item names no document")
-    document = library.find(str(item["document"]), workspace)
-    found: dict[str, Any] = {"document": document.id}
+    if not isinstance(item["document"], str):
+        raise ValueError(f"the document of a relevant item is {item['document']!r}, and must be text")
+    found: dict[str, Any] = {"document": library.find(item["document"], workspace).id}
     if item.get("start") is not None and item.get("end") is not None:
-        found |= {"start": int(item["start"]), "end": int(item["end"])}
+        found |= {"start": _whole(item["start"]), "end": _whole(item["end"])}
+        if found["start"] >= found["end"]:
+            raise ValueError(f"nothing stands from {found['start']} to {found['end']}")
     return found
+
+
+def _whole(number: Any) -> int:
+    """A character of a text, also one that was written 5.0."""
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < 2**53 or number % 1:
+        raise ValueError(f"{number!r} is no place in a text: start and end are whole numbers")
+    return int(number)
 
 
 def _gains(

@@ -8,7 +8,9 @@ logic of its own: it finds things, calls a service, and shapes the answer. The o
 from __future__ import annotations
 
 import json
+import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ui import evalsuite
@@ -36,7 +38,7 @@ from ui.wiring import Wired
 
 __all__ = ["GUIDE", "KINDS", "MAX_PASSAGES", "STATUSES", "Platform", "dumps", "wait_for"]
 
-
+log = logging.getLogger(__name__)
 _LANGUAGES = 200
 """Versions of before languages were told that a tick looks at: about a second's work."""
 
@@ -62,25 +64,34 @@ class Platform(
         return evalsuite.evaluate(self, suite, k, workspace)
 
     def tick(self) -> dict[str, Any]:
-        """Beat's tick: start what is due, find what died."""
-        jobs = self.w.schedules.fire(self._fire)
-        recovered = self.w.epochs.recover()
-        self.w.runs.settle(orphaned=False)
-        erased = self.w.delete.finish_interrupted(silent_ms=self.settings.lease_seconds * 1000)
-        return {
-            "scheduled": [job for job in jobs if job],
-            "looks": self._fire_looks(),
-            "swept": self.w.ledger.sweep(),
-            "uploads_expired": self.w.uploads.sweep(),
-            "erased": erased,
-            "languages_told": self.w.languages.fill(_LANGUAGES),
-            **recovered,
-            **self._tend(),
-            **self._tend_index(),
-            **self._tend_tuning(),
-            **self._tend_topics(),
-            **self._tend_rollout(),
+        """Beat's tick: start what is due, find what died. A part that fails is logged and named under `failed`, if one
+        does, and the others are done all the same."""
+        parts: dict[str, Callable[[], Any]] = {
+            "scheduled": lambda: self.w.schedules.fire(self._fire),
+            "recovered": self.w.epochs.recover,
+            "settled": lambda: self.w.runs.settle(orphaned=False),
+            "erased": lambda: self.w.delete.finish_interrupted(silent_ms=self.settings.lease_seconds * 1000),
+            "looks": self._fire_looks,
+            "swept": self.w.ledger.sweep,
+            "uploads_expired": self.w.uploads.sweep,
+            "languages_told": lambda: self.w.languages.fill(_LANGUAGES),
+            "versions": self._tend,
+            "index": self._tend_index,
+            "tuning": self._tend_tuning,
+            "topics": self._tend_topics,
+            "rollout": self._tend_rollout,
         }
+        told: dict[str, Any] = {}
+        failed: list[str] = []
+        for name, part in parts.items():
+            try:
+                found = part()
+            except Exception:
+                log.exception("the tick's part %r failed", name)
+                failed.append(name)
+            else:
+                told |= found if isinstance(found, dict) else {} if found is None else {name: found}
+        return told | ({"failed": failed} if failed else {})
 
 
 def wait_for(ask: Any, seconds: float, every: float = 0.1) -> Any:

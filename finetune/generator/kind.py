@@ -104,7 +104,7 @@ class GeneratorKind:
             return
         with self._db.read() as session:
             found = list(session.scalars(select(Example).where(Example.id.in_(listed(examples)))))
-        votes = self._votes.count(workspace) if recipe.method == "kto" else 0
+        votes = self._votes.count(workspace, options.without) if recipe.method == "kto" else 0
         minimum.require(recipe, minimum.in_examples(found, votes))
 
     def parent(self) -> str | None:

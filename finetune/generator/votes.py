@@ -40,7 +40,7 @@ class Votes:
         self, workspace: str | None, when: When, distractors: int, without: Collection[str] = ()
     ) -> list[TrainRow]:
         """A row for each turn whose last vote was down, oldest first; none that cites a document of `without`."""
-        turns = [t for t in self._turns(workspace) if not {c["document"] for c in t.shown["citations"]} & set(without)]
+        turns = self._turns(workspace, without)
         cited = {str(c["chunk"]) for turn in turns for c in turn.shown["citations"]}
         placed = {point: as_passage(p) for point, p in self._library.place(sorted(cited), when).items()}
         standing = [t for t in turns if all(str(c["chunk"]) in placed for c in t.shown["citations"])]
@@ -48,9 +48,9 @@ class Votes:
         rows = [_row(turn, placed, near, distractors) for turn, near in zip(standing, beside, strict=True)]
         return [row for row in rows if row.chosen]
 
-    def count(self, workspace: str | None) -> int:
+    def count(self, workspace: str | None, without: Collection[str] = ()) -> int:
         """How many there are, before it is asked whether what they cite still stands."""
-        return len(self._turns(workspace))
+        return len(self._turns(workspace, without))
 
     def note(self, run: str, rows: Sequence[TrainRow]) -> None:
         """Enter the turns as rows of the run's mix, so that a delete finds the adapters that saw them."""
@@ -59,7 +59,7 @@ class Votes:
             new = dict.fromkeys(row.example for row in rows if row.part == "vote" and row.example not in known)
             session.add_all(MixRow(run=run, example=turn, part="vote") for turn in new)
 
-    def _turns(self, workspace: str | None) -> list[Turn]:
+    def _turns(self, workspace: str | None, without: Collection[str]) -> list[Turn]:
         wanted = select(Turn).join(Feedback, Feedback.turn == Turn.id).where(Turn.personal == 0)
         if workspace is not None:
             wanted = wanted.where(Turn.workspace == workspace)
@@ -70,6 +70,7 @@ class Votes:
             for vote in session.scalars(votes):
                 last[vote.turn] = vote
             told = [t for t in reversed(turns) if _told(t.shown, last[t.id])]
+            told = [t for t in told if not {c["document"] for c in t.shown["citations"]} & set(without)]
             return _practised(session, told)
 
 

@@ -465,6 +465,18 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a cron in words": (["schedule", "add", "every day"], "bad_cron"),
     "a cron out of range": (["schedule", "add", "61 * * * *"], "bad_cron"),
     "a schedule for a kind there is none of": (["schedule", "add", "0 3 * * *", "--kind", "rewriter"], "bad_request"),
+    "a cron of a day that never comes": (["schedule", "add", "0 0 30 2 *"], "bad_cron"),
+    "a cooldown without an end": (["schedule", "add", "0 3 * * *", "--cooldown", "366d"], "bad_schedule"),
+    "a retrain with a seed below 0": (["retrain", "--seed", "-1"], "bad_request"),
+    "a preview with a seed below 0": (["rehearsal", "preview", "--seed", "-1"], "bad_request"),
+    "a merge with a seed below 0": (["merge", "retriever-1", "retriever-2", "--seed", "-1"], "bad_request"),
+    "a matrix with a seed below 0": (["forgetting", "--seed", "-1"], "bad_request"),
+    "a matrix of a thousand adapters": (["forgetting", "--last", "1000"], "bad_request"),
+    "rho of a kind there is none of": (["rehearsal", "rho", "--kind", "rewriter"], "bad_request"),
+    "examples of a split there is none of": (["examples", "list", "--split", "test"], "bad_request"),
+    "examples made of nothing": (["examples", "generate", "no such.md"], "not_found"),
+    "a preview from no adapter": (["rehearsal", "preview", "--start", "retriever-1"], "not_found"),
+    "a retrain from no adapter": (["retrain", "--start", "retriever-1"], "not_found"),
     "remove no schedule": (["schedule", "remove", "sch-1"], "not_found"),
     "pause no schedule": (["schedule", "pause", "sch-1"], "not_found"),
     "a suite from nowhere": (["eval", "no such.jsonl"], "missing_path"),
@@ -715,13 +727,29 @@ def test_an_upload_that_does_not_fit_is_refused(http: TestClient, platform: Plat
         ("GET", "/v1/rehearsal/preview?rho=1.5", None, 400, "bad_request"),
         ("GET", "/v1/rehearsal/preview?rho=nan", None, 400, "bad_request"),
         ("GET", "/v1/rehearsal/preview?policy=astrology", None, 400, "bad_request"),
+        ("GET", "/v1/rehearsal/preview?seed=-1", None, 400, "bad_request"),
+        ("GET", "/v1/rehearsal/preview?start=retriever-1", None, 404, "not_found"),
+        ("GET", "/v1/rehearsal/rho?kind=rewriter", None, 422, "bad_request"),
+        ("GET", "/v1/examples?split=test", None, 422, "bad_request"),
+        ("GET", "/v1/forgetting?last=1000", None, 422, "bad_request"),
+        ("GET", "/v1/forgetting?seed=-1", None, 400, "bad_request"),
+        ("POST", "/v1/examples/generate", {"documents": ["no such.md"]}, 404, "not_found"),
+        ("POST", "/v1/adapters/merge", {"adapters": ["a", "b"], "seed": -1}, 400, "bad_request"),
+        ("POST", "/v1/retrains", {"seed": 2**31}, 400, "bad_request"),
+        ("POST", "/v1/retrains", {"start": "retriever-1"}, 404, "not_found"),
         ("POST", "/v1/retrains", {"kind": "rewriter"}, 422, "bad_request"),
         ("POST", "/v1/retrains", {"policy": "astrology"}, 400, "bad_request"),
         ("GET", "/v1/retrains/run-1", None, 404, "not_found"),
         ("GET", "/v1/retrains/run-1/verdict", None, 404, "not_found"),
+        ("POST", "/v1/rollouts", b'{"adapter": "none", "test": {"min_votes": 1e999}}', 400, "bad_request"),
         ("POST", "/v1/adapters/retriever-1/promote", {}, 404, "not_found"),
         ("POST", "/v1/adapters/rollback", {}, 400, "bad_request"),
         ("POST", "/v1/schedules", {"cron": "every day"}, 400, "bad_cron"),
+        ("POST", "/v1/schedules", {"cron": "0 0 30 2 *"}, 400, "bad_cron"),
+        *(
+            ("POST", "/v1/schedules", b'{"cron": "0 3 * * *", "cooldown": %b}' % wrong, 400, "bad_schedule")
+            for wrong in (b"NaN", b"1e999", b"-1", b"1e14")
+        ),
         ("DELETE", "/v1/schedules/sch-1", None, 404, "not_found"),
         ("GET", "/v1/jobs/job-1", None, 404, "not_found"),
         ("POST", "/v1/jobs/job-1/cancel", None, 404, "not_found"),
@@ -737,8 +765,68 @@ def test_an_upload_that_does_not_fit_is_refused(http: TestClient, platform: Plat
 def test_a_request_that_does_not_fit_is_answered_in_one_shape(
     http: TestClient, method: str, path: str, body: Any, status: int, code: str
 ) -> None:
-    given = {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
+    given = {"json": body} if body is not None else {}
+    if isinstance(body, bytes):
+        given = {"content": body, "headers": {"content-type": "application/json"}}
     assert error_of(http.request(method, path, **given), status)["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('{"question": 5}', "question must be text"),
+        ('{"question": "x", "slice": [1], "answer": 2}', "slice, answer must be text"),
+        ('{"question": "x", "answer": ["a", 1]}', "answer must be text"),
+        ('{"question": "\\ud800"}', "surrogate"),
+        ('{"question": " "}', "no question"),
+        ('{"question": "x", "relevant": 5}', "relevant must be a list"),
+        ('{"question": "x", "relevant": [{"document": 5}]}', "the document of a relevant item is 5"),
+        ('{"question": "x", "relevant": [{"document": "returns.md", "start": 1e999, "end": 9}]}', "inf is no place"),
+        ('{"question": "x", "relevant": [{"document": "returns.md", "start": 1.5, "end": 9}]}', "1.5 is no place"),
+        ('{"question": "x", "relevant": [{"document": "returns.md", "start": 9, "end": 9}]}', "nothing stands"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+    ids=lambda text: text[:80],
+)
+def test_a_row_of_a_suite_that_does_not_fit_is_told_by_line_at_every_door(
+    http: TestClient, row: str, says: str
+) -> None:
+    suite = f'{{"question": "How long?", "relevant": [{{"document": "returns.md"}}]}}\n{row}'
+    for path, body in (("/v1/eval", {"suite": suite}), ("/v1/suites", {"name": "bad", "suite": suite})):
+        error = error_of(http.post(path, json=body), 400)
+        assert error["code"] == "bad_suite"
+        assert f"line 2: {says}" in error["message"].replace("it holds half of a ", "").replace("it is ", "")
+    assert http.get("/v1/suites").json() == []
+
+
+def test_a_line_that_is_nested_too_deep_takes_no_other_with_it(http: TestClient) -> None:
+    content = '{"question": "How long may I return it?", "answer": "30 days."}\n' + "[" * 100_000
+    done = http.post("/v1/examples/import", json={"content": content, "workspace": "deep"}).json()
+    assert [error["line"] for error in done["errors"]] == [2]
+    assert "nested too deep" in str(done["errors"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/retrains", b'{"workspace": "\\ud800"}'),
+        ("POST", "/v1/retrains", b'{"workspace": "\xed\xa0\x80"}'),
+        ("POST", "/v1/retrains", '{"workspace": "\\uDC00"}'.encode("utf-16")),
+        ("POST", "/v1/examples/import", b'{"content": "", "slice": "\\udfff"}'),
+        ("POST", "/v1/rollouts", b'{"adapter": "x", "override": "\\ud83d"}'),
+        ("POST", "/v1/routes", b'{"adapter": "x", "workspace": "w", "slice": "\\ud83d", "more": 1}'),
+        ("PUT", "/v1/gate-policy", b'{"changes": {"\\ud83d": 1}}'),
+        ("POST", "/v1/watches", b'{"\\ud83d": 1}'),
+    ],
+)
+def test_half_of_a_character_is_refused_wherever_it_stands(
+    http: TestClient, method: str, path: str, body: bytes
+) -> None:
+    response = http.request(method, path, content=body, headers={"content-type": "application/json"})
+    assert "half of a surrogate pair" in error_of(response, 400)["message"]
+    whole = b'{"adapter": "none", "override": "\\ud83d\\ude00"}'
+    response = http.post("/v1/rollouts", content=whole, headers={"content-type": "application/json"})
+    assert error_of(response, 404)["code"] == "not_found"
 
 
 def test_a_fault_of_ours_is_told_in_the_same_shape(

@@ -397,6 +397,19 @@ def test_a_thumb_down_is_a_row_until_its_document_is_deleted(platform: Platform,
     assert not any("bell" in p.text for row in after for p in row.passages)
 
 
+def test_a_thumb_down_on_a_document_that_is_left_out_counts_for_nothing(platform: Platform) -> None:
+    turn = platform.ask("What colour is the lamp of the house?", generator="extractive")
+    platform.feedback(turn["turn"], "down")
+    cited = tuple({c["document"] for c in turn["citations"]})
+    assert cited
+    liked = [e["example"] for e in platform.examples("approved", split="train") if e["answer"] and not e["rejected"]]
+    options = Options(policy="mixed", rho=0.2, method="kto", recipe={"min_votes": 1})
+    kind = platform.w.kinds["generator"]
+    kind.suffices(options, None, liked)
+    with pytest.raises(UserError, match="0 votes of the rarer kind"):
+        kind.suffices(replace(options, without=cited), None, liked)
+
+
 def test_a_thumb_down_on_a_question_of_the_exam_is_no_row(platform: Platform) -> None:
     w = platform.w
     votes = Votes(w.db, w.library, Contexts(w.db, w.library, w.search, w.live, w.epochs))

@@ -394,6 +394,18 @@ def test_a_schedule_with_nothing_to_train_on_keeps_no_other_from_its_turn(platfo
         platform.remove_schedule(schedule["schedule"])
 
 
+def test_a_part_of_the_tick_that_breaks_keeps_no_other_from_its_turn(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_start: Any) -> list[str]:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(platform.w.schedules, "fire", broken)
+    done = platform.tick()
+    assert done["failed"] == ["scheduled"]
+    assert {"erased", "looks", "swept"} <= set(done)
+
+
 # --- who may ask ---------------------------------------------------------------------------------
 
 

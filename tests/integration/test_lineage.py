@@ -15,7 +15,7 @@ from finetune.kinds import BASE, Options
 from finetune.lineage import retrains
 from finetune.reproduce import reproduce
 from finetune.tables import Adapter, Run, RunDocument
-from kernel.errors import Conflict, NotFound, Refused
+from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.ids import now_ms
 from rehearsal.tables import Example, MixRow
 from retrieval.live import RETRIEVER
@@ -148,9 +148,19 @@ def test_the_card_stands_beside_the_weights_as_the_hub_reads_it(platform: Platfo
     assert RETURNS.splitlines()[-1] not in text
 
 
+def test_a_run_goes_on_from_an_adapter_of_its_own_kind_alone(platform: Platform, first: dict[str, Any]) -> None:
+    start = Options(policy="mixed", rho=0.2, start=first["adapter"])
+    assert platform.w.retrainer.drawing.parent("retriever", start) is None
+    with pytest.raises(UserError, match="adapter of the retriever"):
+        platform.w.retrainer.drawing.parent("generator", start)
+
+
 def test_an_exported_run_reproduces_its_figures_from_the_folder_alone(
     platform: Platform, first: dict[str, Any], tmp_path: Path
 ) -> None:
+    for name in ("a\0b", "x" * 300):
+        with pytest.raises(UserError, match="cannot be written"):
+            platform.export_run(first["run"], str(tmp_path / name))
     done = platform.export_run(first["run"], str(tmp_path / "run"))
     assert done["missing"] == {}
     assert done["metrics"]["challenger"] == pytest.approx(first["metrics"]["challenger"]["ndcg@10"], abs=1e-4)

@@ -193,6 +193,37 @@ def test_a_start_that_may_succeed_later_is_tried_again(db: Database, one: Schedu
     assert len(one.fire(lambda due: job(db, due))) == 1
 
 
+def test_a_schedule_that_cannot_be_looked_at_keeps_no_other_from_its_turn(db: Database, one: Schedules) -> None:
+    (broken,) = one.add("0 3 * * 1")
+    make_due(db)
+    one.fire(lambda due: job(db, due))
+    with db.write() as session:  # as one that was stored before cooldowns had an end
+        session.execute(update(Schedule).values(cooldown=10**17))
+    one.add("0 3 * * 1", workspace="other")
+    end_jobs(db)
+    make_due(db, 2)
+    assert len(one.fire(lambda due: job(db, due))) == 1
+    told = one.history(broken["schedule"])[0]
+    assert (told["result"], told["job"]) == ("failed", None)
+    assert "year" in told["message"]
+    assert one.fire(lambda due: job(db, due)) == []  # it is looked at again later, not at every tick
+
+
+def test_a_start_that_breaks_keeps_no_other_from_its_turn(db: Database, one: Schedules) -> None:
+    (first,) = one.add("0 3 * * 1")
+    one.add("0 3 * * 1", workspace="other")
+    make_due(db)
+
+    def start(due: Due) -> str:
+        if due.id == first["schedule"]:
+            raise ZeroDivisionError("oops")
+        return job(db, due)
+
+    assert len(one.fire(start)) == 1
+    (told,) = one.history(first["schedule"])
+    assert (told["result"], told["message"]) == ("refused", "ZeroDivisionError: oops")
+
+
 def test_a_schedule_that_finds_nothing_new_says_so(db: Database, one: Schedules) -> None:
     (added,) = one.add("0 3 * * 1")
 
@@ -383,7 +414,8 @@ def test_a_schedule_is_edited_and_a_bad_edit_changes_nothing(db: Database, one: 
     assert (row["paused"], row["next"], row["cooldown"]) == (True, None, 21_600.0)
     (row,) = one.edit(name, cron=None, paused=False, rho=None)
     assert (row["cron"], row["rho"], row["paused"]) == (None, None, False)
-    for wrong in ({"triggers": parse([])}, {"cron": "often"}, {"timezone": "Mars"}, {"cooldown": -1}):
+    wrong_ones: list[dict[str, Any]] = [{"triggers": parse([])}, {"cron": "often"}, {"timezone": "Mars"}]
+    for wrong in (*wrong_ones, {"cooldown": -1}, {"cooldown": 10**17}):
         with pytest.raises(UserError):
             one.edit(name, **wrong)
     assert one.listing() == [row]

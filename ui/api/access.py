@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+import re
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from kernel.errors import UserError
 from retrieval.preferences import NOBODY, user_name
 from retrieval.turns import LOCAL
 from ui.platform import Platform
+
+_SUSPECT = re.compile(rb"\\u[dD]|\xed[\xa0-\xbf]|\x00")
+"""What every JSON body with a half of a surrogate pair holds, in UTF-8 or in another encoding; most others do not."""
+
+
+async def whole(request: Request) -> None:
+    """Refuse a JSON body that holds half of a surrogate pair in any place: such a text can be neither kept nor found.
+
+    A dependency of all routes, and not a type of each field: JSON has texts in keys and in free objects as well.
+
+    Raises:
+        UserError: it holds one.
+    """
+    if getattr(request.scope.get("route"), "body_field", None) is None or "json" not in _media_type(request):
+        return
+    if not _SUSPECT.search(await request.body()):
+        return
+    try:
+        value: Any = await request.json()
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            "the request holds half of a surrogate pair, which is no character",
+            hint="send whole characters: an emoji cut in two is often the cause",
+        ) from None
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].lower()
 
 
 def _platform(request: Request) -> Platform:

@@ -34,6 +34,7 @@ from ui.api import (
     versions,
     watches,
 )
+from ui.api.access import whole
 from ui.api.errors import add_errors
 from ui.platform import Platform
 
@@ -52,7 +53,7 @@ def make_app(platform: Platform) -> FastAPI:
         title="Reprise",
         version=VERSION,
         description="Versioned documents, cited answers, rehearsal from the same index, gated adapters.",
-        dependencies=[Depends(_guard(settings, hosts))],
+        dependencies=[Depends(_guard(settings, hosts)), Depends(whole)],
     )
     app.state.platform = platform
     app.state.ready = lambda: True

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from finetune.forgetting import MOST
 from ui.api.access import Node, Person
 from ui.api.adapters import Kind
 
@@ -78,7 +79,7 @@ def forgetting(
     kind: Kind = "retriever",
     workspace: str | None = None,
     served: bool = False,
-    last: Annotated[int, Query(ge=1, le=100)] = 12,
+    last: Annotated[int, Query(ge=1, le=MOST)] = 12,
     before: str | None = None,
     after: str | None = None,
     seed: int = 0,

@@ -13,6 +13,7 @@ from kernel.jobs import Running
 from kernel.tables import Job
 from kernel.types import Progress, silent
 from rehearsal.generate import LIMIT
+from rehearsal.rows import SPLITS
 from ui.operations.seat import Seat
 
 STATUSES = ("approved", "quarantined", "retired")
@@ -44,6 +45,8 @@ class Examples(Seat):
     ) -> list[dict[str, Any]]:
         if status is not None and status not in STATUSES:
             raise UserError(f"no status {status!r}", hint=f"there are: {', '.join(STATUSES)}")
+        if split is not None and split not in SPLITS:
+            raise UserError(f"no split {split!r}", hint=f"there are: {', '.join(SPLITS)}")
         return self.w.memory.listing(
             status, workspace, slice_name=slice_name, origin=origin, split=split, cluster=cluster, text=text
         )
@@ -99,6 +102,7 @@ class Examples(Seat):
         where = workspace or self.settings.workspace
         if limit is not None and limit < 1:
             raise UserError(f"limit is {limit}", hint="give the number of examples to make, 1 or more")
+        self.w.generation.named(documents, where)  # or there is none of a name, which a job would say later
         args = {"documents": list(documents), "workspace": where, "limit": limit, "hold": hold}
         return self.job(self.w.ledger.enqueue(_GENERATE, args, keys=[f"{_GENERATE}:{where}"], by=by))
 

@@ -10,7 +10,7 @@ from retrieval.live import RETRIEVER
 from retrieval.preferences import user_name
 from retrieval.turns import LOCAL
 from ui import evalsuite
-from ui.operations.learning import kind_of
+from ui.operations.learning import kind_of, seed_of
 from ui.operations.seat import Seat
 
 
@@ -62,5 +62,12 @@ class Judging(Seat):
     ) -> dict[str, Any]:
         """The matrix of the champion's line, measured now; cells of this epoch are not measured again."""
         return self.w.forgetting.show(
-            kind_of(kind), workspace, served=served, last=last, before=before, after=after, seed=seed, progress=progress
+            kind_of(kind),
+            workspace,
+            served=served,
+            last=last,
+            before=before,
+            after=after,
+            seed=seed_of(seed),
+            progress=progress,
         )

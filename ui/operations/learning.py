@@ -99,7 +99,8 @@ class Learning(Seat):
             replay = self.w.replays.control(kind, workspace).replay
             more |= {"slices": replay.slices, "because": replay.reasons}
             rho = replay.rho
-        asked = Options(policy=policy or "mixed", rho=self._rho(rho), seed=seed, start=start or CHAMPION, **more)
+        policy, start, seed = policy or "mixed", start or CHAMPION, seed_of(seed)
+        asked = Options(policy=policy, rho=self._rho(rho), seed=seed, start=start, **more)
         return self.w.lineage.cleaned(kind, asked, self.w.lineage.ids(without)) if without else asked
 
     @staticmethod
@@ -107,6 +108,17 @@ class Learning(Seat):
         if not 0 <= rho <= 0.9:
             raise UserError(f"rho is {rho}", hint="the replay ratio is a share from 0 to 0.9; .3 is usual")
         return rho
+
+
+def seed_of(seed: int) -> int:
+    """The seed, if every generator of chance takes it.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not 0 <= seed < 2**31:
+        raise UserError(f"the seed is {seed}", hint=f"a seed is 0 or more, up to {2**31 - 1}")
+    return seed
 
 
 def kind_of(kind: str) -> str:

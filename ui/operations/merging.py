@@ -8,7 +8,7 @@ from typing import Any
 from finetune.kinds import Options
 from finetune.merge import Merge
 from kernel.types import Progress, silent
-from ui.operations.learning import Learning
+from ui.operations.learning import Learning, seed_of
 
 
 class Merging(Learning):
@@ -35,7 +35,7 @@ class Merging(Learning):
         options = Options(
             policy="mixed",
             rho=self.settings.rho,
-            seed=seed,
+            seed=seed_of(seed),
             method=method or "cat",
             merged=tuple(adapters),
             recipe=given,

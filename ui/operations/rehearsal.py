@@ -7,7 +7,7 @@ from typing import Any
 
 from kernel.types import Progress, silent
 from retrieval.live import RETRIEVER
-from ui.operations.learning import Learning
+from ui.operations.learning import Learning, kind_of
 
 
 class Rehearsal(Learning):
@@ -54,4 +54,4 @@ class Rehearsal(Learning):
 
     def replay(self, kind: str = RETRIEVER, workspace: str | None = None) -> dict[str, Any]:
         """The replay ratio of the next retrain, overall and per slice, and how it came to be."""
-        return {"kind": kind, "workspace": workspace, **self.w.replays.control(kind, workspace).to_json()}
+        return {"kind": kind, "workspace": workspace, **self.w.replays.control(kind_of(kind), workspace).to_json()}

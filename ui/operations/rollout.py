@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune.sequential import TestPlan
-from kernel.errors import UserError
 from retrieval.live import RETRIEVER
 from ui.operations.seat import Seat
 
@@ -31,7 +30,7 @@ class Rollout(Seat):
     ) -> dict[str, Any]:
         """Try an adapter on live questions; the trial. `test`: figures of the test that are not the usual ones."""
         return self.w.rollouts.start(
-            adapter, shadow=shadow, share=share, steps=steps, plan=_plan(test or {}), override=override
+            adapter, shadow=shadow, share=share, steps=steps, plan=TestPlan.asked(test or {}), override=override
         )
 
     def advance_rollout(self, kind: str | None = None) -> dict[str, Any]:
@@ -63,11 +62,3 @@ class Rollout(Seat):
         """What a tick of beat does: make the moves that the figures call for."""
         moves = self.w.rollouts.tick()
         return {"rollout": moves} if moves else {}
-
-
-def _plan(given: dict[str, Any]) -> TestPlan:
-    known = TestPlan().to_json()
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise UserError(f"the test has no {', '.join(unknown)}", hint=f"it has: {', '.join(known)}")
-    return TestPlan.from_json(known | given)

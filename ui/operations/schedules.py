@@ -8,7 +8,7 @@ from typing import Any
 
 from finetune.generator.recipe import METHODS
 from finetune.schedule import OPTIONS, Due
-from finetune.triggers import Triggers, parse
+from finetune.triggers import Triggers, cooldown_ms, parse
 from kernel.errors import RepriseError, UserError
 from retrieval.live_generator import GENERATOR
 from ui.operations.learning import Learning
@@ -50,7 +50,7 @@ class Schedules(Learning):
             workspace,
             timezone=timezone,
             triggers=parse(when, days=days, turns=turns),
-            cooldown=None if cooldown is None else round(cooldown * 1000),
+            cooldown=None if cooldown is None else cooldown_ms(cooldown),
             **{name: value for name, value in options.items() if value is not None},
         )
 
@@ -69,7 +69,7 @@ class Schedules(Learning):
             for name in ("when", "days", "turns"):
                 told.pop(name, None)
         if "cooldown" in told:
-            told["cooldown"] = round((told["cooldown"] or 0) * 1000)
+            told["cooldown"] = cooldown_ms(told["cooldown"] or 0)
         if "kind" in told:
             told["kind"] = self._kind_of(told["kind"])
         if told.get("method") is not None or "kind" in told:

@@ -33,6 +33,7 @@ _BY_STATUS: dict[int, type[RepriseError]] = {
     503: TryAgain,
     507: DiskFull,
 }
+_BY_CODE: dict[str, type[RepriseError]] = {kind.code: kind for kind in (UserError, NotFound, Conflict)}
 
 
 class Connection:
@@ -125,6 +126,6 @@ def body_of(response: httpx.Response) -> dict[str, Any]:
 
 def as_error(status: int, body: dict[str, Any]) -> RepriseError:
     kind = _BY_STATUS.get(status, UserError if 400 <= status < 500 else Failed)
-    if body.get("code") == "bad_request":
-        kind = UserError
+    if body.get("code") in _BY_CODE:  # which tells of a job's error as well, that has no status
+        kind = _BY_CODE[body["code"]]
     return kind(body.get("message", "unknown error"), hint=body.get("hint", ""), code=body.get("code"))

@@ -59,6 +59,10 @@ def test_missed_times_are_counted_and_not_for_ever() -> None:
 def test_a_mistake_in_time_or_zone_is_told() -> None:
     with pytest.raises(UserError, match="not a cron expression"):
         check("61 * * * *")
+    for never in ("0 0 30 2 *", "0 0 31 4,6 *"):
+        with pytest.raises(UserError, match="never comes"):
+            check(never)
+    assert check("0 0 29 2 *")
     for wrong in ("Mars/Olympus", "../etc/passwd", ""):
         with pytest.raises(UserError, match="no time zone"):
             zone(wrong)

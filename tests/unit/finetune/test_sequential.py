@@ -123,6 +123,19 @@ def test_a_plan_that_cannot_be_used_is_refused(wrong: dict[str, float]) -> None:
         TestPlan(**wrong)  # type: ignore[arg-type]
 
 
+def test_all_that_is_wrong_with_a_plan_that_a_person_asks_for_is_named() -> None:
+    wrong = {"alpha": 1.5, "margin": float("nan"), "min_votes": float("inf"), "per_unit": 1.5, "min_shadows": 10**7}
+    with pytest.raises(UserError) as told:
+        TestPlan.asked(wrong | {"beta": 0.2})
+    assert all(name in told.value.message for name in wrong)
+    assert "beta" not in told.value.message
+    with pytest.raises(UserError, match="no luck"):
+        TestPlan.asked({"luck": 1})
+    plan = TestPlan.asked({"min_votes": 30.0, "margin": 0.2})
+    assert plan == TestPlan(min_votes=30, margin=0.2)
+    assert isinstance(plan.min_votes, int)
+
+
 def test_a_plan_comes_back_from_its_record() -> None:
     plan = TestPlan(margin=0.03, min_votes=7)
     assert TestPlan.from_json(plan.to_json() | {"of a later release": 1}) == plan

@@ -65,6 +65,8 @@ def test_a_header_in_quotes_is_a_table_and_json_that_is_broken_is_not() -> None:
         ('{"question": "A?", "preferred": "x", "rejected": "x"}', "two answers"),
         ('{"question": "\\ud800?"}', "surrogate"),
         ('["question"]', "no object"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"question": "A?", "relevant": ' + "[" * 100_000, "nested too deep"),
     ],
 )
 def test_what_does_not_fit_is_said_in_words(row: str, says: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ui.over_http.connection import as_error
 from ui.platform import Platform
 from ui.remote import Remote
 
@@ -21,6 +22,11 @@ HERE_ONLY = {
 OPERATIONS = sorted(
     name for name in dir(Platform) if not name.startswith("_") and name not in HERE_ONLY
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [("not_found", 2), ("bad_request", 2), ("conflict", 2), ("failed", 1)])
+def test_what_a_job_failed_of_ends_as_it_would_without_a_node(code: str, exit_code: int) -> None:
+    assert as_error(500, {"code": code, "message": "it was so", "hint": "do this"}).exit_code == exit_code
 
 
 def parameters(of: Callable[..., Any]) -> dict[str, inspect.Parameter]:
