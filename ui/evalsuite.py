@@ -71,7 +71,8 @@ def _row(value: Any) -> dict[str, Any]:
         raise ValueError("no question")
     wrong = [name for name in ("question", "slice") if not isinstance(row.get(name), str | None)]
     answer = row.get("answer")
-    if not all(isinstance(text, str) for text in (answer if isinstance(answer, list) else [answer or ""])):
+    texts = [_text(one) for one in (answer if isinstance(answer, list) else [answer or ""])]
+    if None in texts:
         wrong.append("answer")
     if wrong:
         raise ValueError(f"{', '.join(wrong)} must be text")
@@ -79,7 +80,14 @@ def _row(value: Any) -> dict[str, Any]:
         raise ValueError("no question")
     if not isinstance(row.get("relevant"), list | None):
         raise ValueError("relevant must be a list")
-    return row
+    return row if answer is None else row | {"answer": texts if isinstance(answer, list) else texts[0]}
+
+
+def _text(answer: Any) -> str | None:
+    """An answer as text, also one that was written as a number; None where it is neither."""
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        return str(answer)
+    return answer if isinstance(answer, str) else None
 
 
 def _measure(platform: Platform, row: dict[str, Any], k: int, workspace: str | None) -> dict[str, float | None]:
