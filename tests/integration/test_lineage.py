@@ -150,7 +150,7 @@ def test_the_card_stands_beside_the_weights_as_the_hub_reads_it(platform: Platfo
 
 def test_a_run_goes_on_from_an_adapter_of_its_own_kind_alone(platform: Platform, first: dict[str, Any]) -> None:
     start = Options(policy="mixed", rho=0.2, start=first["adapter"])
-    assert platform.w.retrainer.drawing.parent("retriever", start) is None
+    assert platform.w.retrainer.drawing.parent("retriever", start) == first["adapter"]
     with pytest.raises(UserError, match="adapter of the retriever"):
         platform.w.retrainer.drawing.parent("generator", start)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kernel.types import Progress, silent
 from retrieval.live import RETRIEVER
-from ui.operations.learning import Learning, kind_of
+from ui.operations.learning import Learning
 
 
 class Rehearsal(Learning):
@@ -54,4 +54,5 @@ class Rehearsal(Learning):
 
     def replay(self, kind: str = RETRIEVER, workspace: str | None = None) -> dict[str, Any]:
         """The replay ratio of the next retrain, overall and per slice, and how it came to be."""
-        return {"kind": kind, "workspace": workspace, **self.w.replays.control(kind_of(kind), workspace).to_json()}
+        self.w.retrainer.drawing.kind(kind)  # or there is none of that name
+        return {"kind": kind, "workspace": workspace, **self.w.replays.control(kind, workspace).to_json()}
