@@ -31,7 +31,7 @@ from finetune.pull import aims, pulled
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import Registry
 from finetune.runs import PROBE
-from finetune.suites import Suites
+from finetune.suites import Asked, Suites
 from finetune.tables import Run
 from ingest.tables import Document
 from kernel.database import Database, listed
@@ -130,14 +130,9 @@ class RetrieverKind:
         self._live.load(adapter, path)
         if run.parent:
             self._live.load(run.parent, self._registry.path(run.parent))
-        when = self._evaluator.when()
-        pinned = self._suites.asked()
+        when, pinned = self._evaluator.when(), self._suites.asked()
         without = set(Options.from_json(run.options).without)
-        with self._db.read() as session:  # what it must not know is not asked of it
-            left_out = made_of(session, without)
-        # An adapter serves every workspace, so what it did to the others counts, whichever its run was for.
-        asked = [*self._evaluator.questions(None), *(q for q in pinned.questions if q.sources)]
-        asked = [q for q in asked if q.example not in left_out and not (q.suite and q.sources & without)]
+        asked = self._answerable(pinned, without)
         refusals = [*self._evaluator.unanswerable(None), *(q for q in pinned.questions if not q.sources)]
         names = {"base": None, "champion": run.parent, "challenger": adapter}
         scores: dict[str, Scores] = {}
@@ -148,6 +143,9 @@ class RetrieverKind:
         judged = [model for model in names if model != "champion" or run.parent]
         compared = {model: scores[model] for model in judged if model != "base" or not run.parent}
         seen = self._evaluator.seen(asked, [*self._registry.lineage(RETRIEVER), run.id])
+        # What was deleted meanwhile was there for the first models and not for the others.
+        still = {(q.example, q.question) for q in self._answerable(self._suites.asked(), without)}
+        asked = [q for q in asked if (q.example, q.question) in still]
         return Evaluation(
             held_out=_held_out(asked, new_slices(self._db, self._registry, run, mix), run, seen),
             scores={model: scores[model].dense for model in judged},
@@ -159,6 +157,14 @@ class RetrieverKind:
             standing=standing,
             metrics=_metrics(scores, seen) | {"held_out": len(asked), "suites_left_out": pinned.left_out},
         )
+
+    def _answerable(self, pinned: Asked, without: set[str]) -> list[Question]:
+        """What can be asked now: an adapter serves every workspace, so what it did to the others counts, whichever its
+        run was for. What it must not know is not asked of it."""
+        with self._db.read() as session:
+            left_out = made_of(session, without)
+        asked = [*self._evaluator.questions(None), *(q for q in pinned.questions if q.sources)]
+        return [q for q in asked if q.example not in left_out and not (q.suite and q.sources & without)]
 
     def _pulled(self, asked: Sequence[Question], folder: Path) -> dict[str, str | None] | None:
         """By name of the document; None where the adapter came from no rows."""

@@ -16,9 +16,10 @@ from ingest.incoming import Incoming
 from kernel.errors import Refused, UserError
 from kernel.jobs import Cancelled, TakenAway
 from kernel.settings import load
-from kernel.types import Progress
+from kernel.types import Progress, silent
 from rehearsal.mix import Mix
 from retrieval.search import Scope
+from tests.house import incoming
 from ui.platform import Platform
 from ui.wiring import Wired, demo_folder, guide_folder
 
@@ -214,6 +215,31 @@ def test_all_models_of_a_verdict_are_ranked_over_the_documents_of_one_moment(
     assert platform.w.epochs.committed() == before + 2
     assert set(ranked) == {before}
     assert so_far[0] < so_far[1] < len(ranked) == 2 * so_far[1]  # the first had no champion before it, but the base
+
+
+def test_what_is_deleted_while_models_are_asked_is_held_against_none_of_them(
+    platform: Platform, accepted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, folder = platform.w.runs.get(accepted["run"]), platform.w.runs.folder(accepted["run"])
+    mix = Mix.from_json(json.loads((folder / "manifest.json").read_text()))
+    platform.ingest([incoming("zebra.md", "The zebra in the hall is made of painted wood.")])
+    asked = {"question": "What is the zebra made of?", "relevant": [{"document": "zebra.md"}], "split": "held-out"}
+    platform.import_examples(json.dumps(asked))
+    (example,) = [e["example"] for e in platform.examples() if e["question"] == asked["question"]]
+    kind: Any = platform.w.kinds["retriever"]
+    monkeypatch.setattr(kind._legs, "of", lambda *_: {})  # what they answer takes its time
+
+    def evaluated(progress: Progress) -> set[str]:
+        return {e.example for e in kind.evaluate(row, mix, folder, progress).held_out}
+
+    before = evaluated(silent)
+    assert example in before
+
+    def progress(_stage: str, done: int, _total: int) -> None:
+        if done == 2:
+            platform.delete("zebra.md")
+
+    assert evaluated(progress) == before - {example}
 
 
 def test_figures_of_what_was_forgotten_are_of_the_epoch_that_they_are_kept_under(
