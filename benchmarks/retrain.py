@@ -12,8 +12,9 @@ process of its own, one after the other, `--rounds` times; medians are printed.
             and documents go through the model that is trained, as they do there; in-batch negatives, no duplicates in a
             batch. Its documents have to be embedded anew before it can serve; that is shown apart
 
-Seconds are of the whole process, loading included, and of training alone. The peer's rate was not searched for: try
-some before a ratio is quoted (docs/decisions/0027). It needs REPRISE_EVAL_DATA and is skipped without it.
+Seconds are of the whole process, loading included, and of training alone. The peer's rate is the best of three that
+were tried on 800 abstracts of scifact (docs/decisions/0027); on another set try some before a ratio is quoted. It needs
+REPRISE_EVAL_DATA and is skipped without it.
 """
 
 from __future__ import annotations
