@@ -22,7 +22,7 @@ from finetune.routes import speaks_for
 from finetune.sequential import TestPlan
 from finetune.tables import Run
 from kernel import audit
-from kernel.errors import Conflict, NotFound, Refused, UserError
+from kernel.errors import Conflict, NotFound, Refused, RepriseError, UserError
 from kernel.ids import now_ms
 from kernel.types import OPEN
 from rehearsal.tables import Example
@@ -84,11 +84,10 @@ def test_of_two_accepted_against_the_same_champion_the_second_is_judged_again_fi
     assert desk.registry.promote("c")["previous"] == "b"
 
 
-def test_of_two_that_are_promoted_at_once_one_is_refused(desk: Desk) -> None:
-    """Both pass the first look; the second is looked at again when it is alone."""
-    desk.add("c")
-    refused: list[Refused] = []
-    together = threading.Barrier(2)
+def promoted_at_once(desk: Desk, *names: str) -> list[RepriseError]:
+    """Promote these from a thread each, all of which pass the first look before one moves; what was refused."""
+    refused: list[RepriseError] = []
+    together = threading.Barrier(len(names))
     held = desk.rack.held
 
     def late(name: str, path: str) -> AbstractContextManager[None]:
@@ -100,42 +99,28 @@ def test_of_two_that_are_promoted_at_once_one_is_refused(desk: Desk) -> None:
     def promote(name: str) -> None:
         try:
             desk.registry.promote(name)
-        except Refused as error:
+        except RepriseError as error:
             refused.append(error)
 
-    threads = [threading.Thread(target=promote, args=(name,)) for name in "bc"]
+    threads = [threading.Thread(target=promote, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [error.code for error in refused] == ["stale_verdict"]
+    desk.rack.held = held  # type: ignore[method-assign]
+    return refused
+
+
+def test_of_two_that_are_promoted_at_once_one_is_refused(desk: Desk) -> None:
+    """The second is looked at again when it is alone."""
+    desk.add("c")
+    assert [error.code for error in promoted_at_once(desk, "b", "c")] == ["stale_verdict"]
     assert [entry[0] for entry in desk.audited()].count("promote") == 2  # of `a` before, and of one of the two
 
 
 def test_an_adapter_that_is_promoted_twice_at_once_does_not_come_before_itself(desk: Desk) -> None:
-    """Both pass the first look, and load; a rollback goes back to what served before the first of them."""
-    refused: list[UserError] = []
-    together = threading.Barrier(2)
-    held = desk.rack.held
-
-    def late(name: str, path: str) -> AbstractContextManager[None]:
-        together.wait(10)
-        return held(name, path)
-
-    desk.rack.held = late  # type: ignore[method-assign]
-
-    def promote() -> None:
-        try:
-            desk.registry.promote("b")
-        except UserError as error:
-            refused.append(error)
-
-    threads = [threading.Thread(target=promote) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [error.message for error in refused] == ["'b' is the champion already"]
+    """A rollback goes back to what served before the first of them."""
+    assert [error.message for error in promoted_at_once(desk, "b", "b")] == ["'b' is the champion already"]
     assert {name: state for name, (state, _) in desk.states().items()} == {"a": "previous", "b": "champion"}
     assert desk.audited()[0][:2] == ("promote", "b")
     assert [entry[:2] for entry in desk.audited()].count(("promote", "b")) == 1
