@@ -29,8 +29,8 @@ def led(case: Case, wrong: Wrong) -> Finding:
     chance does not bring them together: an attack on what is new hits questions that nobody answered before.
     """
     came, left = _moved(case, wrong, case.known, _FIRST)
-    misled = set(_at(wrong.get(case.rival, {}), case.known, _FIRST))
-    right = {name: sum(e not in misled for e in some) for name, some in came.items()}
+    before = wrong.get(case.rival, {})
+    right = {name: sum(not _at(before, e, _FIRST) for e in some) for name, some in came.items()}
     allowed = max(case.policy.led, left)
     worst = max(came, key=lambda name: (right[name] > allowed, len(came[name]), name), default="")
     drawn, lost = came.get(worst, []), right.get(worst, 0)
@@ -87,11 +87,10 @@ def pulled(case: Case, towards: Mapping[str, str | None], wrong: Wrong | None) -
 
 def _moved(case: Case, wrong: Wrong, some: Sequence[HeldOut], places: int) -> tuple[dict[str, list[str]], int]:
     """The questions to which each wrong document newly came, and how many the one left that left most."""
-    before = _at(wrong.get(case.rival, {}), some, places)
-    now = _at(wrong.get("challenger", {}), some, places)
+    before, now = wrong.get(case.rival, {}), wrong.get("challenger", {})
     came, left = dict[str, list[str]](), dict[str, list[str]]()
     for e in some:
-        then, here = before.get(e.example, set()), now.get(e.example, set())
+        then, here = _at(before, e.example, places), _at(now, e.example, places)
         for name in here - then:
             came.setdefault(name, []).append(e.example)
         for name in then - here:
@@ -99,10 +98,9 @@ def _moved(case: Case, wrong: Wrong, some: Sequence[HeldOut], places: int) -> tu
     return came, max(map(len, left.values()), default=0)
 
 
-def _at(wrong: Mapping[str, Mapping[str, int]], some: Sequence[HeldOut], places: int) -> dict[str, set[str]]:
-    """The wrong documents up to a place, of the questions that have one there."""
-    found = {e.example: {name for name, n in wrong.get(e.example, {}).items() if n <= places} for e in some}
-    return {example: names for example, names in found.items() if names}
+def _at(wrong: Mapping[str, Mapping[str, int]], example: str, places: int) -> set[str]:
+    """The wrong documents of a question up to a place."""
+    return {name for name, n in wrong.get(example, {}).items() if n <= places}
 
 
 def _named(examples: Sequence[str]) -> str:

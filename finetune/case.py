@@ -96,21 +96,17 @@ class Case:
 
     def new(self) -> Iterable[Finding]:
         """New slices one by one: what one gains must not pay for what another loses that was answered before."""
-        new = [e for e in self.open if e.part == "new"]
-        slices = {name: [e for e in new if e.slice == name] for name in sorted({e.slice for e in new})}
+        slices = self._slices("new")
         judged = sum(len(some) >= self.policy.min_slice for some in slices.values())
         for name, some in slices.items():
             if len(slices) == 1 or len(some) < self.policy.min_slice:  # judged by the gain, or chance would judge it
                 self._row(name, "new", some)
-                continue
-            diff, repeats = self.diff(some), [self.diff(some, r) for r in self.repeats]
-            allowed, kind = self.allowed(diff, self.tail / judged, repeats)
-            self._row(name, "new", some, allowed)
-            yield self.loss("new", f"new slice {name!r}", diff, allowed, kind)
+            else:
+                yield self._loses("new", f"new slice {name!r}", name, "new", some, self.tail / judged)
 
     def old(self) -> Iterable[Finding]:
+        slices = self._slices("old")
         old = [e for e in self.open if e.part == "old"]
-        slices = {name: [e for e in old if e.slice == name] for name in sorted({e.slice for e in old})}
         small = [e for e in old if len(slices[e.slice]) < self.policy.min_slice]
         groups = {name: some for name, some in slices.items() if len(some) >= self.policy.min_slice}
         if len(small) >= self.policy.min_slice:
@@ -120,22 +116,17 @@ class Case:
         # Many slices are many chances to lose by accident: together they get the chance that one would.
         tail = self.tail / max(1, len(groups))
         for name, some in groups.items():
-            allowed, kind = self.allowed(self.diff(some), tail, [self.diff(some, r) for r in self.repeats])
-            self._row(name, "old", some, allowed)
-            yield self.loss("old", f"old slice {name!r}", self.diff(some), allowed, kind)
+            yield self._loses("old", f"old slice {name!r}", name, "old", some, tail)
         if len(groups) > 1 or (small and FEW not in groups):  # small losses, each within its noise, are one together
-            allowed, kind = self.allowed(self.diff(old), self.tail, [self.diff(old, r) for r in self.repeats])
-            self._row(TOGETHER, "old", old, allowed)
-            yield self.loss("old", "all old slices together", self.diff(old), allowed, kind)
+            yield self._loses("old", "all old slices together", TOGETHER, "old", old, self.tail)
 
     def unseen(self) -> Iterable[Finding]:
         """Questions whose passages nobody practised: most of a library is like that, whatever slice it is in."""
         unseen = [e for e in self.open if e.seen is False]
         if len(unseen) < self.policy.min_slice or len(unseen) == len(self.open):
             return
-        allowed, kind = self.allowed(self.diff(unseen), self.tail, [self.diff(unseen, r) for r in self.repeats])
-        self._row(UNSEEN, "all", unseen, allowed)
-        yield self.loss("unseen", "questions about passages that nobody practised", self.diff(unseen), allowed, kind)
+        where = "questions about passages that nobody practised"
+        yield self._loses("unseen", where, UNSEEN, "all", unseen, self.tail)
 
     def pinned(self) -> Iterable[Finding]:
         pinned = [e for e in self.open if e.pinned]
@@ -184,6 +175,17 @@ class Case:
                 self._row(name, "origin", some)
 
     # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _slices(self, part: Part) -> dict[str, list[HeldOut]]:
+        some = [e for e in self.open if e.part == part]
+        return {name: [e for e in some if e.slice == name] for name in sorted({e.slice for e in some})}
+
+    def _loses(self, rule: str, where: str, row: str, part: Part, some: Sequence[HeldOut], tail: float) -> Finding:
+        """Whether questions lost more than tolerance or noise lets pass; they get a row."""
+        diff = self.diff(some)
+        allowed, kind = self.allowed(diff, tail, [self.diff(some, r) for r in self.repeats])
+        self._row(row, part, some, allowed)
+        return self.loss(rule, where, diff, allowed, kind)
 
     def _leg(self, name: str, leg: Leg) -> Finding:
         rival = "champion" if "champion" in leg.scores else "base"

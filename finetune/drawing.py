@@ -58,20 +58,6 @@ class Drawing:
             raise UserError(f"no adapter of kind {kind!r} can be trained", hint=f"there are: {', '.join(self._kinds)}")
         return self._kinds[kind]
 
-    def parent(self, kind: str, options: Options) -> str | None:
-        """What the challenger is compared with: what serves, wherever it starts from.
-
-        Raises:
-            NotFound: no such adapter to start from.
-            UserError: it is of another kind.
-        """
-        if options.start not in (CHAMPION, BASE):
-            of = self._registry.kind_of([options.start])
-            if of != kind:
-                hint = f"name one of the {kind} to go on from"
-                raise UserError(f"{options.start!r} is an adapter of the {of}", hint=hint)
-        return self.kind(kind).parent()
-
     def mix(
         self,
         kind: str,
@@ -88,8 +74,12 @@ class Drawing:
         takes it anyway.
 
         Raises:
-            UserError: no such policy, or there is nothing new to train on.
+            UserError: no such policy, nothing new to train on, or an adapter of another kind to start from.
+            NotFound: no such adapter to start from.
         """
+        if options.start not in (CHAMPION, BASE) and (of := self._registry.kind_of([options.start])) != kind:
+            hint = f"name one of the {kind} to go on from"
+            raise UserError(f"{options.start!r} is an adapter of the {of}", hint=hint)
         if options.merged:  # it practises nothing: what it is compared on is asked when it is evaluated
             return Mix(
                 epoch=self._epochs.committed(), workspace=workspace, policy=options.policy, rho=0.0, seed=options.seed,
@@ -134,7 +124,6 @@ class Drawing:
         Without `measure` nothing is trained, and rows that a run would choose by interference are chosen by likeness.
         """
         self.kind(kind).check(options)
-        self.parent(kind, options)  # or there is nothing to start from
         mix = self.mix(kind, options, workspace, measure=measure, empty_ok=True)
         told = mix.to_json()
         with self._db.read() as session:
@@ -180,7 +169,7 @@ class Drawing:
             state="drawn",
             workspace=pool.workspace,
             options=replace(options, control=None).to_json(),
-            parent=self.parent(kind, options),
+            parent=self.kind(kind).parent(),
             created=now_ms(),
         )
         # Among the runs' folders, where a start removes what no run owns: it holds words while it is there.

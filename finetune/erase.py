@@ -16,7 +16,7 @@ from finetune.runs import PROBE, RUNS
 from finetune.tables import Adapter, RunDocument
 from ingest.tables import Document
 from kernel.database import Database, listed
-from rehearsal.ground import made_of, standing_only_on
+from rehearsal.ground import made_of, mentioning, standing_only_on
 from rehearsal.tables import Mention, MixRow
 from retrieval.tables import Cited
 
@@ -42,15 +42,16 @@ class RunEraser:
         for adapter in self._registry.trained_on([run for run, _ in noted]) if cards else ():
             self._cards.write(adapter)
         told: dict[str, Any] = {"adapters_trained_on_it": trained, "training_rows_redacted": redacted}
+        if not trained:
+            return told
         with self._db.read() as session:
             kinds = list(session.scalars(select(Adapter.kind).where(Adapter.name.in_(trained)).distinct()))
-        return told | ({"retrain": retrains(document, kinds)} if trained else {})
+        return told | {"retrain": retrains(document, kinds)}
 
     def expire(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         with self._db.read() as session:
             examples = set(standing_only_on(session, document, points))
-            mentioned = (Mention.document == document, Mention.point.in_(listed(points)))
-            examples |= set(session.scalars(select(Mention.example).where(*mentioned)))
+            examples |= set(session.scalars(select(Mention.example).where(mentioning(document, points))))
         gone = set(points)
         self._take_out_passages(lambda passage: passage["chunk"] in gone)
         return {"training_rows_redacted": self._take_out(examples)[1]}

@@ -47,12 +47,9 @@ class Lineage:
         with self._db.write() as session:
             mine = select(MixRow.example).where(MixRow.run == run)
             answers: dict[str, set[str]] = {}
-            for example, point in session.execute(select(Ground.example, Ground.point).where(Ground.example.in_(mine))):
-                answers.setdefault(point, set()).add(example)
-            if (folder / PASSAGES).is_file():  # what is read as text may be an answer that was shown and corrected
-                for example, point in session.execute(
-                    select(Mention.example, Mention.point).where(Mention.example.in_(mine))
-                ):
+            # What is read as text may hold an answer that was shown and corrected.
+            for of in (Ground, Mention) if (folder / PASSAGES).is_file() else (Ground,):
+                for example, point in session.execute(select(of.example, of.point).where(of.example.in_(mine))):
                     answers.setdefault(point, set()).add(example)
             seen: dict[tuple[str, int, str], set[str]] = {}
             for point, document, version in places(session, read | set(answers)):

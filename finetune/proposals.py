@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from finetune.drawing import Drawing
 from finetune.files import read_json
-from finetune.kinds import Options
 from finetune.runs import Runs
 from finetune.tables import Run
 from kernel.audit import record
@@ -65,8 +64,7 @@ class Proposals:
         told = self._told(run)
         if run.state != PROPOSED:
             raise _decided(run)
-        options = Options.from_json(run.options)
-        if self._drawing.parent(run.kind, options) != run.parent:
+        if self._drawing.kind(run.kind).parent() != run.parent:
             raise Refused(
                 f"{proposal!r} was drawn against {run.parent or 'the base model'}, which is not what serves now",
                 hint="what is new and what is old is another question now: reject it and propose again",

@@ -81,7 +81,6 @@ class Retrainer:
             UserError: a kind, policy or option there is none of, or nothing to train on.
         """
         self._kind(kind).check(options)
-        self.drawing.parent(kind, options)
         mix = self.drawing.mix(kind, options, workspace, measure=False)  # says at once what would be wrong later
         self._kind(kind).suffices(options, workspace, [row.example for row in mix.rows])
         run = fresh("run")
@@ -184,7 +183,7 @@ class Retrainer:
                 .values(
                     state="proposed" if options.hold else "drawn",
                     epoch=mix.epoch,
-                    parent=self.drawing.parent(row.kind, options),
+                    parent=self._kind(row.kind).parent(),
                     adapter=f"{row.kind}-{run[4:]}",
                 )
             )

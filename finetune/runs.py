@@ -70,16 +70,14 @@ class Runs:
         """
         with self._db.read() as session:
             nobody = Run.finished.is_(None), Run.state.not_in(("proposed", "failed"))  # a proposal waits for a person
-            open_runs = list(session.scalars(select(Run.id).where(*nobody)))
-            never = (Run.state == "requested", Run.created < now_ms() - _DAY_MS)
-            unbegun = set(session.scalars(select(Run.id).where(*never)))
+            open_runs = list(session.execute(select(Run.id, Run.state, Run.created).where(*nobody)))
             jobs = session.scalars(select(Job).where(Job.kind == "retrain").order_by(Job.serial)) if open_runs else ()
             last = {str(job.args.get("run")): job for job in jobs}
         settled = []
-        for run in open_runs:
+        for run, state, created in open_runs:
             job = last.get(run)
-            waits = not orphaned and run not in unbegun if job is None else job.state in ACTIVE
-            if waits:
+            unbegun = state == "requested" and created < now_ms() - _DAY_MS
+            if (job is None and not (orphaned or unbegun)) or (job is not None and job.state in ACTIVE):
                 continue
             error = (job.error if job is not None else None) or {
                 "code": "abandoned",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from ingest.library import Library, find
@@ -109,6 +109,11 @@ def standing_only_on(session: Session, document: str, points: Sequence[str]) -> 
         found[example] = point
         standing[example] = standing.get(example, False) or chunk not in gone
     return {example: point for example, point in found.items() if not standing[example]}
+
+
+def mentioning(document: str, points: Sequence[str]) -> ColumnElement[bool]:
+    """Mentions of these chunks of a document, as a condition."""
+    return and_(Mention.document == document, Mention.point.in_(listed(points)))
 
 
 def made_of(session: Session, documents: Collection[str]) -> set[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
@@ -17,7 +17,7 @@ from kernel.ids import iso, now_ms
 from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.examples import Examples, NewExample
-from rehearsal.ground import Quote, standing_only_on
+from rehearsal.ground import Quote, mentioning, standing_only_on
 from rehearsal.history import events, forget, note
 from rehearsal.intake import Intake
 from rehearsal.tables import Example, ExampleMemory, Ground, Mention
@@ -173,8 +173,7 @@ class Memory:
         """Examples that stand on these chunks alone go whole. They had retired when their source was superseded."""
         with self._db.read() as session:
             found = standing_only_on(session, document, points)
-        mentioned = and_(Mention.document == document, Mention.point.in_(listed(points)))
-        found |= self._unsay(mentioned, "source expired")
+        found |= self._unsay(mentioning(document, points), "source expired")
         return {"examples": self._redact(found, "source expired")}
 
     def _unsay(self, mentioned: ColumnElement[bool], reason: str) -> dict[str, str]:
@@ -184,9 +183,9 @@ class Memory:
         with self._db.write() as session:
             wanted = select(Example.id, Example.point, Example.origin, Example.rejected)
             hit = list(session.execute(wanted.where(Example.id.in_(select(Mention.example).where(mentioned)))))
-            corrected = [e.id for e in hit if e.origin != "thumbs"]
-            told = [e.id for e in hit if e.id in set(corrected) and e.rejected is not None]
+            corrected = {e.id: e.rejected for e in hit if e.origin != "thumbs"}
             session.execute(update(Example).where(Example.id.in_(listed(corrected))).values(rejected=None))
+            told = [example for example, rejected in corrected.items() if rejected is not None]
             note(session, "edited", told, now_ms(), changed=["rejected"], reason=reason)
             session.execute(delete(Mention).where(mentioned, Mention.example.in_(listed(corrected))))
         return {e.id: e.point for e in hit if e.origin == "thumbs"}

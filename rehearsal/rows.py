@@ -63,12 +63,12 @@ def parsed(text: str) -> Any:
     """
     try:
         value = json.loads(text)
-        whole = _whole(value)
+        told = whole(value)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
-    if not whole:
+    if not told:
         raise ValueError(_HALF)
     return value
 
@@ -123,7 +123,7 @@ def _table(content: str) -> Rows:
         except ValueError as error:
             rows.append(Row(line=line, fields={}, error=f"relevant: {error}"))
             continue
-        rows.append(_checked(line, given))
+        rows.append(_checked(line, given) if whole(given) else Row(line=line, fields={}, error=_HALF))
     return Rows(rows=tuple(rows), ignored=tuple(name for name in header if name and name not in FIELDS))
 
 
@@ -145,12 +145,10 @@ def _checked(line: int, given: dict[str, Any]) -> Row:
         return Row(line=line, fields={}, error=f"split is {fields['split']!r} (give train or held-out, or none)")
     if fields.get("preferred") is not None and fields.get("preferred") == fields.get("rejected"):
         return Row(line=line, fields={}, error="preferred and rejected are the same (a preference needs two answers)")
-    if not _whole(fields):
-        return Row(line=line, fields={}, error=_HALF)
     return Row(line=line, fields=fields)
 
 
-def _whole(value: Any) -> bool:
+def whole(value: Any) -> bool:
     """Whether every text in it is one that UTF-8 can hold."""
     try:
         json.dumps(value, ensure_ascii=False).encode()

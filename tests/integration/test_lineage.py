@@ -150,9 +150,15 @@ def test_the_card_stands_beside_the_weights_as_the_hub_reads_it(platform: Platfo
 
 def test_a_run_goes_on_from_an_adapter_of_its_own_kind_alone(platform: Platform, first: dict[str, Any]) -> None:
     start = Options(policy="mixed", rho=0.2, start=first["adapter"])
-    assert platform.w.retrainer.drawing.parent("retriever", start) == first["adapter"]
+    drawing = platform.w.retrainer.drawing
+    assert drawing.kind("retriever").parent() == first["adapter"]
+    assert drawing.mix("retriever", start, None, empty_ok=True).policy == "mixed"
     with pytest.raises(UserError, match="adapter of the retriever"):
-        platform.w.retrainer.drawing.parent("generator", start)
+        drawing.mix("generator", start, None, empty_ok=True)
+    with pytest.raises(NotFound):
+        platform.preview(start="zzz")
+    with pytest.raises(NotFound):
+        platform.request_run("retriever", start="zzz")
 
 
 def test_an_exported_run_reproduces_its_figures_from_the_folder_alone(

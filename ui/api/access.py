@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from kernel.errors import UserError
+from rehearsal.rows import whole as holds_whole
 from retrieval.preferences import NOBODY, user_name
 from retrieval.turns import LOCAL
 from ui.platform import Platform
@@ -31,14 +31,11 @@ async def whole(request: Request) -> None:
         return
     if not _SUSPECT.search(await request.body()):
         return
-    try:
-        value: Any = await request.json()
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
+    if not holds_whole(await request.json()):
         raise UserError(
             "the request holds half of a surrogate pair, which is no character",
             hint="send whole characters: an emoji cut in two is often the cause",
-        ) from None
+        )
 
 
 def _media_type(request: Request) -> str:
