@@ -23,13 +23,12 @@ from finetune.tables import Adapter, Run
 from kernel.database import Database, listed
 from rehearsal.ground import made_of
 from rehearsal.mix import Mix, Mixer
+from rehearsal.standing import superseded
 from rehearsal.tables import Example
 
 FIGURES = "figures.json"
 """In a run's folder: what was asked and what each model scored. Ids and numbers, no words."""
 _TENTH = 10
-_IN_ITS_PLACE = ("source superseded", "replaced", "duplicate:", "edited")
-"""How reasons of retired examples begin for which another one stands, or another version of their source."""
 
 
 class Facts:
@@ -50,7 +49,8 @@ class Facts:
     ) -> Standing:
         """Where `run` stands now; what its kind knows already (its base model) is kept."""
         gone = self._mixer.gone(mix)
-        superseded = self._superseded(gone)
+        with self._db.read() as session:  # the others were deleted or withdrawn
+            replaced = len(superseded(session, gone))
         first, last = curve(folder / "metrics.jsonl")
         return replace(
             known or Standing(),
@@ -58,8 +58,8 @@ class Facts:
             champion=champion,
             epoch=mix.epoch,
             rows=len(mix.practised),
-            superseded=superseded,
-            deleted=len(gone) - superseded,
+            superseded=replaced,
+            deleted=len(gone) - replaced,
             first_loss=first,
             last_loss=last,
             missing=self._missing(champion, {e.example for e in held_out} | self._left_out(run)),
@@ -84,12 +84,6 @@ class Facts:
         """Where each question comes from; what is asked by a suite alone comes from nowhere."""
         with self._db.read() as session:
             return origins(session, [e.example for e in asked])
-
-    def _superseded(self, examples: Sequence[str]) -> int:
-        """How many of them went because something else was put in their place; the others were deleted or withdrawn."""
-        with self._db.read() as session:
-            reasons = session.scalars(select(Example.reason).where(Example.id.in_(listed(examples))))
-            return sum(reason.startswith(_IN_ITS_PLACE) for reason in reasons)
 
     def _missing(self, champion: str | None, asked: set[str]) -> dict[str, int]:
         """Slices that the champion was judged on and of which no question is asked, though one could be."""

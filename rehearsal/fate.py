@@ -24,6 +24,7 @@ from rehearsal.examples import retire
 from rehearsal.ground import Place, places, reground
 from rehearsal.history import note
 from rehearsal.said import Said, still_says
+from rehearsal.standing import PUBLISH, REGROUNDED
 from rehearsal.tables import Example, Ground
 
 
@@ -85,5 +86,5 @@ class ExampleFate:
             session.execute(update(Ground).where(Ground.id.in_(listed(grounds))).values(point=chunk))
         moved = select(Ground.example).where(Ground.id.in_(listed(notes["moved"]))).distinct()
         regrounded = set(session.scalars(moved)) - set(notes["retired"])
-        note(session, "re-grounded", sorted(regrounded), at, "publish", epoch=epoch)
-        retire(session, notes["retired"], epoch, f"source {notes['why']}", at, "publish")
+        note(session, REGROUNDED, sorted(regrounded), at, PUBLISH, epoch=epoch)
+        retire(session, notes["retired"], epoch, f"source {notes['why']}", at, PUBLISH)

@@ -17,8 +17,11 @@ from ingest.tables import Document, Version
 from kernel.database import Database, listed
 from rehearsal.tables import Example, ExampleEvent, Ground
 
+PUBLISH = "publish"
+"""Who does to examples what a new version of their source does to them."""
 REGROUNDED = "re-grounded"
-GONE = ("source superseded", "source deleted", "source expired")
+SUPERSEDED = "source superseded"
+GONE = (SUPERSEDED, "source deleted", "source expired")
 _BATCH = 500
 
 
@@ -60,6 +63,19 @@ class Standing:
             gone = gone.where(Example.workspace == workspace)
         with self._db.read() as session:
             return _moved(session, {example: (died, reason) for example, died, reason in session.execute(gone)})
+
+
+def superseded(session: Session, examples: Sequence[str]) -> set[str]:
+    """Those of these retired examples for which another one stands, or another version of their source.
+
+    By who retired them last, and what for: a reason is whatever a person writes. What was deleted since is deleted.
+    """
+    last: dict[str, bool] = {}
+    events = select(ExampleEvent).where(ExampleEvent.what == "retired", ExampleEvent.example.in_(listed(examples)))
+    for event in session.scalars(events.order_by(ExampleEvent.id)):
+        published = event.actor == PUBLISH and event.detail.get("reason") == SUPERSEDED
+        last[event.example] = published or "by" in event.detail
+    return {example for example, replaced in last.items() if replaced}
 
 
 def _moved(session: Session, found: Mapping[str, tuple[int, str]]) -> tuple[Moved, ...]:

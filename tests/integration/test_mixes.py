@@ -599,7 +599,7 @@ def test_what_another_one_took_the_place_of_is_superseded_and_what_was_taken_awa
     better = {"question": "does this toaster switch off", "answer": TOAST, "document": "Toaster.md", "quote": TOAST}
     assert len(platform.import_examples(json.dumps(better))["replaced"]) == 1
     assert stands() == (3, 0)
-    platform.retire_examples([ways["is breakfast cold"]], "nobody asks that")
+    platform.retire_examples([ways["is breakfast cold"]], "replaced by nothing, as nobody asks that")
     platform.quarantine_examples([ways["can crumbs burn"]])
     w.memory.withdraw([ways["which machine roasts slices"]], "withdrawn by its author")
     assert stands() == (3, 3)
