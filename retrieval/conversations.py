@@ -114,8 +114,8 @@ class Conversations:
     def delete(self, conversation: str, user: str) -> dict[str, Any]:
         """Delete it with its turns and what was said of them; the receipt.
 
-        Examples that feedback made are not this module's: they are named. Whoever calls withdraws before what must not
-        stay (`examples`); nothing leads to them afterwards.
+        Examples that feedback made are not this module's: they are named, and nothing else leads to them afterwards.
+        Those into which history or preferences went must not stay; whoever calls withdraws them.
 
         Raises:
             NotFound: the user has no such conversation.
@@ -162,7 +162,7 @@ class Conversations:
         }
 
     def forget(self, session: Session, user: str) -> dict[str, Any]:
-        """Delete everything a user asked and said, in the caller's transaction; how much, and which examples stay."""
+        """Delete everything a user asked and said, in the caller's transaction; as much of a receipt as `delete`."""
         conversations = affected(session, delete(Conversation).where(Conversation.user == user))
         return {"conversations": conversations, **_forget(session, Turn.user == user)}
 
@@ -220,17 +220,20 @@ def _lengths(session: Session, conversations: list[str]) -> dict[str, int]:
 
 
 def _forget(session: Session, ours: Any) -> dict[str, Any]:
-    """Delete turns, their citations and their feedback; how many, and the examples that the feedback had made."""
+    """Delete turns, their citations and their feedback; how many, and the examples that the feedback had made: those
+    into which history or preferences went, and the others."""
     turns = select(Turn.id).where(ours)
-    made = select(Feedback.example).where(Feedback.turn.in_(turns), Feedback.example.is_not(None))
-    examples = sorted({example for example in session.scalars(made) if example})
+    made = select(Feedback.example, Turn.personal).join(Turn, Turn.id == Feedback.turn)
+    examples = set(session.execute(made.where(ours, Feedback.example.is_not(None))))
+    personal = {example for example, with_history in examples if with_history}
     feedback = affected(session, delete(Feedback).where(Feedback.turn.in_(turns)))
     for table in (Cited, Exposure, Difference):
         session.execute(delete(table).where(table.turn.in_(turns)))
     return {
         "turns": affected(session, delete(Turn).where(ours)),
         "feedback": feedback,
-        "examples_kept": examples,
+        "examples_personal": sorted(personal),
+        "examples_kept": sorted({example for example, _ in examples} - personal),
     }
 
 

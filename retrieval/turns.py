@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from ingest.tables import Document
-from kernel.database import Database, alone
+from kernel.database import Database, affected, alone
 from kernel.errors import NotFound, UserError
 from kernel.ids import fresh, iso, now_ms
 from retrieval.tables import Cited, Conversation, Exposure, Feedback, Turn
@@ -109,11 +109,12 @@ class Turns:
             session.add_all(Cited(turn=shown["turn"], document=document) for document in standing)
 
     def get(self, turn: str) -> Turn:
+        """
+        Raises:
+            NotFound: there is none.
+        """
         with self._db.read() as session:
-            found = session.get(Turn, turn)
-        if found is None:
-            raise NotFound(f"no turn {turn!r}", hint="`reprise ask` prints the turn of its answer")
-        return found
+            return _found(session, turn)
 
     def listing(self, limit: int = 50) -> list[dict[str, Any]]:
         """Newest first, with the votes each got."""
@@ -145,16 +146,16 @@ class Turns:
         """
         if vote not in ("up", "down"):
             raise UserError(f"{vote!r} is not a vote", hint="give up or down")
-        self.get(turn)
         feedback = fresh("fb")
         with self._db.write() as session:
+            _found(session, turn)
             session.add(Feedback(id=feedback, turn=turn, vote=vote, correction=correction, created=now_ms()))
         return feedback
 
-    def made(self, feedback: str, example: str) -> None:
-        """Remember which example a feedback made."""
+    def made(self, feedback: str, example: str) -> bool:
+        """Remember which example a feedback made; False where it was deleted meanwhile."""
         with self._db.write() as session:
-            session.execute(update(Feedback).where(Feedback.id == feedback).values(example=example))
+            return affected(session, update(Feedback).where(Feedback.id == feedback).values(example=example)) > 0
 
     # --- ingest.delete.Eraser --------------------------------------------------------------------
 
@@ -180,6 +181,13 @@ class Turns:
             session.execute(update(Feedback).where(corrected).values(correction=REDACTED))
             session.execute(delete(Cited).where(Cited.document == document))
         return {"turns_redacted": len(turns)}
+
+
+def _found(session: Session, turn: str) -> Turn:
+    found = session.get(Turn, turn)
+    if found is None:
+        raise NotFound(f"no turn {turn!r}", hint="`reprise ask` prints the turn of its answer")
+    return found
 
 
 def _storable(shown: dict[str, Any]) -> dict[str, Any]:

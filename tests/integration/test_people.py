@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +371,55 @@ def test_an_example_that_only_consent_allowed_goes_with_its_conversation(platfor
     assert platform.erase_me(user=user)["examples"] == 1
     assert practised.read_text() == ""
     assert platform.w.memory.status(other) == "retired"
+
+
+TAKEN_BACK: dict[str, Callable[[Platform, str, str], Any]] = {
+    "consent": lambda platform, user, conversation: platform.set_me({"consent": False}, user=user),
+    "conversation": lambda platform, user, conversation: platform.delete_conversation(conversation, user=user),
+    "everything": lambda platform, user, conversation: platform.erase_me(user=user),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN_BACK)
+def test_what_is_taken_back_while_a_vote_makes_an_example_takes_that_away_as_well(
+    platform: Platform, user: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.set_me({"consent": True}, user=user)
+    followup = talk(platform, user, "Is a gift refunded with a voucher?", "And does it expire?")[1]
+    make, made = platform.w.memory.from_turn, []
+
+    def slowly(*given: Any, **more: Any) -> str | None:
+        made.append(make(*given, **more))
+        TAKEN_BACK[what](platform, user, followup["conversation"])
+        return made[-1]
+
+    monkeypatch.setattr(platform.w.memory, "from_turn", slowly)
+    told = platform.feedback(followup["turn"], "up")
+    assert made[0]
+    assert (told["example"], told["needs_consent"]) == (None, what != "conversation")
+    (example,) = rows(platform, Example, Example.id == made[0])
+    assert (example.status, example.question, example.answer) == ("retired", REDACTED, None)
+    assert not platform.w.index.retrieve([example.point])
+
+
+@pytest.mark.parametrize("what", ["conversation", "everything"])
+def test_an_example_that_is_noted_while_its_person_is_forgotten_goes_with_them(
+    platform: Platform, user: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.set_me({"consent": True}, user=user)
+    followup = talk(platform, user, "Is a gift refunded with a voucher?", "And does it expire?")[1]
+    look, made = platform.w.conversations.examples, []
+
+    def before_the_vote(*given: Any, **more: Any) -> list[str]:
+        found = look(*given, **more)
+        made.append(platform.feedback(followup["turn"], "up")["example"])
+        return found
+
+    monkeypatch.setattr(platform.w.conversations, "examples", before_the_vote)
+    receipt = TAKEN_BACK[what](platform, user, followup["conversation"])
+    assert (receipt["examples"], receipt["examples_kept"]) == (1, [])
+    (example,) = rows(platform, Example, Example.id == made[0])
+    assert (example.status, example.question) == ("retired", REDACTED)
 
 
 def test_an_example_learns_the_answer_and_not_what_is_remarked_beside_it(platform: Platform, user: str) -> None:

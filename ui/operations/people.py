@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kernel import audit
@@ -32,7 +32,7 @@ class People(Seat):
         """Delete it with its turns and their feedback; the receipt names the examples that stay.
 
         Those that only consent allowed go first: with the feedback goes what leads from the person to them, and neither
-        a consent that is taken back nor an erasure would find them.
+        a consent that is taken back nor an erasure would find them. What a vote makes meanwhile goes when it is found.
         """
         name = user_name(user or LOCAL)
         personal = self.w.conversations.examples(name, personal=True, conversation=conversation)
@@ -40,8 +40,8 @@ class People(Seat):
         rows = self.w.run_rows.withdraw([*personal, *turns])
         withdrawn = self.w.memory.withdraw(personal, "conversation deleted")
         gone = self.w.conversations.delete(conversation, name)
-        kept = [example for example in gone.pop("examples_kept") if example not in personal]
-        return gone | {"examples": withdrawn, "training_rows_redacted": rows, "examples_kept": kept}
+        withdrawn += self._withdraw_late(gone.pop("examples_personal"), "conversation deleted")
+        return gone | {"examples": withdrawn, "training_rows_redacted": rows}
 
     def me(self, user: str | None = None) -> dict[str, Any]:
         return self.w.preferences.show(user_name(user or LOCAL))
@@ -81,11 +81,17 @@ class People(Seat):
         with self.w.db.write() as session:
             gone = self.w.conversations.forget(session, name)
             preferences = self.w.preferences.forget(session, name)
-            kept = [example for example in gone.pop("examples_kept") if example not in personal]
-            counts = {"preferences": preferences, **gone, "examples": withdrawn, "training_rows_redacted": rows}
-            counts |= {"examples_kept": kept}
+            late = sorted(set(gone.pop("examples_personal")) - set(personal))
+            counts = {"preferences": preferences, **gone, "examples": withdrawn + len(late)}
+            counts |= {"training_rows_redacted": rows}
             audit.record(
                 session, "user.erase", key_of(name), **{k: v for k, v in counts.items() if k != "examples_kept"}
             )
+        self._withdraw_late(late, "user erased")
         self.w.db.erase_traces()
         return {"user": name, "key": key_of(name), **counts, "unreachable": UNREACHABLE}
+
+    def _withdraw_late(self, examples: Sequence[str], reason: str) -> int:
+        """Examples that a vote made after it was asked which there are; how many were not withdrawn before."""
+        self.w.run_rows.withdraw(examples)
+        return self.w.memory.withdraw(examples, reason)

@@ -14,6 +14,7 @@ from retrieval.live import RETRIEVER
 from retrieval.preferences import user_name
 from retrieval.search import Found
 from retrieval.search import How as Manner
+from retrieval.tables import Turn
 from retrieval.turns import LOCAL
 from ui.operations.asking import NEW, Asking, How, Where, readable
 
@@ -88,16 +89,22 @@ class Questions(Asking):
     def feedback(self, turn: str, vote: str, correction: str | None = None) -> dict[str, Any]:
         found = self.w.turns.get(turn)
         feedback = self.w.turns.vote(turn, vote, correction)
-        consent = self.w.preferences.of(found.user).consent
-        example = self.w.memory.from_turn(found, vote, correction, consent=consent)
-        if example:
-            self.w.turns.made(feedback, example)
+        example = self.w.memory.from_turn(found, vote, correction, consent=self.w.preferences.of(found.user).consent)
+        if example and not self._stands(feedback, found, example):
+            self.w.memory.withdraw([example], "taken back while it was made")
+            example = None
         return {
             "feedback": feedback,
             "example": example,
             "status": self.w.memory.status(example) if example else None,
-            "needs_consent": bool(found.personal and not consent),
+            "needs_consent": bool(found.personal and not self.w.preferences.of(found.user).consent),
         }
+
+    def _stands(self, feedback: str, turn: Turn, example: str) -> bool:
+        """Whether the person still allows what their vote made. Written down before it is asked: who takes it back
+        from now on finds the example."""
+        there = self.w.turns.made(feedback, example)
+        return not turn.personal or (there and self.w.preferences.of(turn.user).consent)
 
     def _events(self, asked: Asked, *, opens: bool) -> Iterator[dict[str, Any]]:
         """The answer's events. A conversation that was opened for a question which then failed is taken away again."""
