@@ -52,7 +52,7 @@ class Lineage:
                 for example, point in session.execute(select(of.example, of.point).where(of.example.in_(mine))):
                     answers.setdefault(point, set()).add(example)
             seen: dict[tuple[str, int, str], set[str]] = {}
-            for point, document, version in places(session, read | set(answers)):
+            for point, document, version in shown_in(session, read | set(answers)):
                 role = ANSWER if point in answers else CONTRAST
                 seen.setdefault((document, version, role), set()).update(answers.get(point, {point}))
             session.execute(delete(RunDocument).where(RunDocument.run == run))
@@ -207,7 +207,7 @@ def _unrecorded(session: Session, run: str) -> bool:
     return session.scalar(practised.limit(1)) is not None and session.scalar(noted.limit(1)) is None
 
 
-def places(session: Session, points: Collection[str]) -> Iterable[tuple[str, str, int]]:
+def shown_in(session: Session, points: Collection[str]) -> Iterable[tuple[str, str, int]]:
     """(chunk, document, newest published version that shows it) of each chunk that still has a place."""
     ordered = sorted(points)
     for start in range(0, len(ordered), _AT_ONCE):

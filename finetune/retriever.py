@@ -22,7 +22,7 @@ from finetune.gate import HeldOut, Standing
 from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
-from finetune.lineage import places
+from finetune.lineage import shown_in
 from finetune.materialise import materialise
 from finetune.merge import Merge, write_config
 from finetune.novelty import judged_in, new_slices
@@ -169,7 +169,7 @@ class RetrieverKind:
     def _pulled(self, asked: Sequence[Question], folder: Path) -> dict[str, str | None] | None:
         """By name of the document; None where the adapter came from no rows."""
         with self._db.read() as session:
-            rows = aims(folder, lambda points: {point: document for point, document, _ in places(session, points)})
+            rows = aims(folder, lambda points: {point: document for point, document, _ in shown_in(session, points)})
         if rows is None:
             return None
         found = pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
