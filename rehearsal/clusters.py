@@ -3,7 +3,8 @@
 Spherical k-means (Dhillon and Modha, Concept decompositions for large sparse text data, 2001) by scikit-learn's
 k-means on vectors of length 1, where squared distance is 2 - 2 cosine. How many topics there are is told by the
 silhouette (Rousseeuw 1987), within what a gate can judge: a topic with a handful of questions is noise to it. A topic
-keeps its name for as long as it keeps most of its questions. Nothing is known here of where vectors come from.
+keeps its name for as long as it keeps most of its questions. What is asked about something else than before becomes a
+topic beside those there are. Nothing is known here of where vectors come from.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ MOST = 12
 """Topics of a workspace. Slices are lines of a report."""
 HYSTERESIS = 0.03
 """How much better (in silhouette) new topics must be than those there are, before these give way."""
+SPLIT = 0.005
+"""How much better (in silhouette) topics must be when one of them is split. Less than `HYSTERESIS`: the others stay."""
 KEPT = 0.5
 """Share of a topic's earlier questions that must be in a new one for it to have the name on."""
 
@@ -71,12 +74,48 @@ def _best(vectors: np.ndarray, before: Sequence[str], most: int, seed: int) -> n
     names = sorted({name for name in before if name})
     if 2 <= len(names) <= most:
         at = np.array([names.index(name) if name else -1 for name in before])
-        # Not of length 1: then a grouping that has come to rest stays as it is.
-        centres = np.stack([vectors[at == i].mean(axis=0) for i in range(len(names))])
-        carried = _grouped(vectors, len(names), seed, centres)
-        if _silhouette(vectors, carried, seed) >= value - HYSTERESIS:
+        carried, its_value = _grown(vectors, _settled(vectors, at, seed), most, seed)
+        if its_value >= value - HYSTERESIS:
             return carried
     return labels
+
+
+def _grown(vectors: np.ndarray, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, float]:
+    """The grouping with groups split in two for as long as that makes it better, and its silhouette."""
+    value = _silhouette(vectors, labels, seed)
+    while labels.max() + 1 < most:
+        tried = [
+            split for one in range(int(labels.max()) + 1) if (split := _split(vectors, labels, one, seed)) is not None
+        ]
+        if not tried:
+            break
+        split = _settled(vectors, max(tried, key=lambda found: _silhouette(vectors, found, seed)), seed)
+        its_value = _silhouette(vectors, split, seed)
+        if its_value < value + SPLIT:
+            break
+        labels, value = split, its_value
+    return labels, value
+
+
+def _split(vectors: np.ndarray, labels: np.ndarray, one: int, seed: int) -> np.ndarray | None:
+    """The grouping with the smaller part of a group as one more; None where it would be too small to judge."""
+    ours = np.flatnonzero(labels == one)
+    if len(ours) < FEWEST:
+        return None
+    halves = _grouped(vectors[ours], 2, seed)
+    sizes = np.bincount(halves, minlength=2)
+    if sizes.min() < FEWEST // 2:
+        return None
+    found = labels.copy()
+    found[ours[halves == sizes.argmin()]] = labels.max() + 1
+    return found
+
+
+def _settled(vectors: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Every question in the group whose centre is nearest, from the groups there are; -1 is in none yet."""
+    # Not of length 1: then a grouping that has come to rest stays as it is.
+    centres = np.stack([vectors[labels == i].mean(axis=0) for i in np.unique(labels[labels >= 0])])
+    return _grouped(vectors, len(centres), seed, centres)
 
 
 def _grouped(vectors: np.ndarray, k: int, seed: int, centres: np.ndarray | None = None) -> np.ndarray:

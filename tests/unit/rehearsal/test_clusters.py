@@ -57,3 +57,31 @@ def test_a_name_that_means_something_else_is_not_taken() -> None:
 def test_a_few_questions_are_no_topics() -> None:
     few = questions(each=FEWEST // 2)
     assert set(topics(few).values()) == {""}
+
+
+def scattered(words: list[str], seed: int = 3) -> list[Asked]:
+    """Questions that lie as far apart as real ones do: any grouping of them is a loose one."""
+    rng = np.random.default_rng(seed)
+    centres = dict(zip(["refund", "shipping", "warranty", "weather"], rng.normal(0, 1, (4, 48)), strict=True))
+    return [
+        Asked(
+            example=f"ex-{word}-{n:03}",
+            question=f"What is the {word} of order {n}?",
+            vector=centres[word] + rng.normal(0, 1.9, 48),
+        )
+        for word in words
+        for n in range(2 * FEWEST)
+    ]
+
+
+def test_what_is_asked_about_something_new_is_a_topic_beside_those_there_are() -> None:
+    known = scattered(["refund", "shipping", "warranty"])
+    before = topics(known)
+    came = scattered(["weather"])
+    now = [replace(a, cluster=before[a.example]) for a in known] + came
+    found = topics(now)
+    assert {found[a.example] for a in came} == {"weather"}  # and not the topic that is least unlike it
+    stayed = [a for a in known if "refund" in a.example and found[a.example] == before[a.example] == "refund"]
+    assert len(stayed) >= 0.95 * 2 * FEWEST
+    again = topics([replace(a, cluster=found[a.example]) for a in now])
+    assert again == found
