@@ -66,43 +66,64 @@ class Case:
             )
 
     def gain(self) -> Finding:
-        new = [e for e in self.open if e.part == "new"]
+        """Whether something was gained: on what is new, or on all questions of the slices that have something new.
+
+        The new questions show it best where their slice was about something else before, and all of them together
+        where it is about the same. Both are looked at, so each is looked at more strictly.
+        """
         if self.open:
             self._row("(all)", "all", self.open)
         if not self.policy.gain:
             return passed("gain", "none is asked of a run that only has to lose nothing")
-        judged, what = (new, "new questions") if self.rival == "champion" else (self.open, "questions")
-        if len(judged) < self.policy.min_new:
-            said = f"only {len(judged)} {what} could show a gain, and {self.policy.min_new} are needed"
+        new = [e for e in self.open if e.part == "new"]
+        wide = [e for e in self.open if e.part == "new" or e.renewed]
+        looks = [(new, "new questions"), (wide, "questions of slices with something new")]
+        if self.rival == "base":
+            looks = [(self.open, "questions")]
+        elif len(wide) == len(new):
+            looks.pop()
+        elif len(new) < self.policy.min_new:
+            looks.pop(0)
+        some, what = looks[-1]
+        if len(some) < self.policy.min_new:
+            said = f"only {len(some)} {what} could show a gain, and {self.policy.min_new} are needed"
             return refused("gain", f"{said}: add examples of what is new, of which one in five is held out, or wait")
-        diff = self.diff(judged)
-        mean, low, high = self._bounds(diff)
-        then, now = self._mean(self.rival, judged), self._mean("challenger", judged)
+        sure = 1 - (1 - self.policy.confidence) / len(looks)
+        found = [self._gains(some, what, sure) for some, what in looks]
+        shown = next((finding for finding in found if not finding.refused), None)
+        return shown or refused("gain", "; ".join(finding.said for finding in found))
+
+    def _gains(self, some: Sequence[HeldOut], what: str, confidence: float) -> Finding:
+        diff, tail = self.diff(some), (1 - confidence) / 2
+        mean, low, high = self._bounds(diff, confidence)
+        then, now = self._mean(self.rival, some), self._mean("challenger", some)
         sentence = (
-            f"{mean:+.3f} {self.metric} against the {self.rival} on {len(judged)} {what} ({then:.3f} to {now:.3f}; "
-            f"{self.policy.confidence:.0%} between {low:+.3f} and {high:+.3f})"
+            f"{mean:+.3f} {self.metric} against the {self.rival} on {len(some)} {what} ({then:.3f} to {now:.3f}; "
+            f"{100 * confidence:.4g}% between {low:+.3f} and {high:+.3f})"
         )
         if not low > self.policy.min_gain:
             return refused("gain", f"{sentence}, and the lower bound has to be above {self.policy.min_gain:+.3f}")
-        if len(judged) < self.policy.sure_new:
+        if len(some) < self.policy.sure_new:
             chance = sign_test(diff - self.policy.min_gain, self.seed, self.policy.resamples)
-            if chance > self.tail:
+            if chance > tail:
                 return refused(
                     "gain",
                     f"{sentence}, but with so few questions that comes about by chance in {chance:.1%} of cases, and "
-                    f"{self.tail:.1%} are allowed: with {self.policy.sure_new} questions the bounds alone decide",
+                    f"{tail:.2%} are allowed: with {self.policy.sure_new} questions the bounds alone decide",
                 )
         return passed("gain", sentence)
 
     def new(self) -> Iterable[Finding]:
-        """New slices one by one: what one gains must not pay for what another loses that was answered before."""
-        slices = self._slices("new")
+        """New questions slice by slice: what one gains must not pay for what another loses that was answered before."""
+        slices, renewed = self._slices("new"), {e.slice for e in self.open if e.renewed}
         judged = sum(len(some) >= self.policy.min_slice for some in slices.values())
+        alone = len(slices) == 1 and not renewed  # then it is judged by the gain
         for name, some in slices.items():
-            if len(slices) == 1 or len(some) < self.policy.min_slice:  # judged by the gain, or chance would judge it
+            if alone or len(some) < self.policy.min_slice:  # chance would judge so few
                 self._row(name, "new", some)
             else:
-                yield self._loses("new", f"new slice {name!r}", name, "new", some, self.tail / judged)
+                where = f"new slice {name!r}" + (" (what came since)" if name in renewed else "")
+                yield self._loses("new", where, name, "new", some, self.tail / judged)
 
     def old(self) -> Iterable[Finding]:
         slices = self._slices("old")
@@ -116,7 +137,9 @@ class Case:
         # Many slices are many chances to lose by accident: together they get the chance that one would.
         tail = self.tail / max(1, len(groups))
         for name, some in groups.items():
-            yield self._loses("old", f"old slice {name!r}", name, "old", some, tail)
+            renewed = name != FEW and some[0].renewed
+            where = f"old slice {name!r}" + (" (what was asked before)" if renewed else "")
+            yield self._loses("old", where, name, "old", some, tail)
         if len(groups) > 1 or (small and FEW not in groups):  # small losses, each within its noise, are one together
             yield self._loses("old", "all old slices together", TOGETHER, "old", old, self.tail)
 
@@ -266,8 +289,8 @@ class Case:
             )
         )
 
-    def _bounds(self, diff: np.ndarray) -> tuple[float, float, float]:
-        return paired_bootstrap(diff, self.seed, self.policy.resamples, self.policy.confidence)
+    def _bounds(self, diff: np.ndarray, confidence: float | None = None) -> tuple[float, float, float]:
+        return paired_bootstrap(diff, self.seed, self.policy.resamples, confidence or self.policy.confidence)
 
     def diff(self, some: Sequence[HeldOut], scores: ModelScores | None = None) -> np.ndarray:
         scores = scores or self.scores

@@ -8,9 +8,10 @@
     figures     a figure is missing or not a number
     enough      fewer than `min_n` questions were held out
     slices      a slice that the champion was judged on is not asked about any more
-    gain        it is not surely better on what is new: the lower bound of its gain is not above `min_gain`
-    new         one of several new slices lost more than max(tolerance, measured noise), whatever the others gained
-    old         it lost more on an old slice, or on all of them together, than max(tolerance, measured noise)
+    gain        it is not surely better on what is new, nor on the slices that have something new: the lower bound of
+                its gain is not above `min_gain`
+    new         what is new in one slice lost more than max(tolerance, measured noise), whatever others gained
+    old         it lost more on what is old in a slice, or in all together, than max(tolerance, measured noise)
     unseen      it lost as much on questions about passages that nobody practised, of old and new slices
     pinned      it finds nothing (0) for a pinned question for which the champion found something
     suite       the same, for a question of a suite that a person pinned

@@ -18,14 +18,14 @@ from sqlalchemy import select
 from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
-from finetune.gate import HeldOut, Standing
+from finetune.gate import Standing
 from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
 from finetune.legs import Legs
 from finetune.lineage import shown_in
 from finetune.materialise import materialise
 from finetune.merge import Merge, write_config
-from finetune.novelty import judged_in, new_slices
+from finetune.novelty import Novelty
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
 from finetune.pull import aims, pulled
 from finetune.recipe import RetrieverRecipe
@@ -147,7 +147,7 @@ class RetrieverKind:
         still = {(q.example, q.question) for q in self._answerable(self._suites.asked(), without)}
         asked = [q for q in asked if (q.example, q.question) in still]
         return Evaluation(
-            held_out=_held_out(asked, new_slices(self._db, self._registry, run, mix), run, seen),
+            held_out=Novelty.of(self._db, self._registry, run, mix).held_out(asked, seen),
             scores={model: scores[model].dense for model in judged},
             served={model: scores[model].served for model in judged},
             metric=METRIC,
@@ -254,16 +254,6 @@ def _recipe(options: Options) -> RetrieverRecipe:
 
 def _merge(options: Options) -> Merge:
     return Merge.of(options.merged, options.method, options.recipe, options.seed)
-
-
-def _held_out(questions: list[Question], new: set[str], run: Run, seen: Mapping[str, bool]) -> list[HeldOut]:
-    def of(q: Question) -> HeldOut:
-        slice_name, part = judged_in(run, q.slice, q.workspace, new)
-        return HeldOut(
-            example=q.example, slice=slice_name, part=part, pinned=q.pinned, suite=q.suite, seen=seen.get(q.example)
-        )
-
-    return [of(q) for q in questions]
 
 
 def _metrics(scores: Mapping[str, Scores], seen: Mapping[str, bool]) -> dict[str, Any]:

@@ -177,27 +177,36 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
         if verdict["accepted"]:
             return True, "the gate accepted it"
         return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
-    slices = (r for r in verdict["slices"] if r.get("part", "old") in ("new", "old"))  # and no leg, suite or origin
-    row = next((r for r in slices if r["slice"] == slice_name), None)
-    if row is None:
+    ours = (r for r in verdict["slices"] if r.get("part", "old") in ("new", "old"))  # and no leg, suite or origin
+    rows = [row for row in ours if row["slice"] == slice_name]  # two where a part of it is new and a part is old
+    if not rows:
         return False, f"its verdict has no figures of slice {slice_name!r}"
-    rival = row["base"] if row["champion"] is None else row["champion"]
-    figures = (rival, row["challenger"], row["low"], row["high"])
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in figures):
+    if not all(map(_numbers, rows)):
         return False, f"its figures of slice {slice_name!r} are no numbers"
-    told = f"{row['challenger'] - rival:+.3f} {row['metric']} on the {row['n']} questions of slice {slice_name!r}"
-    if row["n"] < policy.min_slice:
+    changes, n = [row["challenger"] - _rival(row) for row in rows], sum(row["n"] for row in rows)
+    change = sum(change * row["n"] for change, row in zip(changes, rows, strict=True)) / n
+    told = f"{change:+.3f} {rows[0]['metric']} on the {n} questions of slice {slice_name!r}"
+    if n < policy.min_slice:
         return False, f"{told}, and {policy.min_slice} are needed to tell anything"
     if verdict["accepted"]:
-        fits = row["challenger"] - rival >= -policy.tolerance
+        fits = change >= -policy.tolerance
         return fits, f"{'the gate accepted it, with ' if fits else ''}{told}"
-    if row["low"] <= policy.min_gain:
+    if max(row["low"] for row in rows) <= policy.min_gain or min(changes) < -policy.tolerance:
         return False, f"the gate refused it, and it is not surely better there: {told}"
     if not set(verdict.get("refused_by") or ["?"]) <= ELSEWHERE:  # surely better there: another slice was lost
         return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
     if policy.approval:
         return False, f"surely better there ({told}), but its policy wants a person's yes, and an override is one"
     return True, f"surely better there ({told}), and refused only for other slices"
+
+
+def _rival(row: Mapping[str, Any]) -> Any:
+    return row["base"] if row["champion"] is None else row["champion"]
+
+
+def _numbers(row: Mapping[str, Any]) -> bool:
+    figures = (_rival(row), row["challenger"], row["low"], row["high"])
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in figures)
 
 
 def _policy(verdict: Mapping[str, Any]) -> GatePolicy:

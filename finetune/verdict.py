@@ -22,11 +22,13 @@ Wrong = Mapping[str, Mapping[str, Mapping[str, int]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """A question that no model was trained on. `new` slices are what the challenger was trained for."""
+    """A question that no model was trained on. What is `new` is what the challenger was trained for."""
 
     example: str
     slice: str
     part: Literal["new", "old"]
+    renewed: bool = False
+    """It is old, and something new was practised of its slice: it must not get worse, and may show a gain as well."""
     pinned: bool = False
     suite: str | None = None
     """The pinned suite it stands in. Such a question is judged with its suite alone."""

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from finetune.child import TRAINER as MERGER
 from finetune.child import train
 from finetune.files import read_json
-from finetune.gate import HeldOut, Standing
+from finetune.gate import Standing
 from finetune.generator import minimum
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import METRIC, GeneratorEvaluator, Question, Scores, legs_of
@@ -33,7 +33,7 @@ from finetune.kinds import Evaluation, Options
 from finetune.merge import Merge
 from finetune.merge import asked as merge_asked
 from finetune.merge import write_config as merge_config
-from finetune.novelty import judged_in, new_slices
+from finetune.novelty import Novelty
 from finetune.probe import Lost, Recovery
 from finetune.registry import Registry
 from finetune.suites import Asked, Suites
@@ -178,7 +178,7 @@ class GeneratorKind:
             with self._worn(None if name == BASE else name, paths.get(name)) as alias:
                 scores[model] = self._evaluator.score(generator, questions, alias, write=rivals)
         return Evaluation(
-            held_out=_held_out(questions, new_slices(self._db, self._registry, run, mix), run),
+            held_out=Novelty.of(self._db, self._registry, run, mix).held_out(questions),
             scores={model: s.probability for model, s in scores.items()},
             metric=METRIC,
             works={model: s.works for model, s in scores.items()},
@@ -253,14 +253,6 @@ def _method(asked: str | None) -> Method:
         if method == name:
             return method
     raise UserError(f"no method {name!r}", hint=f"there are: {', '.join(METHODS)}")
-
-
-def _held_out(questions: Sequence[Question], new: set[str], run: Run) -> list[HeldOut]:
-    def of(q: Question) -> HeldOut:
-        slice_name, part = judged_in(run, q.slice, q.workspace, new)
-        return HeldOut(example=q.example, slice=slice_name, part=part, pinned=q.pinned, suite=q.suite)
-
-    return [of(q) for q in questions]
 
 
 def _left_out(asked: Asked, pinned: Sequence[Question]) -> dict[str, int]:

@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import delete, update
 
 from finetune.challengers import EVERY, Cycle
+from finetune.evaluate import Question
 from finetune.facts import Facts
 from finetune.files import read_lines
 from finetune.gate import HeldOut
 from finetune.kinds import Evaluation, Options
 from finetune.materialise import materialise
-from finetune.novelty import judged_in, new_slices
+from finetune.novelty import Novelty
 from finetune.practised import leave_out, left_out
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import point
@@ -294,9 +295,11 @@ def test_a_challenger_from_the_base_is_asked_for_what_the_champion_knows(platfor
     )
     with w.db.write() as session:
         session.add_all(MixRow(run=run.id, example=row.example, part=row.part) for row in mix.rows)
-    new = new_slices(w.db, w.registry, run, mix)
-    assert new == set(NEWS)
-    assert [judged_in(run, name, "default", new)[1] for name in ("Lamp", *NEWS)] == ["old", *("new" for _ in NEWS)]
+    novelty = Novelty.of(w.db, w.registry, run, mix)
+    assert novelty.slices == set(NEWS)
+    none: dict[str, Any] = {"points": frozenset(), "documents": frozenset(), "pinned": False, "workspace": "default"}
+    judged = novelty.held_out(Question(example=n, question=n, slice=n, **none) for n in ("Lamp", *NEWS))
+    assert [e.part for e in judged] == ["old", *("new" for _ in NEWS)]
 
 
 def test_what_cannot_begin_from_the_base_owes_no_fresh_challenger(

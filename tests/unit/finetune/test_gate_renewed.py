@@ -1,0 +1,80 @@
+"""Slices that something new came to: what came may show the gain, and what was there is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from finetune.gate import GatePolicy, HeldOut, Verdict, judge
+
+CAME, THERE = 60, 240
+
+
+def test_a_gain_on_what_came_is_seen_though_the_slice_is_mostly_about_something_else() -> None:
+    verdict = _judge(came=+0.04, there=0.0)
+    assert verdict.accepted, verdict.reasons
+    assert f"on {CAME} new questions" in verdict.reasons[0]
+    assert "97.5% between" in verdict.reasons[0]  # two looks, each more strictly
+
+
+def test_a_gain_that_only_the_slice_as_a_whole_shows_counts_as_well() -> None:
+    verdict = _judge(came=+0.01, there=+0.03)
+    assert verdict.accepted, verdict.reasons
+    assert f"on {CAME + THERE} questions of slices with something new" in verdict.reasons[0]
+
+
+def test_no_gain_in_either_is_refused_with_both() -> None:
+    verdict = _judge(came=0.0, there=0.0)
+    assert verdict.refused_by == ["gain"]
+    assert f"on {CAME} new questions" in verdict.reasons[0]
+    assert f"on {CAME + THERE} questions of slices" in verdict.reasons[0]
+
+
+def test_what_was_there_is_old_and_its_loss_is_not_paid_for_by_what_came() -> None:
+    verdict = _judge(came=+0.3, there=-0.03)
+    assert verdict.refused_by == ["old"]
+    assert verdict.reasons[0].startswith("refused: old slice 'contracts' (what was asked before): -0.03")
+
+
+def test_what_came_and_got_worse_is_not_paid_for_by_what_was_there() -> None:
+    verdict = _judge(came=-0.08, there=+0.06)
+    assert verdict.refused_by == ["new"]
+    assert verdict.reasons[0].startswith("refused: new slice 'contracts' (what came since): -0.08")
+
+
+def test_too_few_that_came_leave_the_slice_as_a_whole_to_show_the_gain_at_full_confidence() -> None:
+    scores, examples = _figures(came=0.0, there=+0.03)
+    few = [e for e in examples if e.renewed or int(e.example[4:]) < GatePolicy().min_new - 1]
+    verdict = judge(scores, few)
+    assert verdict.accepted, verdict.reasons
+    assert "95% between" in verdict.reasons[0]
+
+
+def test_harmless_runs_that_gain_nothing_are_not_let_pass_more_often_for_two_looks() -> None:
+    quick = GatePolicy(resamples=1_000)
+    runs = (_figures(came=0.0, there=0.0, seed=seed) for seed in range(200))
+    accepted = sum(judge(*figures, policy=quick).accepted for figures in runs)
+    assert accepted <= 12  # 2.5 % of them would be 5, and as many as 13 are one of 1,000 such series
+
+
+def test_a_verdict_has_a_row_for_either_part() -> None:
+    rows = {row.part: row for row in _judge(came=+0.1, there=0.0).slices if row.slice == "contracts"}
+    assert {name: row.n for name, row in rows.items()} == {"new": CAME, "old": THERE}
+
+
+def _figures(*, came: float, there: float, seed: int = 0) -> tuple[dict[str, dict[str, float]], list[HeldOut]]:
+    rng = np.random.default_rng(seed)
+    examples = [HeldOut(example=f"came{i}", slice="contracts", part="new") for i in range(CAME)]
+    examples += [HeldOut(example=f"there{i}", slice="contracts", part="old", renewed=True) for i in range(THERE)]
+    before = {e.example: float(v) for e, v in zip(examples, rng.uniform(0.3, 0.6, len(examples)), strict=True)}
+    drift = rng.normal(0, 0.06, len(examples))
+    for some in (slice(0, CAME), slice(CAME, None)):
+        drift[some] -= drift[some].mean() if (came, there) != (0.0, 0.0) else 0.0
+    now = {
+        e.example: before[e.example] + (there if e.renewed else came) + float(d)
+        for e, d in zip(examples, drift, strict=True)
+    }
+    return {"base": before, "champion": before, "challenger": now}, examples
+
+
+def _judge(*, came: float, there: float) -> Verdict:
+    return judge(*_figures(came=came, there=there))
