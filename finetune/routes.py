@@ -191,7 +191,8 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
     if verdict["accepted"]:
         fits = change >= -policy.tolerance
         return fits, f"{'the gate accepted it, with ' if fits else ''}{told}"
-    if max(row["low"] for row in rows) <= policy.min_gain or min(changes) < -policy.tolerance:
+    surely = any(row["low"] > policy.min_gain for row in rows if row["n"] >= policy.min_slice)
+    if not surely or min(changes) < -policy.tolerance:
         return False, f"the gate refused it, and it is not surely better there: {told}"
     if not set(verdict.get("refused_by") or ["?"]) <= ELSEWHERE:  # surely better there: another slice was lost
         return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)

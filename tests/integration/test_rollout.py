@@ -426,6 +426,13 @@ def row(slice_name: str, gain: float, low: float, n: int = 30) -> dict[str, Any]
         (False, ["old"], [row("tax", -0.1, -0.15)], False),
         (False, ["old", "pinned"], [row("tax", 0.1, 0.05)], False),
         (False, [], [row("tax", 0.1, 0.05)], False),
+        # A slice of which a part is new and a part was asked before.
+        (True, [], [row("tax", 0.1, 0.05), row("tax", -0.02, -0.1)], True),
+        (True, [], [row("tax", 0.1, 0.05, n=5), row("tax", -0.06, -0.1, n=40)], False),
+        (False, ["old"], [row("tax", 0.1, 0.05), row("tax", -0.01, -0.1)], True),
+        (False, ["old"], [row("tax", 0.1, 0.05, n=3), row("tax", -0.01, -0.1)], False),
+        (False, ["old"], [row("tax", 0.1, 0.05), row("tax", -0.02, -0.1)], False),
+        (False, ["old"], [row("tax", 0.1, -0.01), row("tax", 0.0, -0.1)], False),
     ],
 )
 def test_a_slice_is_given_to_what_its_verdict_speaks_for(
