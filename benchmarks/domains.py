@@ -61,7 +61,7 @@ def domain(data: Path, name: str, folder: Path, embed: Embed, *, train: int, hel
     Raises:
         SystemExit: the data does not hold it.
     """
-    found = _clinc(data) if name == "clinc" else read(data, name, None)
+    found = clinc(data) if name == "clinc" else read(data, name, None)
     if found is None:
         raise SystemExit(f"the data holds no {name!r}; there may be {', '.join(SETS)}")
     texts = _kept(folder / f"{name}.texts.npy", lambda: embed([text for _, text in found.texts], True))
@@ -99,7 +99,7 @@ def _topics(name: str, vectors: np.ndarray) -> list[str]:
     return [f"{name}/{cluster}" for cluster in found]
 
 
-def _clinc(data: Path) -> Labelled | None:
+def clinc(data: Path) -> Labelled | None:
     file = data / "clinc150" / "data_full.json"
     if not file.is_file():
         return None
