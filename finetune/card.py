@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ def render(card: dict[str, Any]) -> str:
             "| slice | n | metric | base | champion | adapter | low | high |",
             "|---|---|---|---|---|---|---|---|",
         ]
-        lines += [_row(s) for s in verdict["slices"]] + [""]
+        lines += [_row(name, s) for name, s in _called(verdict["slices"])] + [""]
     spent = told(card["cost"] or {"train_seconds": card["seconds"]["training"]})
     lines += ["## Cost", "", *([f"- {name}: {said}" for name, said in spent] or ["Not measured."])]
     lines += ["", f"Energy {card['energy']['how']}.", ""] if card["energy"] else [""]
@@ -218,10 +219,10 @@ def _index(card: dict[str, Any]) -> list[dict[str, Any]]:
     results = [
         {
             "task": task,
-            "dataset": {"type": "held-out", "name": _called(s)},
+            "dataset": {"type": "held-out", "name": name},
             "metrics": [{"type": s["metric"], "value": round(s["challenger"], 4)}],
         }
-        for s in (card["verdict"] or {}).get("slices", ())
+        for name, s in _called((card["verdict"] or {}).get("slices", ()))
         if s["challenger"] is not None
     ]
     return [{"name": card["adapter"], "results": results}]
@@ -245,14 +246,20 @@ def _documents(title: str, documents: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def _called(s: dict[str, Any]) -> str:
-    return f"origin: {s['slice']}" if s.get("part") == "origin" else str(s["slice"])
+def _called(slices: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a verdict with names that tell them apart: a slice may have one of what is new and one of what is old."""
+    rows = Counter(s["slice"] for s in slices if s.get("part") != "origin")
+    for s in slices:
+        if s.get("part") == "origin":
+            yield f"origin: {s['slice']}", s
+        else:
+            yield (f"{s['slice']}, {s['part']}" if rows[s["slice"]] > 1 else s["slice"]), s
 
 
-def _row(s: dict[str, Any]) -> str:
+def _row(name: str, s: dict[str, Any]) -> str:
     means = [_figure(s[name]) for name in ("base", "champion", "challenger")]
     figures = " | ".join([*means, *(_figure(s[name], "+") for name in ("low", "high"))])
-    return f"| {_plain(_called(s))} | {s['n']} | {s['metric']} | {figures} |"
+    return f"| {_plain(name)} | {s['n']} | {s['metric']} | {figures} |"
 
 
 def _figure(value: float | None, sign: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from finetune.card import render
 from finetune.kinds import BASE, Options
 from finetune.lineage import retrains
 from finetune.reproduce import reproduce
@@ -146,6 +147,17 @@ def test_the_card_stands_beside_the_weights_as_the_hub_reads_it(platform: Platfo
     for part in ("# retriever-", "## Data", "returns.md", "## Verdict", "refused:", "## Cost", "## Versions"):
         assert part in text
     assert RETURNS.splitlines()[-1] not in text
+
+
+def test_a_card_tells_what_is_new_of_a_slice_from_what_is_old(platform: Platform, first: dict[str, Any]) -> None:
+    card = platform.w.cards.of(first["adapter"])
+    row = next(s for s in card["verdict"]["slices"] if s["part"] == "new")
+    others = [s for s in card["verdict"]["slices"] if s["slice"] != row["slice"]]
+    two = [row, row | {"part": "old"}, row | {"part": "origin"}]
+    told = render(card | {"verdict": card["verdict"] | {"slices": [*two, *others]}})
+    for name in (f"{row['slice']}, new", f"{row['slice']}, old", f"origin: {row['slice']}"):
+        assert told.count(f"| {name} | {row['n']} |") == 1
+        assert told.count(json.dumps(name)) == 1  # and so in what the hub reads
 
 
 def test_a_run_goes_on_from_an_adapter_of_its_own_kind_alone(platform: Platform, first: dict[str, Any]) -> None:
