@@ -117,7 +117,7 @@ class Case:
         """New questions slice by slice: what one gains must not pay for what another loses that was answered before."""
         slices, renewed = self._slices("new"), {e.slice for e in self.open if e.renewed}
         judged = sum(len(some) >= self.policy.min_slice for some in slices.values())
-        alone = len(slices) == 1 and not renewed  # then it is judged by the gain
+        alone = self.policy.gain and len(slices) == 1 and not renewed  # then it is judged by the gain
         for name, some in slices.items():
             if alone or len(some) < self.policy.min_slice:  # chance would judge so few
                 self._row(name, "new", some)

@@ -41,6 +41,14 @@ def test_what_came_and_got_worse_is_not_paid_for_by_what_was_there() -> None:
     assert verdict.reasons[0].startswith("refused: new slice 'contracts' (what came since): -0.08")
 
 
+def test_where_no_gain_is_asked_a_single_new_slice_must_not_lose_either() -> None:
+    scores, examples = _figures(came=-0.08, there=0.0)
+    new = [e for e in examples if not e.renewed]
+    verdict = judge(scores, new, policy=GatePolicy(gain=False))
+    assert verdict.refused_by == ["new"]
+    assert judge(scores, new).refused_by == ["gain"]  # which says it already
+
+
 def test_too_few_that_came_leave_the_slice_as_a_whole_to_show_the_gain_at_full_confidence() -> None:
     scores, examples = _figures(came=0.0, there=+0.03)
     few = [e for e in examples if e.renewed or int(e.example[4:]) < GatePolicy().min_new - 1]
