@@ -104,7 +104,7 @@ def _cycle(platform: Platform, of: Mapping[str, str]) -> None:
     print(f"  {word} in {time.perf_counter() - started:.0f} s; {verdict['reasons'][0]}")
     print(f"  {_by_domain(platform, ended['run'], of)}", flush=True)
     if verdict["accepted"]:
-        platform.promote(ended["adapter"], "the gate accepted it")
+        platform.promote(ended["adapter"])
 
 
 def _by_domain(platform: Platform, run: str, of: Mapping[str, str]) -> str:

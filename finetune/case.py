@@ -16,9 +16,9 @@ from finetune.noise import chance_loss, sign_test, spread
 from finetune.policy import GatePolicy
 from finetune.verdict import Finding, HeldOut, Leg, ModelScores, Part, SliceResult
 
-FEW, TOGETHER, UNSEEN = "(small slices)", "(all old)", "(unseen)"
-"""Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, and those about
-passages that nobody practised."""
+FEW, TOGETHER, ALL_NEW, UNSEEN = "(small slices)", "(all old)", "(all new)", "(unseen)"
+"""Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, all new ones where a
+gain may show elsewhere, and those about passages that nobody practised."""
 NAMED = 5
 """Examples that a sentence names at most."""
 
@@ -82,7 +82,7 @@ class Case:
             looks = [(self.open, "questions")]
         elif len(wide) == len(new):
             looks.pop()
-        elif len(new) < self.policy.min_new:
+        elif len(new) < self.policy.min_new or 0.5 ** len(new) > self.tail / 2:  # no exact test could see a gain there
             looks.pop(0)
         some, what = looks[-1]
         if len(some) < self.policy.min_new:
@@ -124,6 +124,9 @@ class Case:
             else:
                 where = f"new slice {name!r}" + (" (what came since)" if name in renewed else "")
                 yield self._loses("new", where, name, "new", some, self.tail / judged)
+        new = [e for e in self.open if e.part == "new"]
+        if renewed and len(slices) > 1 and len(new) >= self.policy.min_slice:  # or what was there would pay for it
+            yield self._loses("new", "all that is new together", ALL_NEW, "new", new, self.tail)
 
     def old(self) -> Iterable[Finding]:
         slices = self._slices("old")
@@ -137,7 +140,7 @@ class Case:
         # Many slices are many chances to lose by accident: together they get the chance that one would.
         tail = self.tail / max(1, len(groups))
         for name, some in groups.items():
-            renewed = name != FEW and some[0].renewed
+            renewed = name != FEW and any(e.renewed for e in some)
             where = f"old slice {name!r}" + (" (what was asked before)" if renewed else "")
             yield self._loses("old", where, name, "old", some, tail)
         if len(groups) > 1 or (small and FEW not in groups):  # small losses, each within its noise, are one together

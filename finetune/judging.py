@@ -52,7 +52,7 @@ class Judge:
         evaluated = kind.evaluate(row, mix, folder, progress)
         if row.options.get("without"):  # it takes the place of what knows more: to lose nothing else is enough
             policy = replace(policy, gain=False)
-            evaluated = replace(evaluated, held_out=[replace(e, part="old") for e in evaluated.held_out])
+            evaluated = replace(evaluated, held_out=[replace(e, part="old", renewed=False) for e in evaluated.held_out])
         standing = self._facts.standing(
             row, mix, folder, champion=kind.parent(), held_out=evaluated.held_out, known=evaluated.standing
         )

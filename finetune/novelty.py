@@ -11,11 +11,12 @@ what the champion knows all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
 from finetune.gate import HeldOut
 from finetune.kinds import Options
@@ -41,6 +42,10 @@ class Asked(Protocol):
     def suite(self) -> str | None: ...
 
 
+Where = tuple[str, str]
+"""A workspace and a slice in it: slices of one name in two workspaces have nothing to do with each other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Novelty:
     """What is new to the champion of a run."""
@@ -49,29 +54,33 @@ class Novelty:
     """The run's own; in others nothing is new."""
     everything: bool
     """There is no champion."""
-    slices: frozenset[str]
+    slices: frozenset[Where]
     """Of which the challenger has practised something that the champion has not. Where there is none, all that it
     has practised: it has to gain wherever it can."""
     before: frozenset[str]
-    """Questions of these slices that could be asked when the champion was drawn, where it has practised the slice."""
+    """Questions of these slices that were there when the champion was drawn, where it has practised the slice."""
 
     @classmethod
     def of(cls, db: Database, registry: Registry, run: Run, mix: Mix) -> Novelty:
         merged = Options.from_json(run.options).merged
         behind = {r for name in merged for r in registry.runs_behind(name)}
         champions = registry.runs_behind(run.parent)
-        stratum = Example.stratum_column()
         with db.read() as session:
             practised = select(MixRow.example).where(MixRow.run.in_(champions))
-            theirs = select(MixRow.example).where(MixRow.run.in_(behind or {run.id}))
-            of = select(stratum).distinct().where(Example.id.in_(theirs))
-            brought = set(session.scalars(of.where(Example.id.not_in(practised))))
-            slices = brought or set(session.scalars(of)) or {row.slice for row in mix.rows if row.part == "new"}
-            champion = session.get(Run, champions[0]) if champions else None
-            known = select(stratum).distinct().where(Example.id.in_(practised), stratum.in_(listed(slices)))
-            asked = select(Example.id).where(Example.status == "approved", Example.split == "held-out")
-            asked = asked.where(Example.born <= (champion.epoch or 0 if champion else 0))
-            before = set(session.scalars(asked.where(stratum.in_(listed(set(session.scalars(known)))))))
+            theirs = Example.id.in_(select(MixRow.example).where(MixRow.run.in_(behind or {run.id})))
+            slices = _slices(session, theirs, Example.id.not_in(practised)) or _slices(session, theirs)
+            if not slices:
+                rows = [row.example for row in mix.rows if row.part == "new"]
+                slices = _slices(session, Example.id.in_(listed(rows)))
+            known = _slices(session, Example.id.in_(practised)) & slices
+            drawn = _drawn(session, champions)
+            held = (Example.status == "approved", Example.split == "held-out")
+            asked = select(Example.id, Example.workspace, Example.stratum_column(), Example.created).where(*held)
+            before = {
+                example
+                for example, workspace, stratum, created in session.execute(asked)
+                if (workspace, stratum) in known and created <= max(drawn.get(workspace, 0), drawn.get(None, 0))
+            }
         return cls(
             workspace=run.workspace,
             everything=run.parent is None,
@@ -85,7 +94,7 @@ class Novelty:
 
     def _placed(self, q: Asked, seen: bool | None) -> HeldOut:
         elsewhere = self.workspace is not None and q.workspace != self.workspace
-        inside = not elsewhere and (self.everything or q.slice in self.slices)
+        inside = not elsewhere and (self.everything or (q.workspace, q.slice) in self.slices)
         renewed = inside and not self.everything and q.example in self.before
         return HeldOut(
             example=q.example,
@@ -96,3 +105,20 @@ class Novelty:
             suite=q.suite,
             seen=seen,
         )
+
+
+def _slices(session: Session, *ours: ColumnElement[bool]) -> set[Where]:
+    found = select(Example.workspace, Example.stratum_column()).distinct().where(*ours)
+    return {(workspace, stratum) for workspace, stratum in session.execute(found)}
+
+
+def _drawn(session: Session, runs: Sequence[str]) -> dict[str | None, int]:
+    """When (UTC ms) examples of a workspace were last drawn for one of these runs; None stands for all workspaces.
+
+    A merge draws none. By time and not by epoch: what is quarantined and approved again is as old as it was.
+    """
+    found: dict[str | None, int] = {}
+    for run in session.scalars(select(Run).where(Run.id.in_(runs))):
+        if not Options.from_json(run.options).merged:
+            found[run.workspace] = max(run.created, found.get(run.workspace, 0))
+    return found

@@ -132,7 +132,7 @@ class RetrieverKind:
             self._live.load(run.parent, self._registry.path(run.parent))
         when, pinned = self._evaluator.when(), self._suites.asked()
         without = set(Options.from_json(run.options).without)
-        asked = self._answerable(pinned, without)
+        asked, novelty = self._answerable(pinned, without), Novelty.of(self._db, self._registry, run, mix)
         refusals = [*self._evaluator.unanswerable(None), *(q for q in pinned.questions if not q.sources)]
         names = {"base": None, "champion": run.parent, "challenger": adapter}
         scores: dict[str, Scores] = {}
@@ -147,7 +147,7 @@ class RetrieverKind:
         still = {(q.example, q.question) for q in self._answerable(self._suites.asked(), without)}
         asked = [q for q in asked if (q.example, q.question) in still]
         return Evaluation(
-            held_out=Novelty.of(self._db, self._registry, run, mix).held_out(asked, seen),
+            held_out=novelty.held_out(asked, seen),
             scores={model: scores[model].dense for model in judged},
             served={model: scores[model].served for model in judged},
             metric=METRIC,

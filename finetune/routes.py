@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -191,14 +191,21 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
     if verdict["accepted"]:
         fits = change >= -policy.tolerance
         return fits, f"{'the gate accepted it, with ' if fits else ''}{told}"
-    surely = any(row["low"] > policy.min_gain for row in rows if row["n"] >= policy.min_slice)
-    if not surely or min(changes) < -policy.tolerance:
+    if _sure(rows, change) <= policy.min_gain:
         return False, f"the gate refused it, and it is not surely better there: {told}"
+    if min(changes) < -policy.tolerance:
+        return False, f"the gate refused it, and a part of the slice lost {min(changes):+.3f}: {told}"
     if not set(verdict.get("refused_by") or ["?"]) <= ELSEWHERE:  # surely better there: another slice was lost
         return False, "the gate refused it: " + "; ".join(r.removeprefix("refused: ") for r in refusals)
     if policy.approval:
         return False, f"surely better there ({told}), but its policy wants a person's yes, and an override is one"
     return True, f"surely better there ({told}), and refused only for other slices"
+
+
+def _sure(rows: Sequence[Mapping[str, Any]], change: float) -> float:
+    """The lower bound of the change of a slice. Its parts share no question, so their errors are independent."""
+    n = sum(row["n"] for row in rows)
+    return change - math.hypot(*(row["n"] / n * (row["challenger"] - _rival(row) - row["low"]) for row in rows))
 
 
 def _rival(row: Mapping[str, Any]) -> Any:

@@ -24,6 +24,8 @@ FEWEST = 40
 """Questions of a topic on average: with one in five held out, about eight of each stand in the exam."""
 MOST = 12
 """Topics of a workspace. Slices are lines of a report."""
+LEAST = 25
+"""Questions of a topic that is split off: about five of them are held out, which a gate judges by themselves."""
 HYSTERESIS = 0.03
 """How much better (in silhouette) new topics must be than those there are, before these give way."""
 SPLIT = 0.005
@@ -100,11 +102,11 @@ def _grown(vectors: np.ndarray, labels: np.ndarray, most: int, seed: int) -> tup
 def _split(vectors: np.ndarray, labels: np.ndarray, one: int, seed: int) -> np.ndarray | None:
     """The grouping with the smaller part of a group as one more; None where it would be too small to judge."""
     ours = np.flatnonzero(labels == one)
-    if len(ours) < FEWEST:
+    if len(ours) < 2 * LEAST:
         return None
     halves = _grouped(vectors[ours], 2, seed)
     sizes = np.bincount(halves, minlength=2)
-    if sizes.min() < FEWEST // 2:
+    if sizes.min() < LEAST:
         return None
     found = labels.copy()
     found[ours[halves == sizes.argmin()]] = labels.max() + 1

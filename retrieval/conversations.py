@@ -223,17 +223,20 @@ def _forget(session: Session, ours: Any) -> dict[str, Any]:
     """Delete turns, their citations and their feedback; how many, and the examples that the feedback had made: those
     into which history or preferences went, and the others."""
     turns = select(Turn.id).where(ours)
-    made = select(Feedback.example, Turn.personal).join(Turn, Turn.id == Feedback.turn)
-    examples = set(session.execute(made.where(ours, Feedback.example.is_not(None))))
-    personal = {example for example, with_history in examples if with_history}
-    feedback = affected(session, delete(Feedback).where(Feedback.turn.in_(turns)))
+    with_history = set(session.scalars(turns.where(Turn.personal == 1)))
+    # What is noted while this waits for it is returned as well: the row as it was when it went.
+    feedback = session.execute(
+        delete(Feedback).where(Feedback.turn.in_(turns)).returning(Feedback.example, Feedback.turn)
+    ).all()
+    examples = {example for example, _ in feedback if example}
+    personal = {example for example, turn in feedback if example and turn in with_history}
     for table in (Cited, Exposure, Difference):
         session.execute(delete(table).where(table.turn.in_(turns)))
     return {
         "turns": affected(session, delete(Turn).where(ours)),
-        "feedback": feedback,
+        "feedback": len(feedback),
         "examples_personal": sorted(personal),
-        "examples_kept": sorted({example for example, _ in examples} - personal),
+        "examples_kept": sorted(examples - personal),
     }
 
 

@@ -169,6 +169,7 @@ class GeneratorKind:
         asked = self._suites.asked()
         pinned = self._evaluator.pinned(asked, when, recipe, without)
         questions = [*self._evaluator.questions(when, recipe, without), *pinned]
+        novelty = Novelty.of(self._db, self._registry, run, mix)  # topics may be found again meanwhile
         scores: dict[str, Scores] = {}
         for model, name in (("base", BASE), ("champion", run.parent), ("challenger", adapter)):
             progress("evaluating", len(scores), 3)
@@ -178,7 +179,7 @@ class GeneratorKind:
             with self._worn(None if name == BASE else name, paths.get(name)) as alias:
                 scores[model] = self._evaluator.score(generator, questions, alias, write=rivals)
         return Evaluation(
-            held_out=Novelty.of(self._db, self._registry, run, mix).held_out(questions),
+            held_out=novelty.held_out(questions),
             scores={model: s.probability for model, s in scores.items()},
             metric=METRIC,
             works={model: s.works for model, s in scores.items()},

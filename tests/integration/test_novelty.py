@@ -12,6 +12,7 @@ from finetune.kinds import Options
 from finetune.novelty import Novelty
 from finetune.registry import point
 from finetune.tables import Adapter, Run
+from kernel.ids import now_ms
 from rehearsal.mix import Mix
 from rehearsal.tables import Example, MixRow
 from tests.doors import doors, memory_folder, opened
@@ -66,6 +67,31 @@ def test_in_another_workspace_a_slice_of_the_same_name_is_old_and_one_for_itself
     assert _judged(platform, novelty)["Lamp", "second"] == ("Lamp (default)", "old", False)
 
 
+def test_what_is_approved_again_is_as_old_as_it_was(platform: Platform) -> None:
+    lamp = next(e.id for e in _examples(platform, "held-out") if e.slice == "Lamp" and "first" in e.question)
+    platform.quarantine_examples([lamp])
+    platform.approve_examples([lamp])
+    assert _judged(platform, _novelty(platform))["Lamp", "first"] == ("Lamp", "old", True)
+
+
+def test_a_merge_that_serves_does_not_make_old_what_its_parents_were_drawn_before(platform: Platform) -> None:
+    _run(platform, "merged", "champion", (), merged=("champion",))
+    with platform.w.db.write() as session:
+        session.add(Adapter(name="merged", kind=KIND, state="retired", parent="champion", run="merged", path="none",
+                            accepted=1, share=0.0, created=now_ms()))  # fmt: skip
+    assert _judged(platform, _novelty(platform, parent="merged"))["Lamp", "second"] == ("Lamp", "new", False)
+
+
+def test_a_champion_that_was_drawn_for_another_workspace_has_seen_nothing_of_this_one(platform: Platform) -> None:
+    _run(platform, "abroad", "champion", (), workspace="elsewhere")
+    with platform.w.db.write() as session:
+        session.add(Adapter(name="abroad", kind=KIND, state="retired", parent="champion", run="abroad", path="none",
+                            accepted=1, share=0.0, created=now_ms()))  # fmt: skip
+    judged = _judged(platform, _novelty(platform, parent="abroad", workspace="default"))
+    assert judged["Lamp", "second"] == ("Lamp", "new", False)
+    assert judged["Lamp", "first"] == ("Lamp", "old", True)
+
+
 def _text(name: str) -> str:
     return f"The {name.lower()} is switched off at night."
 
@@ -85,12 +111,21 @@ def _examples(platform: Platform, split: str) -> list[Example]:
         return session.query(Example).filter_by(status="approved", split=split).all()
 
 
-def _run(platform: Platform, run: str, parent: str | None, slices: Sequence[str], only: str = "") -> None:
+def _run(
+    platform: Platform,
+    run: str,
+    parent: str | None,
+    slices: Sequence[str],
+    only: str = "",
+    *,
+    merged: tuple[str, ...] = (),
+    workspace: str | None = None,
+) -> None:
     rows = [e for e in _examples(platform, "train") if e.slice in slices and only in e.question]
+    options = Options(policy="mixed", rho=0.2, merged=merged).to_json()
     with platform.w.db.write() as session:
-        session.add(Run(id=run, kind=KIND, state="accepted", options=Options(policy="mixed", rho=0.2).to_json(),
-                        workspace=None, adapter=run, parent=parent, metrics={}, verdict=None, error=None,
-                        epoch=platform.w.epochs.committed(), created=1))  # fmt: skip
+        session.add(Run(id=run, kind=KIND, state="accepted", options=options, workspace=workspace, adapter=run,
+                        parent=parent, metrics={}, verdict=None, error=None, created=now_ms()))  # fmt: skip
         session.add_all(MixRow(run=run, example=e.id, part="new") for e in rows)
 
 

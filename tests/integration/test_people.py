@@ -402,17 +402,20 @@ def test_what_is_taken_back_while_a_vote_makes_an_example_takes_that_away_as_wel
     assert not platform.w.index.retrieve([example.point])
 
 
+@pytest.mark.parametrize("last", [1, 2])
 @pytest.mark.parametrize("what", ["conversation", "everything"])
 def test_an_example_that_is_noted_while_its_person_is_forgotten_goes_with_them(
-    platform: Platform, user: str, what: str, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, user: str, what: str, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform.set_me({"consent": True}, user=user)
     followup = talk(platform, user, "Is a gift refunded with a voucher?", "And does it expire?")[1]
-    look, made = platform.w.conversations.examples, []
+    look, looks, made = platform.w.conversations.examples, [], []
 
     def before_the_vote(*given: Any, **more: Any) -> list[str]:
         found = look(*given, **more)
-        made.append(platform.feedback(followup["turn"], "up")["example"])
+        looks.append(found)
+        if len(looks) == last:  # after the first look, or after the last
+            made.append(platform.feedback(followup["turn"], "up")["example"])
         return found
 
     monkeypatch.setattr(platform.w.conversations, "examples", before_the_vote)

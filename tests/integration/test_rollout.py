@@ -429,8 +429,9 @@ def row(slice_name: str, gain: float, low: float, n: int = 30) -> dict[str, Any]
         # A slice of which a part is new and a part was asked before.
         (True, [], [row("tax", 0.1, 0.05), row("tax", -0.02, -0.1)], True),
         (True, [], [row("tax", 0.1, 0.05, n=5), row("tax", -0.06, -0.1, n=40)], False),
-        (False, ["old"], [row("tax", 0.1, 0.05), row("tax", -0.01, -0.1)], True),
+        (False, ["old"], [row("tax", 0.1, 0.05), row("tax", -0.01, -0.03)], True),
         (False, ["old"], [row("tax", 0.1, 0.05, n=3), row("tax", -0.01, -0.1)], False),
+        (False, ["old"], [row("tax", 0.02, -0.005), row("tax", 0.02, -0.005)], True),
         (False, ["old"], [row("tax", 0.1, 0.05), row("tax", -0.02, -0.1)], False),
         (False, ["old"], [row("tax", 0.1, -0.01), row("tax", 0.0, -0.1)], False),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from kernel import audit
@@ -35,13 +35,10 @@ class People(Seat):
         a consent that is taken back nor an erasure would find them. What a vote makes meanwhile goes when it is found.
         """
         name = user_name(user or LOCAL)
-        personal = self.w.conversations.examples(name, personal=True, conversation=conversation)
-        turns = self.w.conversations.turns(name, conversation=conversation)
-        rows = self.w.run_rows.withdraw([*personal, *turns])
-        withdrawn = self.w.memory.withdraw(personal, "conversation deleted")
+        withdrawn, rows = self._take_back_personal(name, "conversation deleted", conversation)
         gone = self.w.conversations.delete(conversation, name)
-        withdrawn += self._withdraw_late(gone.pop("examples_personal"), "conversation deleted")
-        return gone | {"examples": withdrawn, "training_rows_redacted": rows}
+        late = self.take_back(gone.pop("examples_personal"), "conversation deleted")
+        return gone | {"examples": withdrawn + late[0], "training_rows_redacted": rows + late[1]}
 
     def me(self, user: str | None = None) -> dict[str, Any]:
         return self.w.preferences.show(user_name(user or LOCAL))
@@ -53,9 +50,7 @@ class People(Seat):
         now = self.w.preferences.set(name, changes)
         withdrawn = 0
         if before.consent and not now["consent"]:
-            made = self.w.conversations.examples(name, personal=True)
-            self.w.run_rows.withdraw(made)
-            withdrawn = self.w.memory.withdraw(made, "consent withdrawn")
+            withdrawn, _ = self.take_back(self.w.conversations.examples(name, personal=True), "consent withdrawn")
         return now | {"examples_withdrawn": withdrawn}
 
     def export_me(self, user: str | None = None) -> dict[str, Any]:
@@ -75,23 +70,34 @@ class People(Seat):
         stay, as they hold nothing but a question, documents' words and what the person sent in to be learnt.
         """
         name = user_name(user or LOCAL)
-        personal = self.w.conversations.examples(name, personal=True)
-        rows = self.w.run_rows.withdraw([*personal, *self.w.conversations.turns(name)])
-        withdrawn = self.w.memory.withdraw(personal, "user erased")
+        withdrawn, rows = self._take_back_personal(name, "user erased")
         with self.w.db.write() as session:
             gone = self.w.conversations.forget(session, name)
             preferences = self.w.preferences.forget(session, name)
-            late = sorted(set(gone.pop("examples_personal")) - set(personal))
-            counts = {"preferences": preferences, **gone, "examples": withdrawn + len(late)}
-            counts |= {"training_rows_redacted": rows}
+            late = gone.pop("examples_personal")
+            counts = {"preferences": preferences, **gone, "examples": withdrawn, "training_rows_redacted": rows}
             audit.record(
                 session, "user.erase", key_of(name), **{k: v for k, v in counts.items() if k != "examples_kept"}
             )
-        self._withdraw_late(late, "user erased")
+        for what, more in zip(("examples", "training_rows_redacted"), self.take_back(late, "user erased"), strict=True):
+            counts[what] += more
         self.w.db.erase_traces()
         return {"user": name, "key": key_of(name), **counts, "unreachable": UNREACHABLE}
 
-    def _withdraw_late(self, examples: Sequence[str], reason: str) -> int:
-        """Examples that a vote made after it was asked which there are; how many were not withdrawn before."""
-        self.w.run_rows.withdraw(examples)
-        return self.w.memory.withdraw(examples, reason)
+    def _take_back_personal(self, name: str, reason: str, conversation: str | None = None) -> tuple[int, int]:
+        """Take away what only consent allowed, before what leads from the person to it goes, and the rows of all turns.
+
+        Looked for again until there is no more: votes may come meanwhile. What comes after the last look is named in
+        the receipt of what is deleted.
+        """
+
+        def personal() -> set[str]:
+            return set(self.w.conversations.examples(name, personal=True, conversation=conversation))
+
+        there = personal()
+        examples, rows = self.take_back(there, reason, self.w.conversations.turns(name, conversation=conversation))
+        while more := personal() - there:
+            there |= more
+            late = self.take_back(more, reason)
+            examples, rows = examples + late[0], rows + late[1]
+        return examples, rows

@@ -91,7 +91,7 @@ class Questions(Asking):
         feedback = self.w.turns.vote(turn, vote, correction)
         example = self.w.memory.from_turn(found, vote, correction, consent=self.w.preferences.of(found.user).consent)
         if example and not self._stands(feedback, found, example):
-            self.w.memory.withdraw([example], "taken back while it was made")
+            self.take_back([example], "taken back while it was made")
             example = None
         return {
             "feedback": feedback,
@@ -101,10 +101,10 @@ class Questions(Asking):
         }
 
     def _stands(self, feedback: str, turn: Turn, example: str) -> bool:
-        """Whether the person still allows what their vote made. Written down before it is asked: who takes it back
-        from now on finds the example."""
+        """Whether the feedback is still there, and the person still allows what it made. Written down before it is
+        asked: who takes it back from now on finds the example."""
         there = self.w.turns.made(feedback, example)
-        return not turn.personal or (there and self.w.preferences.of(turn.user).consent)
+        return there and (not turn.personal or self.w.preferences.of(turn.user).consent)
 
     def _events(self, asked: Asked, *, opens: bool) -> Iterator[dict[str, Any]]:
         """The answer's events. A conversation that was opened for a question which then failed is taken away again."""

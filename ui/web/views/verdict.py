@@ -28,6 +28,7 @@ TONES = {"accepted": "good", "rejected": "warn", "failed": "bad"}
 _ROWS = {
     "(all)": "All questions",
     "(all old)": "All old slices together",
+    "(all new)": "All that is new together",
     "(small slices)": "Small slices together",
     "(pinned)": "Pinned questions",
     "(unseen)": "About passages that nobody practised",
