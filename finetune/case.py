@@ -66,32 +66,35 @@ class Case:
             )
 
     def gain(self) -> Finding:
-        """Whether something was gained: on what is new, or on all questions of the slices that have something new.
-
-        The new questions show it best where their slice was about something else before, and all of them together
-        where it is about the same. Both are looked at, so each is looked at more strictly.
-        """
+        """Whether something was gained. Where it may show in two ways, each of them is looked at more strictly."""
         if self.open:
             self._row("(all)", "all", self.open)
         if not self.policy.gain:
             return passed("gain", "none is asked of a run that only has to lose nothing")
-        new = [e for e in self.open if e.part == "new"]
-        wide = [e for e in self.open if e.part == "new" or e.renewed]
-        looks = [(new, "new questions"), (wide, "questions of slices with something new")]
-        if self.rival == "base":
-            looks = [(self.open, "questions")]
-        elif len(wide) == len(new):
-            looks.pop()
-        elif len(new) < self.policy.min_new or 0.5 ** len(new) > self.tail / 2:  # no exact test could see a gain there
-            looks.pop(0)
+        looks = self._looks()
         some, what = looks[-1]
         if len(some) < self.policy.min_new:
             said = f"only {len(some)} {what} could show a gain, and {self.policy.min_new} are needed"
             return refused("gain", f"{said}: add examples of what is new, of which one in five is held out, or wait")
-        sure = 1 - (1 - self.policy.confidence) / len(looks)
-        found = [self._gains(some, what, sure) for some, what in looks]
+        confidence = 1 - (1 - self.policy.confidence) / len(looks)
+        found = [self._gains(some, what, confidence) for some, what in looks]
         shown = next((finding for finding in found if not finding.refused), None)
         return shown or refused("gain", "; ".join(finding.said for finding in found))
+
+    def _looks(self) -> list[tuple[list[HeldOut], str]]:
+        """Questions that may show a gain: what is new, and all of the slices that have something new.
+
+        What is new shows it best where the slice was about something else before, and all of the slice where it is about
+        the same. A look that no exact test could pass is none.
+        """
+        if self.rival == "base":
+            return [(self.open, "questions")]
+        new = [e for e in self.open if e.part == "new"]
+        wide = [e for e in self.open if e.part == "new" or e.renewed]
+        if len(wide) == len(new):
+            return [(new, "new questions")]
+        could = len(new) >= self.policy.min_new and 0.5 ** len(new) <= self.tail / 2
+        return [(new, "new questions")] * could + [(wide, "questions of slices with something new")]
 
     def _gains(self, some: Sequence[HeldOut], what: str, confidence: float) -> Finding:
         diff, tail = self.diff(some), (1 - confidence) / 2
