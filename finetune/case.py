@@ -84,8 +84,8 @@ class Case:
     def _looks(self) -> list[tuple[list[HeldOut], str]]:
         """Questions that may show a gain: what is new, and all of the slices that have something new.
 
-        What is new shows it best where the slice was about something else before, and all of the slice where it is about
-        the same. A look that no exact test could pass is none.
+        What is new shows it best where the slice was about something else before, and all of the slice where it is
+        about the same. A look that no exact test could pass is none.
         """
         if self.rival == "base":
             return [(self.open, "questions")]
