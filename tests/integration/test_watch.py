@@ -716,18 +716,18 @@ def test_a_folder_event_asks_for_a_look_at_once(quick_folder: Path) -> None:
     events = Events(lambda: dict(folders), hint, quick_folder / "home")
     events.start()
     try:
-        assert events.listening.wait(20)
+        assert events.listening.wait(60)
         (quick_folder / "one" / ".hidden").write_text("x")
         (quick_folder / "two" / "a.md").write_text("x")
-        assert heard.wait(20)
+        assert heard.wait(60)
         assert hints == ["watch-2"]
         heard.clear()
         folders["watch-3"] = quick_folder / "three"
         folders["watch-3"].mkdir()
         events.refresh()
-        assert events.listening.wait(20)
+        assert events.listening.wait(60)
         (quick_folder / "three" / "deep").mkdir()
-        assert heard.wait(20)
+        assert heard.wait(60)
         assert hints == ["watch-2", "watch-3"]
     finally:
         events.stop()
