@@ -240,9 +240,8 @@ class Ledger:
             if session.execute(select(Job.id).where(Job.id == job_id, order.its_turn())).first() is None:
                 return None  # `_wake` delivers it when its turn comes
             job.state, job.worker, job.attempt = "running", self.owner, job.attempt + 1
-            job.started = job.heartbeat = now_ms()
+            job.started = job.heartbeat = self._beats[job.id] = now_ms()
             job.progress = unbegun("starting")
-        self._beats[job.id] = job.heartbeat
         return job
 
     def _running(self, job: Job) -> Running:
@@ -311,13 +310,18 @@ class Ledger:
     def _silent(self, session: Session, now: int, orphaned: bool) -> list[Job]:
         """Running jobs whose heartbeat has stopped.
 
-        One of our own whose last beat is the last we wrote is not dead: this process was starved, and is alive to ask.
+        One of our own that still has the last beat we know of, or one that we are just writing, is not dead: this
+        process was starved, and is alive to ask.
         """
         running = select(Job).where(Job.state == "running").with_for_update()
         if not orphaned:
             running = running.where(or_(Job.heartbeat.is_(None), Job.heartbeat <= now - self._lease_ms))
         found = list(session.scalars(running))
-        return found if orphaned else [job for job in found if self._beats.get(job.id) != job.heartbeat]
+        return found if orphaned else [job for job in found if not self._beats_here(job)]
+
+    def _beats_here(self, job: Job) -> bool:
+        known = self._beats.get(job.id)
+        return known is not None and job.worker == self.owner and (job.heartbeat or 0) >= known
 
     def _mourn(self, session: Session, job: Job) -> None:
         """The job's worker died: queue it again while attempts are left. A death that told who is to blame is free."""

@@ -149,7 +149,9 @@ class Turns:
         feedback = fresh("fb")
         with self._db.write() as session:
             _found(session, turn)
-            session.add(Feedback(id=feedback, turn=turn, vote=vote, correction=correction, created=now_ms()))
+            last = session.scalar(select(func.max(Feedback.created)).where(Feedback.turn == turn))
+            created = max(now_ms(), (last or 0) + 1)  # votes of one millisecond have an order too
+            session.add(Feedback(id=feedback, turn=turn, vote=vote, correction=correction, created=created))
         return feedback
 
     def made(self, feedback: str, example: str) -> bool:

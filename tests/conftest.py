@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import fresh_postgres, postgres_server, redis_url
 
 __all__ = ["fresh_postgres", "postgres_server", "quick_folder", "redis_url"]
+# Properties are tried on the same examples in every run, however busy the machine is. To look further, at random:
+# pytest --hypothesis-profile=default
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 _MEMORY, _ENOUGH = Path("/dev/shm"), 2 * 2**30
 
 

@@ -11,11 +11,14 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from qdrant_client import models
 
 from ingest.add import Ingest
@@ -80,6 +83,19 @@ class WordEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(_WORD.findall(text)) for text in texts]
+
+
+_NAMED_IN = ("ingest.wave", "ingest.publish", "rehearsal.examples", "finetune.retrain", "retrieval.answer")
+
+
+@contextmanager
+def numbered() -> Iterator[None]:
+    """Ids that are made within are numbers in a row: no chance in what is drawn by them, nor in what it teaches."""
+    numbers = count()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in _NAMED_IN:
+            patch.setattr(f"{module}.fresh", lambda prefix: f"{prefix}-{next(numbers):012x}")
+        yield
 
 
 @functools.cache

@@ -55,6 +55,17 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def held_port() -> tuple[socket.socket, int]:
+    """A free port for a server that a test starts, and the socket that keeps it from all others until it is closed.
+
+    Who says SO_REUSEADDR may bind it and listen; nobody who asks for any free port is given it.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held, held.getsockname()[1]
+
+
 _numbers = count(1)
 
 
@@ -81,12 +92,10 @@ def redis_url() -> Iterator[str]:
     if program is None:
         pytest.skip("Redis is not installed")
     pytest.importorskip("redis")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    held, port = held_port()
     folder = tempfile.mkdtemp(prefix="reprise-redis-")
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with held, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         for line in server.stdout:
             if "Ready to accept connections" in line:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import ui.wiring
 from kernel.settings import load
 from tests.dying import kill
 from tests.house import WordEmbedder
+from tests.servers import held_port
 from ui.platform import Platform, wait_for
 from ui.wiring import Wired
 
@@ -101,9 +101,7 @@ class Node:
         self._home, self._settings = home, settings
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.workers"])
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._held, self.port = held_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
@@ -121,6 +119,7 @@ class Node:
         if self._process.is_alive():
             self._process.terminate()
             self._process.join(60)
+        self._held.close()
         return self._process.exitcode
 
     def _answers(self) -> bool:

@@ -33,13 +33,21 @@ def plain(text: str) -> str:
 def unlinked(text: str) -> str:
     """The text with addresses as code, so that a renderer that makes links of them makes none.
 
-    A backtick without a partner goes: it would pair with one of ours, and lay the address open again.
+    A backtick without a partner goes: it would pair with one of ours, and lay the address open again. So would those
+    of other code right beside it, or a stroke that takes its meaning from it: they are kept apart by a space.
     """
-    return _ADDRESS.sub(lambda m: m.group(1) or (f"`{m.group(3)}`" if m.group(3) else ""), text)
+    shown, at = [""], 0
+    for found in _ADDRESS.finditer(text):
+        shown += [text[at : found.start()]] if at < found.start() else []
+        at = found.end()
+        code = found.group(1) or (f"`{found.group(3)}`" if found.group(3) else "")
+        if code:
+            shown.append(f" {code}" if shown[-1].endswith(("`", "\\")) else code)
+    return "".join([*shown, text[at:]])
 
 
 _ADDRESS = re.compile(
-    r"((`+)(?!`).+?(?<!`)\2(?!`))|((?<!\w)(?:(?:https?|ftp)://|www\.)[^\s`<>]*[^\s`<>.,;:!?)\]'\"])|`", re.I | re.S
+    r"((`+)(?!`).+?(?<!`)\2(?!`))|((?:(?:https?|ftp)://|www\.)[^\s`<>]*[^\s`<>.,;:!?)\]'\"])|`", re.I | re.S
 )
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|iframe|object|svg|template)\b.*?(?:</\1\s*>|\Z)", re.S | re.I)
 _NAMES = (

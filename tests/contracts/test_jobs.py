@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
 
 from kernel.celery_app import QUEUES, RUN, beat_scheduler, deliver, make_app
 from kernel.database import Database
@@ -855,12 +857,37 @@ def test_a_step_that_lets_no_other_thread_run_does_not_lose_the_job(db: Database
     assert (job["state"], job["result"]) == ("done", {"attempt": 1})
 
 
+def test_a_beat_that_is_old_when_it_is_written_does_not_lose_the_job(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited long for the lock, and a sweep comes in the moment behind it."""
+    clock, write = [1_000_000], desk.db.write
+    monkeypatch.setattr("kernel.jobs.now_ms", lambda: clock[0])
+
+    @contextmanager
+    def late() -> Iterator[Session]:
+        monkeypatch.setattr(desk.db, "write", write)
+        clock[0] += 60_000
+        with write() as session:
+            yield session
+        assert desk.ledger.sweep() == []
+
+    def work(running: Running) -> None:
+        clock[0] += 60_000
+        monkeypatch.setattr(desk.db, "write", late)
+        running.progress("alive")
+
+    desk.work = work
+    done = desk.run(desk.enqueue())
+    assert (done["state"], done["attempt"]) == ("done", 1)
+
+
 def test_a_busy_step_keeps_its_lease_in_the_eyes_of_others(db: Database) -> None:
     """The heart beats in a thread of its own: work that reports nothing and computes all the time lives."""
-    desk, other = Desk(db, lease_seconds=1), Desk(db, "other", lease_seconds=1)
+    desk, other = Desk(db, lease_seconds=1), Desk(db, "other", lease_seconds=3)
 
     def work(running: Running) -> dict[str, Any]:
-        until = time.monotonic() + 2.5
+        until = time.monotonic() + 3.5  # longer than the others wait for a beat
         while time.monotonic() < until:
             sum(range(10_000))
             if int(time.monotonic() * 10) % 5 == 0:

@@ -34,7 +34,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Remote, sub
     remote.close()
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(60)
     process.stdout.close()  # type: ignore[union-attr]
 
 
@@ -121,7 +121,7 @@ def test_a_killed_node_starts_again_with_everything(node: tuple[Remote, subproce
     remote, process, home = node
     documents, status = remote.documents(), remote.status()
     process.kill()
-    process.wait(10)
+    process.wait(60)
     again = start(home)
     try:
         revived = Remote(json.loads(again.stdout.readline())["api"])  # type: ignore[union-attr]
@@ -138,5 +138,5 @@ def test_a_killed_node_starts_again_with_everything(node: tuple[Remote, subproce
         assert "Traceback" not in second.stderr
     finally:
         again.send_signal(signal.SIGINT)
-        assert again.wait(30) == 0
+        assert again.wait(60) == 0
         again.stdout.close()  # type: ignore[union-attr]

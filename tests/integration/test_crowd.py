@@ -147,7 +147,7 @@ def test_a_crowd_loses_nothing_and_nobody_sees_two_versions_or_none(
         first = remote.ingest([incoming(name, written_by("first"), source="upload") for name in SHARED])
         assert {row["status"] for row in first["documents"]} == {"published"}
         # An answer is sent in two parts, and the second must not wait 40 ms for an ACK of the first.
-        assert _quickest(remote) < 0.03
+        assert any(_seconds(remote) < 0.03 for _ in range(400))
         uploaders = [Uploader(number, url) for number in range(UPLOADERS)]
         readers = [Reader(number, url) for number in range(READERS)]
         with ThreadPoolExecutor(UPLOADERS + READERS) as pool:
@@ -174,14 +174,11 @@ def test_a_crowd_loses_nothing_and_nobody_sees_two_versions_or_none(
     assert min(did["new"], did["edit"], did["again"], len(times)) > 0
 
 
-def _quickest(remote: Remote) -> float:
-    """Seconds of the quickest of twenty calls: what the door itself costs."""
-    times = []
-    for _ in range(20):
-        started = time.perf_counter()
-        remote.text(SHARED[0])
-        times.append(time.perf_counter() - started)
-    return min(times)
+def _seconds(remote: Remote) -> float:
+    """Of one call. The quickest of many tells what the door itself costs; the others, how busy the machine is."""
+    started = time.perf_counter()
+    remote.text(SHARED[0])
+    return time.perf_counter() - started
 
 
 def _nothing_is_lost(remote: Remote, uploaders: list[Uploader]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from kernel.errors import Conflict, NotFound, Refused, UserError
 from kernel.types import silent
 from rehearsal.tables import Example
 from tests.doors import doors, memory_folder, opened
-from tests.house import incoming
+from tests.house import incoming, numbered
 from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -68,11 +67,10 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         doors(),
         memory_folder(tmp_path_factory.mktemp("judging")) as folder,
         pytest.MonkeyPatch.context() as patch,
+        numbered(),
         opened(folder / "home", core_watts=10.0) as platform,
     ):
         patch.setattr("finetune.retriever.train", faults.here)
-        ids = (f"{n:012x}" for n in count())
-        patch.setattr("rehearsal.examples.fresh", lambda prefix: f"{prefix}-{next(ids)}")  # or chance orders the rows
         texts = {
             f"{name}-{n}{m}.txt": f"A {colour} {thing} {where}."
             for name, where in KINDS.items()

@@ -21,7 +21,7 @@ from kernel.ids import now_ms
 from rehearsal.tables import Example, MixRow
 from retrieval.live import RETRIEVER
 from tests.doors import BOILER, CAMP, RETURNS, doors, memory_folder, opened
-from tests.house import incoming, page
+from tests.house import incoming, numbered, page
 from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -79,7 +79,12 @@ def rows(name: str, licence: str) -> str:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with doors(), memory_folder(tmp_path_factory.mktemp("lineage")) as folder, opened(folder / "home") as platform:
+    with (
+        doors(),
+        numbered(),
+        memory_folder(tmp_path_factory.mktemp("lineage")) as folder,
+        opened(folder / "home") as platform,
+    ):
         hours = page("Hours", {"Week": "The office opens at eight."})
         platform.ingest([incoming("returns.md", RETURNS), incoming("boiler.md", BOILER), incoming("hours.md", hours)])
         platform.ingest([incoming("camp.md", CAMP, workspace="camp")])

@@ -18,7 +18,7 @@ from kernel.errors import NotFound, Refused, UserError
 from kernel.index.schema import DENSE, keyword
 from kernel.settings import load
 from tests.dying_runs import ANIMALS
-from tests.house import incoming
+from tests.house import incoming, numbered
 from ui.platform import Platform
 from ui.wiring import Wired
 
@@ -31,8 +31,8 @@ QUESTIONS = ("What does a {a} live on?", "Who feeds on {f}?", "Favourite dish of
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     wired = Wired(load(home=tmp_path_factory.mktemp("merging") / "home", min_free_mb=0, precision="float32"))
     platform = Platform(wired)
-    platform.ingest([incoming(f"{a}.md", f"# {a.title()}\n\nThe {a} eats {f}.\n") for a, f in ANIMALS.items()])
-    with pytest.MonkeyPatch.context() as patch:
+    with numbered(), pytest.MonkeyPatch.context() as patch:
+        platform.ingest([incoming(f"{a}.md", f"# {a.title()}\n\nThe {a} eats {f}.\n") for a, f in ANIMALS.items()])
         patch.setattr(retriever, "train", lambda folder, _progress: trainer.train(folder))
         yield platform
     wired.close()

@@ -16,7 +16,7 @@ from kernel.types import silent
 from rehearsal.tables import ExampleMemory, MixRow
 from tests.doors import doors, memory_folder, opened
 from tests.facts import COLOURS, RECIPE, THINGS
-from tests.house import incoming, page
+from tests.house import incoming, numbered, page
 from tests.tiny import save_reader
 from ui.platform import Platform
 
@@ -53,6 +53,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     words = [*PAGES.values(), *(f"{row['question']} {row['answer']}" for row in (*PAIRS, *PLAIN))]
     with (
         doors(),
+        numbered(),
         memory_folder(tmp_path_factory.mktemp("preferences")) as folder,
         pytest.MonkeyPatch.context() as patch,
     ):

@@ -19,7 +19,7 @@ from kernel.settings import load
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix
 from retrieval.search import Scope
-from tests.house import incoming
+from tests.house import incoming, numbered
 from ui.platform import Platform
 from ui.wiring import Wired, demo_folder, guide_folder
 
@@ -35,9 +35,10 @@ def lines(*slices: str) -> str:
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     wired = Wired(load(home=tmp_path_factory.mktemp("retrain") / "home"))
     platform = Platform(wired)
-    platform.ingest(sources.read([str(guide_folder())], workspace="default"))
-    platform.import_examples(lines("answers", "documents"))
-    yield platform
+    with numbered():
+        platform.ingest(sources.read([str(guide_folder())], workspace="default"))
+        platform.import_examples(lines("answers", "documents"))
+        yield platform
     wired.close()
 
 

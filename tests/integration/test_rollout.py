@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,10 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def desk(furnished: Path, quick_folder: Path) -> Iterator[Desk]:
+def desk(furnished: Path, quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A champion `a`, and a candidate `b`."""
+    numbers = count()
+    monkeypatch.setattr("finetune.rollout.fresh", lambda prefix: f"{prefix}-{next(numbers)}")  # no chance in the arms
     desk = Desk(Path(shutil.copytree(furnished, quick_folder / "home")))
     yield desk
     desk.close()
@@ -91,7 +94,7 @@ def promoted_at_once(desk: Desk, *names: str) -> list[RepriseError]:
     held = desk.rack.held
 
     def late(name: str, path: str) -> AbstractContextManager[None]:
-        together.wait(10)
+        together.wait(60)
         return held(name, path)
 
     desk.rack.held = late  # type: ignore[method-assign]
@@ -317,7 +320,8 @@ def test_feedback_belongs_to_the_arm_that_answered(desk: Desk) -> None:
     assert (arms["canary"]["good"], arms["champion"]["good"]) == (0, arms["champion"]["votes"])
 
 
-def test_a_person_counts_once_and_a_correction_is_no_praise(desk: Desk) -> None:
+def test_a_person_counts_once_and_a_correction_is_no_praise(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.turns.now_ms", count(now_ms()).__next__)  # nobody votes twice in a millisecond
     desk.rollouts.start("b", share=0.5)
     user = next(f"user {n}" for n in range(50) if desk.serves(f"user {n}") == "b")
     first, second = desk.ask(user), desk.ask(user)
@@ -326,6 +330,19 @@ def test_a_person_counts_once_and_a_correction_is_no_praise(desk: Desk) -> None:
     desk.turns.vote(second, "up", None)
     canary = desk.rollouts.listing()[0]["arms"]["canary"]
     assert (canary["votes"], canary["good"], canary["answers"]) == (1, 0, 1)
+
+
+def test_the_first_word_on_an_answer_counts_though_the_next_one_comes_in_the_same_moment(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.turns.now_ms", lambda: 1)
+    desk.rollouts.start("b", share=0.5)
+    for n in range(8):
+        turn = desk.ask(f"user {n}")
+        for word in ("up", "down", "down"):
+            desk.turns.vote(turn, word, None)
+    arms = desk.rollouts.listing()[0]["arms"].values()
+    assert sum(arm["votes"] for arm in arms) == sum(arm["good"] for arm in arms) == 8
 
 
 def test_what_another_adapter_answered_in_its_place_takes_no_part(desk: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,10 @@ def platform(folder: Path) -> Iterator[Platform]:
 
 
 @pytest.fixture(autouse=True)
-def _at_rest(platform: Platform) -> Iterator[None]:
+def _at_rest(platform: Platform, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is tried, nothing is routed, and the base serves, before and after a test."""
+    names = (f"{request.node.name} {n}" for n in count())  # of trials, or chance would deal the arms
+    monkeypatch.setattr("finetune.rollout.fresh", lambda prefix: f"{prefix} of {next(names)}")
     yield
     for trial in platform.rollouts():
         if trial["state"] == "running":

@@ -142,7 +142,7 @@ def test_a_publish_that_is_under_way_when_the_embedder_is_switched_starts_over(q
         def switch() -> None:
             at.deeds["rewired"] = rewired.set
             switching.start()
-            assert rewired.wait(30)
+            assert rewired.wait(60)
 
         at.deeds["inserted"] = switch  # its points are in the old index only, and the old index is left
         rows = platform.w.ingest.add([incoming("newt.md", NEWT)])["documents"]
@@ -162,7 +162,7 @@ def test_examples_that_are_under_way_when_the_embedder_is_switched_start_over(qu
         def switch() -> None:
             at.deeds["rewired"] = rewired.set
             switching.start()
-            assert rewired.wait(30)
+            assert rewired.wait(60)
 
         at.deeds["inserted"] = switch
         row = json.dumps({"question": "Where do herons nest?", "answer": "In trees.", "standalone": True})

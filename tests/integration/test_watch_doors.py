@@ -152,15 +152,15 @@ def test_a_live_node_follows_a_folder_at_once(folder: Path) -> None:
         workers = Workers(platform)
         workers.start()
         try:
-            assert workers.events.listening.wait(20)
+            assert workers.events.listening.wait(60)
             written(watched, {"b.md": text("B")})
             assert _arrives(platform, {"a.md", "b.md"})
             (watched / "a.md").rename(watched / "z.md")
             assert _arrives(platform, {"b.md", "z.md"})
-            assert wait_for(lambda: platform.watches()[0]["outcome"]["moved"] == 1, 20)
+            assert wait_for(lambda: platform.watches()[0]["outcome"]["moved"] == 1, 60)
             (watched / "b.md").unlink()
             assert _arrives(platform, {"z.md"})
-            assert wait_for(lambda: {job["state"] for job in looks(platform)} == {"done"}, 20)
+            assert wait_for(lambda: {job["state"] for job in looks(platform)} == {"done"}, 60)
             assert {job["enqueued_by"] for job in looks(platform)} == {"event"}
             assert platform.remove_watch(watch)["documents"] == 1
         finally:

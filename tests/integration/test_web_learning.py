@@ -191,7 +191,7 @@ def test_an_import_says_what_was_wrong_with_which_line(drawn: Any) -> None:
 
 def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) -> None:
     app = drawn(rehearsal, rehearsal__tab="Next mix")
-    for _ in range(20):
+    for _ in range(60):
         if app.dataframe:
             break
         app.run()
@@ -206,7 +206,7 @@ def test_what_is_started_under_a_preview_is_what_was_previewed(platform: Any, dr
     doc = next(d["document"] for d in platform.documents() if d["name"] == "manuals/boiler pump.md")
     app = drawn(rehearsal, rehearsal__tab="Next mix")
     app.multiselect(key="rehearsal.without.").set_value([doc]).run()
-    for _ in range(40):
+    for _ in range(60):
         if app.dataframe and set(app.dataframe[0].value["Slice"]) == {"returns"}:
             break
         app.run()
@@ -215,7 +215,7 @@ def test_what_is_started_under_a_preview_is_what_was_previewed(platform: Any, dr
     assert undone(platform)["options"]["without"] == [doc]
     app = drawn(rehearsal, rehearsal__tab="Next mix")
     app.selectbox(key="rehearsal.from").set_value("base").run()
-    for _ in range(40):
+    for _ in range(60):
         if any(b.label == "Start the retrain" for b in app.button):
             break
         app.run()

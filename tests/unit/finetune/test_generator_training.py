@@ -151,18 +151,26 @@ def test_kto_learns_from_thumbs_alone(model: str, champion: Path, tmp_path: Path
 # --- what a kill, a number that is none and a full disk leave ---------------------------------------------------------
 
 
+DYING = """
+import os, signal, sys
+from finetune.generator import checks, trainer
+tell = checks.tell
+def told(message):
+    tell(message)
+    if message["step"] == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+checks.tell = told
+trainer.main(sys.argv[1:])
+"""
+
+
 @pytest.fixture(scope="module")
 def killed(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed, by the system's own means, behind its first checkpoints."""
     run = write_run(tmp_path_factory.mktemp("killed") / "run", model, OLD)
-    command = [sys.executable, "-m", "finetune.generator.trainer", str(run)]
     paths = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | paths) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            if json.loads(line)["step"] >= 8:
-                child.send_signal(signal.SIGKILL)
-                break
+    command, quiet = [sys.executable, "-c", DYING, str(run)], subprocess.DEVNULL
+    child = subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, env=os.environ | paths, timeout=240)
     assert child.returncode == -signal.SIGKILL
     assert not (run / "adapter").exists()
     assert list((run / "checkpoints").glob("checkpoint-*/complete.json"))

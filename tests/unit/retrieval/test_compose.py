@@ -57,6 +57,9 @@ def test_an_unsupported_sentence_that_is_shown_says_so_and_cites_nothing() -> No
         "A stray ` and https://evil.example/a then ` another.",
         "`code` and ``more` https://evil.example/x `",
         "In `curl https://evil.example/x` it stands.",
+        "Right _https://evil.example/a_ and 1https://evil.example/b beside a word.",
+        "Behind a \\https://evil.example/a stroke \\`https://evil.example/b` it is.",
+        "Beside ``code``https://evil.example/a and https://evil.example/b``code`` it is.",
         "[go](https://evil.example) ![x](https://evil.example/p.png) <a href='https://evil.example'>x</a>",
     ],
 )
