@@ -2,6 +2,7 @@
 
     python -m benchmarks.gate --folder runs/gate                          4 seeds x (5 faults + 5 honest runs)
     python -m benchmarks.gate --folder runs/gate --seeds 17 --honest 1    a first look
+    python -m benchmarks.gate --folder runs/renewed --renewed             the champion knows half of what is new
     python -m benchmarks.gate --folder runs/gate --table                  only the table of what is there
 
 Needs REPRISE_EVAL_DATA. Every run is a retrain of a real platform: real documents are ingested once, real questions are
@@ -9,7 +10,7 @@ its examples, a champion is trained and promoted for each seed, and each run is 
 the platform itself. Only the training child's work is done in this process, to save the seconds of its start.
 
     old slices    tsqa (questions about a period, over paragraphs), banking and travel (utterances of 15 intents each)
-    new slices    kitchen and work
+    new slices    kitchen and work; with `--renewed` the champion has practised half of their questions before
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from kernel.errors import TrainingFailed
 from kernel.ids import digest
 from kernel.settings import load
 from kernel.types import silent
-from rehearsal.tables import Example
+from rehearsal.tables import Example, MixRow
 from ui.platform import Platform
 from ui.wiring import Wired
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="homes and results; what is there is not done again")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="several processes may share the folder")
     parser.add_argument("--honest", type=int, default=5, help="honest runs for each seed")
+    parser.add_argument("--renewed", action="store_true", help="in a folder of its own")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     if not asked.table:
@@ -55,7 +57,8 @@ def main() -> None:
         if found is None:
             raise SystemExit("REPRISE_EVAL_DATA names no folder with evaluation data")
         for seed in asked.seeds:
-            _one_seed(found, asked.folder, seed, [*faults.RULES, *(f"honest-{n}" for n in range(asked.honest))])
+            wanted = [*faults.RULES, *(f"honest-{n}" for n in range(asked.honest))]
+            _one_seed(found, asked.folder, seed, wanted, renewed=asked.renewed)
     print(table(asked.folder))
     if wrong := failures(asked.folder):
         raise SystemExit(wrong)
@@ -64,13 +67,13 @@ def main() -> None:
 # --- running --------------------------------------------------------------------------------------------------
 
 
-def _one_seed(found: Path, folder: Path, seed: int, wanted: list[str]) -> None:
+def _one_seed(found: Path, folder: Path, seed: int, wanted: list[str], *, renewed: bool) -> None:
     results = folder / "results"
     results.mkdir(parents=True, exist_ok=True)
     todo = [what for what in wanted if not (results / f"{seed}-{what}.json").exists()]
     if not todo:
         return
-    home = _champion_home(found, folder, seed)
+    home = _champion_home(found, folder, seed, renewed=renewed)
     with _platform(home) as platform:
         for what in todo:
             started = time.perf_counter()
@@ -113,8 +116,11 @@ def _options(platform: Platform, seed: int) -> Options:
 # --- a platform with a champion -------------------------------------------------------------------------------
 
 
-def _champion_home(found: Path, folder: Path, seed: int) -> Path:
-    """A home with documents, examples of the old slices, the champion that learnt them, and examples of the new."""
+def _champion_home(found: Path, folder: Path, seed: int, *, renewed: bool) -> Path:
+    """A home with documents, examples of the old slices, the champion that learnt them, and examples of the new.
+
+    Where those are `renewed`, all questions are taken, and every second of the new slices is the champion's.
+    """
     home, aside = folder / f"home-{seed}", folder / f"home-{seed}.tmp"
     if home.is_dir():
         return home
@@ -123,13 +129,18 @@ def _champion_home(found: Path, folder: Path, seed: int) -> Path:
     intents, tsqa = _intents(found), _tsqa(found)
     with _platform(aside) as platform, _same_ids(), mock.patch("finetune.retriever.train", faults.here):
         old = tsqa[1] + [row for name in OLD for row in intents[1][name]]
-        platform.import_examples(_lines(_sample(old, seed)))
+        new = [row for name in NEW for row in intents[1][name]]
+        if renewed:
+            first, then = old + [row for row in new if _half(row, "")], [row for row in new if not _half(row, "")]
+        else:
+            first, then = _sample(old, seed), _sample(new, seed)
+        platform.import_examples(_lines(first))
         champion = platform.w.retrainer.run(
             platform.w.retrainer.request("retriever", _options(platform, seed), None), silent
         )
         print(f"seed {seed} champion: {_outcome(champion['verdict'])}", flush=True)
         platform.promote(champion["adapter"], "the benchmark's champion")
-        platform.import_examples(_lines(_sample([row for name in NEW for row in intents[1][name]], seed)))
+        platform.import_examples(_lines(then))
     aside.rename(home)
     return home
 
@@ -218,7 +229,11 @@ def _tsqa(found: Path) -> tuple[Texts, Rows]:
 
 def _sample(rows: Rows, seed: int) -> Rows:
     """Half of the intents' questions, others for each seed, and all of tsqa."""
-    return [row for row in rows if row["slice"] == "tsqa" or int(digest(f"{seed}{row['question']}")[:8], 16) % 2]
+    return [row for row in rows if row["slice"] == "tsqa" or _half(row, seed)]
+
+
+def _half(row: dict[str, Any], seed: object) -> bool:
+    return bool(int(digest(f"{seed}{row['question']}")[:8], 16) % 2)
 
 
 def _of_slice(platform: Platform, name: str) -> set[str]:
@@ -227,8 +242,11 @@ def _of_slice(platform: Platform, name: str) -> set[str]:
 
 def _targets(platform: Platform) -> set[str]:
     """What is practised of a whole new slice: a file that came in with one document named in all of its rows."""
+    champions = platform.w.registry.lineage("retriever")
     with platform.w.db.read() as session:
-        return {e.id for e in session.query(Example).filter(Example.slice == "work", Example.split == "train")}
+        known = {row.example for row in session.query(MixRow).filter(MixRow.run.in_(champions))}
+        ours = session.query(Example).filter(Example.slice == "work", Example.split == "train")
+        return {e.id for e in ours if e.id not in known}
 
 
 def _lines(rows: Rows) -> str:

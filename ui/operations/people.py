@@ -37,7 +37,7 @@ class People(Seat):
         name = user_name(user or LOCAL)
         withdrawn, rows = self._take_back_personal(name, "conversation deleted", conversation)
         gone = self.w.conversations.delete(conversation, name)
-        late = self.take_back(gone.pop("examples_personal"), "conversation deleted")
+        late = self._take_back(gone.pop("examples_personal"), "conversation deleted")
         return gone | {"examples": withdrawn + late[0], "training_rows_redacted": rows + late[1]}
 
     def me(self, user: str | None = None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class People(Seat):
         now = self.w.preferences.set(name, changes)
         withdrawn = 0
         if before.consent and not now["consent"]:
-            withdrawn, _ = self.take_back(self.w.conversations.examples(name, personal=True), "consent withdrawn")
+            withdrawn, _ = self._take_back(self.w.conversations.examples(name, personal=True), "consent withdrawn")
         return now | {"examples_withdrawn": withdrawn}
 
     def export_me(self, user: str | None = None) -> dict[str, Any]:
@@ -79,7 +79,9 @@ class People(Seat):
             audit.record(
                 session, "user.erase", key_of(name), **{k: v for k, v in counts.items() if k != "examples_kept"}
             )
-        for what, more in zip(("examples", "training_rows_redacted"), self.take_back(late, "user erased"), strict=True):
+        for what, more in zip(
+            ("examples", "training_rows_redacted"), self._take_back(late, "user erased"), strict=True
+        ):
             counts[what] += more
         self.w.db.erase_traces()
         return {"user": name, "key": key_of(name), **counts, "unreachable": UNREACHABLE}
@@ -95,9 +97,9 @@ class People(Seat):
             return set(self.w.conversations.examples(name, personal=True, conversation=conversation))
 
         there = personal()
-        examples, rows = self.take_back(there, reason, self.w.conversations.turns(name, conversation=conversation))
+        examples, rows = self._take_back(there, reason, self.w.conversations.turns(name, conversation=conversation))
         while more := personal() - there:
             there |= more
-            late = self.take_back(more, reason)
+            late = self._take_back(more, reason)
             examples, rows = examples + late[0], rows + late[1]
         return examples, rows

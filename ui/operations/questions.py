@@ -91,7 +91,7 @@ class Questions(Asking):
         feedback = self.w.turns.vote(turn, vote, correction)
         example = self.w.memory.from_turn(found, vote, correction, consent=self.w.preferences.of(found.user).consent)
         if example and not self._stands(feedback, found, example):
-            self.take_back([example], "taken back while it was made")
+            self._take_back([example], "taken back while it was made")
             example = None
         return {
             "feedback": feedback,

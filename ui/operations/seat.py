@@ -18,7 +18,7 @@ class Seat:
     def settings(self) -> Settings:
         return self.w.settings
 
-    def take_back(self, examples: Iterable[str], reason: str, turns: Iterable[str] = ()) -> tuple[int, int]:
+    def _take_back(self, examples: Iterable[str], reason: str, turns: Iterable[str] = ()) -> tuple[int, int]:
         """Take examples away, with the training rows that were made of them and of these turns; how many of either."""
         wanted = sorted(examples)
         rows = self.w.run_rows.withdraw([*wanted, *turns])
