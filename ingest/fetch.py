@@ -237,6 +237,8 @@ class _Clock:
             found = info["return_value"].get_extra_info("socket")
             if found is not None:
                 self._sockets.append(found)
+                if self.over:  # the timer has come and gone
+                    self._cut()
 
     def _cut(self) -> None:
         for each in self._sockets:

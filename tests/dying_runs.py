@@ -6,8 +6,8 @@ the verdict. `python -m tests.dying_runs DEATHS RUN` is the training child that 
     draw         the manifest of the mix is written, nothing is committed
     materialise  the rows are written, the vectors are not
     full         there is no room for the vectors
-    training     in the middle of the second epoch; the child ends with its parent
-    child        as the child's deaths say, one after the other, and then it trains to the end
+    training     in the middle of the second epoch, by the child's hand; the child ends with its parent
+    child        as the child's other deaths say, one after the other, and then it trains to the end
     evaluate     one model of two is measured
     report       the verdict is on disk, nothing is committed
     decide       the adapter is entered, nothing is committed
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 EPOCHS = 3
-DEATHS = "between,manifest"
+DEATHS = "parent,between,manifest"
 ANIMALS = {
     "walrus": "clams", "puffin": "sand eels", "otter": "sea urchins", "heron": "frogs", "badger": "earthworms",
     "koala": "eucalyptus", "panda": "bamboo", "lynx": "hares", "osprey": "fish", "bison": "grass",
@@ -48,7 +48,7 @@ def live(home: Path, points: str) -> None:
         _end_at(point, platform)
     told: dict[str, Any] = {"listed": platform.adapters(), "state": platform.run(run)["state"]}
     try:
-        told["result"] = wired.retrainer.run(run, _killing("training" in points.split()))
+        told["result"] = wired.retrainer.run(run, lambda *_: None)
     except Exception as error:
         told["error"] = {"kind": type(error).__name__, "run": platform.run(run)}
     told["after"] = platform.adapters()
@@ -76,14 +76,6 @@ def _the_run(platform: Any) -> str:
     return str(run)
 
 
-def _killing(asked: bool) -> Callable[[str, int, int], None]:
-    def progress(stage: str, done: int, total: int) -> None:
-        if asked and stage == "training" and done > total // EPOCHS + 1:
-            kill()
-
-    return progress
-
-
 def _end_at(point: str, platform: Any) -> None:
     from finetune import child, materialise, retrain, retriever
     from finetune.evaluate import Evaluator
@@ -103,7 +95,7 @@ def _end_at(point: str, platform: Any) -> None:
                 whole(*arguments)
 
         kind.materialise = narrow
-    elif point == "child":
+    elif point in ("training", "child"):
         retriever.train = lambda folder, progress: child.train(folder, progress, ("-m", "tests.dying_runs", DEATHS))
     elif point == "evaluate":
         Evaluator.score = then(Evaluator.score, lambda *_: True)  # type: ignore[method-assign]
@@ -141,19 +133,30 @@ def kill() -> None:
 
 
 def train_and_die(deaths: list[str], run: Path) -> int:
-    """Train, and die the death whose turn it is: after the first checkpoint it writes, or before the manifest."""
+    """Train, and die the death whose turn it is: with the parent, behind the first checkpoint, before the manifest."""
     from finetune import trainer, training
 
     counter = run / "deaths"
     died = int(counter.read_text()) if counter.exists() else 0
     death = deaths[died] if died < len(deaths) else None
     counter.write_text(str(died + 1))
-    if death == "between":
+    if death == "parent":
+        trainer.tell = then(trainer.tell, lambda told: _kill_parent(told["step"], told["steps"]))
+    elif death == "between":
         training.keep = then(training.keep, lambda _training: True)
     elif death == "manifest":
         write = trainer.write
         trainer.write = lambda file, text: kill() if file.name == "manifest.json" else write(file, text)
     return trainer.main([str(run)])
+
+
+def _kill_parent(step: int, steps: int) -> bool:
+    """In the second epoch; and then this process comes to nothing more, until it sees that it has no parent."""
+    if step > steps // EPOCHS + 1:
+        os.kill(os.getppid(), signal.SIGKILL)
+        while True:
+            signal.pause()
+    return False
 
 
 if __name__ == "__main__":

@@ -45,9 +45,13 @@ def test_a_bomb_is_given_up_long_before_it_has_gone_off(monkeypatch: pytest.Monk
     assert caught.value.code == "too_large"
 
 
-@pytest.mark.parametrize("where", ["headers", "body"])
-def test_a_server_that_sends_a_byte_at_a_time_is_cut_off(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    monkeypatch.setattr(fetch, "MAX_SECONDS", 0.5)
+@pytest.mark.parametrize(
+    ("where", "seconds"), [("headers", 0.5), ("body", 0.5), pytest.param("headers", 0.0, id="over before it begins")]
+)
+def test_a_server_that_sends_a_byte_at_a_time_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, where: str, seconds: float
+) -> None:
+    monkeypatch.setattr(fetch, "MAX_SECONDS", seconds)
     sent = 0
 
     def respond(handler: BaseHTTPRequestHandler) -> None:

@@ -56,8 +56,9 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_writes(folder: Path
     trainer.train(one)
     module, launch, *rest = started(folder)
     told: list[int] = []
-    # Without a graphics card accelerate would start one process, whatever the number.
-    child.train(folder, lambda _stage, step, _of: told.append(step), (module, launch, "--multi_gpu", *rest))
+    # Without a graphics card accelerate would start one process, whatever the number; and 0 is any free port.
+    command = (module, launch, "--multi_gpu", "--main_process_port", "0", *rest)
+    child.train(folder, lambda _stage, step, _of: told.append(step), command)
     assert told == [1, 2], "one of them tells"
     together, alone = (read_lines(run / "metrics.jsonl") for run in (folder, one))
     assert [line["step"] for line in together] == [1, 2]

@@ -394,7 +394,7 @@ def test_beat_maintains_an_index_that_has_grown(quick_folder: Path, monkeypatch:
         assert "maintain" not in platform.tick()
         platform.w.ledger.run(job)
         assert platform.job(job)["state"] == "done"
-        platform._looked = 0.0
+        platform._looked = float("-inf")
         assert "maintain" not in platform.tick()
         assert_whole(platform)
 

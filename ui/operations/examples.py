@@ -22,7 +22,7 @@ _EVERY_SECONDS = 300.0
 
 
 class Examples(Seat):
-    _topics_looked = 0.0
+    _topics_looked = float("-inf")
 
     def import_examples(
         self, content: str, slice_name: str | None = None, workspace: str | None = None

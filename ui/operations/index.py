@@ -25,7 +25,7 @@ _EVERY_SECONDS = 60.0
 
 
 class Index(Seat):
-    _looked = 0.0
+    _looked = float("-inf")
     _offered = False
 
     def embedder(self) -> dict[str, Any]:

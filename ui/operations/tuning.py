@@ -17,7 +17,7 @@ _EVERY_SECONDS = 300.0
 
 
 class Tuning(Seat):
-    _tuning_looked = 0.0
+    _tuning_looked = float("-inf")
 
     def tuning(self, workspace: str | None = None) -> dict[str, Any]:
         """What serves a workspace, and what it was chosen by."""
