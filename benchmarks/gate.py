@@ -131,7 +131,10 @@ def _champion_home(found: Path, folder: Path, seed: int, *, renewed: bool) -> Pa
         old = tsqa[1] + [row for name in OLD for row in intents[1][name]]
         new = [row for name in NEW for row in intents[1][name]]
         if renewed:
-            first, then = old + [row for row in new if _half(row, "")], [row for row in new if not _half(row, "")]
+            first, then = (
+                old + [row for row in new if _half(row, "known")],
+                [row for row in new if not _half(row, "known")],
+            )
         else:
             first, then = _sample(old, seed), _sample(new, seed)
         platform.import_examples(_lines(first))
