@@ -296,7 +296,7 @@ def test_a_challenger_from_the_base_is_asked_for_what_the_champion_knows(platfor
     with w.db.write() as session:
         session.add_all(MixRow(run=run.id, example=row.example, part=row.part) for row in mix.rows)
     novelty = Novelty.of(w.db, w.registry, run, mix)
-    assert novelty.slices == set(NEWS)
+    assert novelty.slices == {("default", name) for name in NEWS}
     none: dict[str, Any] = {"points": frozenset(), "documents": frozenset(), "pinned": False, "workspace": "default"}
     judged = novelty.held_out(Question(example=n, question=n, slice=n, **none) for n in ("Lamp", *NEWS))
     assert [e.part for e in judged] == ["old", *("new" for _ in NEWS)]
