@@ -89,7 +89,7 @@ class Case:
         """
         if self.rival == "base":
             return [(self.open, "questions")]
-        new = [e for e in self.open if e.part == "new"]
+        new = self._part("new")
         wide = [e for e in self.open if e.part == "new" or e.renewed]
         if len(wide) == len(new):
             return [(new, "new questions")]
@@ -127,13 +127,13 @@ class Case:
             else:
                 where = f"new slice {name!r}" + (" (what came since)" if name in renewed else "")
                 yield self._loses("new", where, name, "new", some, self.tail / judged)
-        new = [e for e in self.open if e.part == "new"]
+        new = self._part("new")
         if renewed and len(slices) > 1 and len(new) >= self.policy.min_slice:  # or what was there would pay for it
             yield self._loses("new", "all that is new together", ALL_NEW, "new", new, self.tail)
 
     def old(self) -> Iterable[Finding]:
         slices = self._slices("old")
-        old = [e for e in self.open if e.part == "old"]
+        old = self._part("old")
         small = [e for e in old if len(slices[e.slice]) < self.policy.min_slice]
         groups = {name: some for name, some in slices.items() if len(some) >= self.policy.min_slice}
         if len(small) >= self.policy.min_slice:
@@ -205,8 +205,11 @@ class Case:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
+    def _part(self, part: Part) -> list[HeldOut]:
+        return [e for e in self.open if e.part == part]
+
     def _slices(self, part: Part) -> dict[str, list[HeldOut]]:
-        some = [e for e in self.open if e.part == part]
+        some = self._part(part)
         return {name: [e for e in some if e.slice == name] for name in sorted({e.slice for e in some})}
 
     def _loses(self, rule: str, where: str, row: str, part: Part, some: Sequence[HeldOut], tail: float) -> Finding:

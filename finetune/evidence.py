@@ -28,7 +28,7 @@ from kernel.ids import digest, now_ms
 from kernel.tables import Job
 from rehearsal.drafts import Section, drafts, small_words
 from rehearsal.ground import chunk_of
-from rehearsal.standing import PUBLISH, SUPERSEDED
+from rehearsal.standing import source_changed
 from rehearsal.tables import Example, ExampleEvent, Ground, MixRow
 from retrieval.live import RETRIEVER, LiveRetriever
 from retrieval.tables import Feedback, Turn
@@ -322,10 +322,9 @@ def _material(examples: Sequence[Example]) -> dict[str, Any]:
 def _lately_superseded(session: Session, workspace: str) -> set[str]:
     """Examples of a workspace that were retired in the last days because their source changed."""
     since = ExampleEvent.what == "retired", ExampleEvent.at >= now_ms() - WINDOW_DAYS * _DAY
-    published = ExampleEvent.actor == PUBLISH
-    ours = select(ExampleEvent.example, ExampleEvent.detail).join(Example, Example.id == ExampleEvent.example)
-    events = session.execute(ours.where(*since, published, Example.workspace == workspace))
-    return {example for example, detail in events if detail.get("reason") == SUPERSEDED}
+    ours = select(ExampleEvent).join(Example, Example.id == ExampleEvent.example)
+    events = session.scalars(ours.where(*since, Example.workspace == workspace))
+    return {event.example for event in events if source_changed(event)}
 
 
 def _seconds(facts: Facts, costs: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from finetune.kinds import CHAMPION, Options
 from finetune.tables import Run
+from finetune.verdict import rival_of
 from kernel.database import Database
 from rehearsal.controller import START, Control, Judged, control
 
@@ -60,8 +61,7 @@ def judged_as(run: Run) -> Judged | None:
 
 def _change(row: Mapping[str, Any]) -> float:
     """Challenger minus champion, or minus the base where there was no champion."""
-    before = row["champion"] if row["champion"] is not None else row["base"]
-    return float(row["challenger"]) - float(before)
+    return float(row["challenger"]) - float(rival_of(row))
 
 
 def _mean(rows: Mapping[str, Mapping[str, Any]]) -> float | None:

@@ -28,6 +28,7 @@ from finetune.gate import GatePolicy
 from finetune.registry import Registry
 from finetune.tables import Adapter, Run
 from finetune.trial import one_move
+from finetune.verdict import rival_of
 from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import NotFound, Refused
@@ -183,7 +184,7 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
         return False, f"its verdict has no figures of slice {slice_name!r}"
     if not all(map(_numbers, rows)):
         return False, f"its figures of slice {slice_name!r} are no numbers"
-    changes, n = [row["challenger"] - _rival(row) for row in rows], sum(row["n"] for row in rows)
+    changes, n = [row["challenger"] - rival_of(row) for row in rows], sum(row["n"] for row in rows)
     change = sum(change * row["n"] for change, row in zip(changes, rows, strict=True)) / n
     told = f"{change:+.3f} {rows[0]['metric']} on the {n} questions of slice {slice_name!r}"
     if n < policy.min_slice:
@@ -205,15 +206,11 @@ def speaks_for(verdict: Mapping[str, Any], slice_name: str | None) -> tuple[bool
 def _sure(rows: Sequence[Mapping[str, Any]], change: float) -> float:
     """The lower bound of the change of a slice. Its parts share no question, so their errors are independent."""
     n = sum(row["n"] for row in rows)
-    return change - math.hypot(*(row["n"] / n * (row["challenger"] - _rival(row) - row["low"]) for row in rows))
-
-
-def _rival(row: Mapping[str, Any]) -> Any:
-    return row["base"] if row["champion"] is None else row["champion"]
+    return change - math.hypot(*(row["n"] / n * (row["challenger"] - rival_of(row) - row["low"]) for row in rows))
 
 
 def _numbers(row: Mapping[str, Any]) -> bool:
-    figures = (_rival(row), row["challenger"], row["low"], row["high"])
+    figures = (rival_of(row), row["challenger"], row["low"], row["high"])
     return all(isinstance(value, int | float) and math.isfinite(value) for value in figures)
 
 

@@ -138,3 +138,8 @@ class Verdict:
         known = {f.name for f in dataclasses.fields(cls)} - {"slices"}
         slices = [SliceResult(**row) for row in data["slices"]]
         return cls(slices=slices, **{name: value for name, value in data.items() if name in known})
+
+
+def rival_of(row: Mapping[str, Any]) -> Any:
+    """What the challenger's figure in a stored row is compared with: the champion's, or the base's without one."""
+    return row["base"] if row["champion"] is None else row["champion"]

@@ -65,16 +65,21 @@ class Standing:
             return _moved(session, {example: (died, reason) for example, died, reason in session.execute(gone)})
 
 
+def source_changed(event: ExampleEvent) -> bool:
+    """Whether an example was retired because its source has another version: by who did it, as a person's reason may be
+    any words."""
+    return event.what == "retired" and event.actor == PUBLISH and event.detail.get("reason") == SUPERSEDED
+
+
 def superseded(session: Session, examples: Sequence[str]) -> set[str]:
     """Those of these retired examples for which another one stands, or another version of their source.
 
-    By who retired them last, and what for: a reason is whatever a person writes. What was deleted since is deleted.
+    By what retired them last: what was deleted since is deleted.
     """
     last: dict[str, bool] = {}
     events = select(ExampleEvent).where(ExampleEvent.what == "retired", ExampleEvent.example.in_(listed(examples)))
     for event in session.scalars(events.order_by(ExampleEvent.id)):
-        published = event.actor == PUBLISH and event.detail.get("reason") == SUPERSEDED
-        last[event.example] = published or "by" in event.detail
+        last[event.example] = source_changed(event) or "by" in event.detail
     return {example for example, replaced in last.items() if replaced}
 
 

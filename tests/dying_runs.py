@@ -15,6 +15,7 @@ the verdict. `python -m tests.dying_runs DEATHS RUN` is the training child that 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -148,6 +149,13 @@ def train_and_die(deaths: list[str], run: Path) -> int:
         write = trainer.write
         trainer.write = lambda file, text: kill() if file.name == "manifest.json" else write(file, text)
     return trainer.main([str(run)])
+
+
+def train_until(step: int, run: str, trainer: str = "finetune.trainer", tells: str = "finetune.trainer") -> None:
+    """Train as the child of that module does, and be killed right behind what `tells` says of a step."""
+    told = importlib.import_module(tells)
+    vars(told)["tell"] = then(vars(told)["tell"], lambda message: bool(message["step"] == step))
+    importlib.import_module(trainer).main([run])
 
 
 def _kill_parent(step: int, steps: int) -> bool:

@@ -152,15 +152,9 @@ def test_kto_learns_from_thumbs_alone(model: str, champion: Path, tmp_path: Path
 
 
 DYING = """
-import os, signal, sys
-from finetune.generator import checks, trainer
-tell = checks.tell
-def told(message):
-    tell(message)
-    if message["step"] == 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-checks.tell = told
-trainer.main(sys.argv[1:])
+import sys
+from tests.dying_runs import train_until
+train_until(8, sys.argv[1], "finetune.generator.trainer", "finetune.generator.checks")
 """
 
 

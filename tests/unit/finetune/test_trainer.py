@@ -126,17 +126,7 @@ def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
     assert (trained / "adapter" / "manifest.json").read_bytes() == before
 
 
-DYING = """
-import os, signal, sys
-from finetune import trainer
-tell = trainer.tell
-def told(message):
-    tell(message)
-    if message["step"] == 14:
-        os.kill(os.getpid(), signal.SIGKILL)
-trainer.tell = told
-trainer.main(sys.argv[1:])
-"""
+DYING = "import sys; from tests.dying_runs import train_until; train_until(14, sys.argv[1])"
 """The child, killed in its fourth epoch; the third was kept."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from finetune.cost import told
+from finetune.verdict import rival_of
 from ui.web import figures, look
 from ui.web.figures import signed
 from ui.web.plain import count, escape, number
@@ -77,7 +78,7 @@ def slice_table(slices: Sequence[dict[str, Any]]) -> None:
     scale = figures.scale_of([(s["low"], s["high"]) for s in slices])
     rows = []
     for s in slices:
-        rival = s["champion"] if s["champion"] is not None else s["base"]
+        rival = rival_of(s)
         gain = None if rival is None else s["challenger"] - rival
         metric = "" if s["metric"].startswith("ndcg") or s["metric"] == s["slice"] else f" · {s['metric']}"
         rows.append(
@@ -111,7 +112,7 @@ def gain(verdict: dict[str, Any] | None) -> str:
     row = next((s for s in verdict["slices"] if s["slice"] == "(all)"), None)
     if row is None:
         return ""
-    rival = row["champion"] if row["champion"] is not None else row["base"]
+    rival = rival_of(row)
     return "" if rival is None else signed(row["challenger"] - rival)
 
 
