@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from finetune.cost import note
+from finetune.duty import ERROR
 from kernel.errors import TrainingFailed
 from kernel.types import Progress
 
 TRAINER = ("-m", "finetune.trainer")
 RESTARTS = 2
-"""A process that was killed (memory, an operator) goes on from its last checkpoint this many times."""
+"""A process that was killed (memory, an operator) goes on from its last checkpoint this many times.
+
+So does one that ends badly and does not say why: of several that train together, the one that was killed cannot.
+"""
 
 
 def train(folder: Path, progress: Progress, command: Sequence[str] = TRAINER) -> None:
@@ -24,12 +28,12 @@ def train(folder: Path, progress: Progress, command: Sequence[str] = TRAINER) ->
     Raises:
         TrainingFailed: it ended badly; the message is the child's own.
     """
-    (folder / "error.json").unlink(missing_ok=True)
+    (folder / ERROR).unlink(missing_ok=True)
     for attempt in range(RESTARTS + 1):
         code = _run(folder, progress, command)
         if code == 0:
             return
-        if code > 0 or attempt == RESTARTS:
+        if attempt == RESTARTS or (code > 0 and (folder / ERROR).exists()):
             raise _failure(folder, code)
 
 
@@ -77,13 +81,14 @@ def _wait(child: subprocess.Popen[bytes], folder: Path) -> int:
 
 
 def _failure(folder: Path, code: int) -> TrainingFailed:
-    file = folder / "error.json"
+    file = folder / ERROR
     if file.exists():
         told = json.loads(file.read_text())
         return TrainingFailed(told["message"], hint=told.get("hint", ""), code=told.get("code", "training_failed"))
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    tail = (folder / "train.log").read_text(errors="replace").strip().splitlines()[-1:] or [""]
+    log = (folder / "train.log").read_text(errors="replace").splitlines()
+    tail = next((line.strip() for line in reversed(log) if any(map(str.isalnum, line))), "")
     return TrainingFailed(
-        f"the training process {how}: {tail[0]}",
+        f"the training process {how}: {tail}",
         hint=f"see {folder / 'train.log'}; starting the retrain again goes on from a new mix",
     )

@@ -4,7 +4,7 @@ Standard output carries one JSON line per step; standard input, if it is a pipe,
 wrong stands in error.json, and in the exit code:
 
     0 done    1 a fault    2 the folder cannot be trained on    3 the loss is not a number
-    4 no room on the disk    5 the parent is gone, or another child has the folder
+    4 no room on the disk    5 the parent is gone, or a process that trains with this one, or another has the folder
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from finetune.files import write
 from kernel.errors import NO_ROOM, Conflict, DiskFull, RepriseError, TrainingFailed, UserError
 
 ERROR, LOCK = "error.json", ".lock"
+_LOST = re.compile(r"gloo|NCCL|TCPStore")
+"""What torch names where processes that train together cannot reach each other: one of them is gone."""
 _NO_ROOM = re.compile(r"No space left|File too large|Disk quota exceeded|PytorchStreamWriter failed")
 
 
@@ -81,13 +83,20 @@ def alone(run: Path) -> Iterator[None]:
 
 
 def report(run: Path, error: Exception) -> int:
-    """error.json and the exit code. A folder that another child has is not written to."""
+    """error.json and the exit code. A folder that another child has is not written to.
+
+    Of several processes that train together the first that fails says why: it takes the others with it. One that was
+    killed can say nothing, and then the others do not either.
+    """
     say("".join(traceback.format_exception(error)))
-    if isinstance(error, Conflict):
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if isinstance(error, Conflict) or (together and _LOST.search(str(error))):
         return 5
     known = error if isinstance(error, RepriseError) else _fault(error)
-    if run.is_dir():
-        write(run / ERROR, json.dumps(known.as_json(), indent=1) + "\n")
+    if run.is_dir() and not (run / ERROR).exists():
+        own = run / f".{ERROR}.{os.environ.get('RANK', '0')}"
+        write(own, json.dumps(known.as_json(), indent=1) + "\n")
+        own.replace(run / ERROR)
     if known.code == "diverged":
         return 3
     return 4 if isinstance(known, DiskFull) else 2 if isinstance(known, UserError) else 1

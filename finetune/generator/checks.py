@@ -105,6 +105,7 @@ class Watching(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         loss = probe(self._trainer)
+        self._trainer.accelerator.wait_for_everyone()  # each process writes its random state
         if self._main:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             told = {"step": state.global_step, "probe": loss, "digest": self._digest, "seconds": self.seconds}

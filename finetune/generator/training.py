@@ -67,13 +67,14 @@ def run(folder: Path, config: RunConfig, data: TrainSet) -> Trained:
     learner = build(config.base, recipe, config.champion, len(data.rows))
     rows, unfit = _tokens(learner, data, config)
     identity = digest(canonical([data.digest, recipe.to_json(), str(config.champion), config.base]))
-    before = _before(folder, learner, rows, identity)
+    before = _before(folder, learner, rows, identity, keep=main)
     trainer = trainer_of(
         learner, rows, recipe, folder / CHECKPOINTS, warm=config.champion is not None, processes=processes
     )
     if recipe.method != "sft":
         starts_from(trainer, config.champion)
-    found = complete(folder / CHECKPOINTS, identity)
+    with trainer.accelerator.main_process_first():  # which removes what is half; the others find the rest
+        found = complete(folder / CHECKPOINTS, identity)
     if main:
         keep_metrics_until(folder / METRICS, int(found.name.rpartition("-")[2]) if found else 0)
     watching = Watching(trainer, folder / METRICS, identity, found, main=main)
@@ -120,13 +121,17 @@ def _tokens(learner: Learner, data: TrainSet, config: RunConfig) -> tuple[list[T
     return rows, [row.example for row, one in zip(data.rows, made, strict=True) if one is None]
 
 
-def _before(folder: Path, learner: Learner, rows: list[Tokens], identity: str) -> list[float]:
-    """How likely the answers are before training; kept, as a run that goes on must not measure them anew."""
+def _before(folder: Path, learner: Learner, rows: list[Tokens], identity: str, *, keep: bool) -> list[float]:
+    """How likely the answers are before training; kept, as a run that goes on must not measure them anew.
+
+    Of several processes that train together one has to `keep` it: two that write one file lose it.
+    """
     file = folder / BEFORE
     if file.is_file():
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept["of"] == identity:
             return list(kept["logprobs"])
     found = likelihoods(learner, rows)
-    write(file, json.dumps({"of": identity, "logprobs": [round(x, 6) for x in found]}))
+    if keep:
+        write(file, json.dumps({"of": identity, "logprobs": [round(x, 6) for x in found]}))
     return found

@@ -40,31 +40,62 @@ def started(folder: Path) -> Sequence[str]:
     return command
 
 
+def together(folder: Path, *trainer: str) -> Sequence[str]:
+    """The same on a machine without graphics cards: accelerate would start one process, whatever the number."""
+    if pytest.importorskip("torch").cuda.is_available():
+        pytest.skip("it would need two graphics cards")
+    module, launch, *rest = started(folder)
+    rest = rest[: -len(TRAINER)] + list(trainer or TRAINER)
+    return (module, launch, "--multi_gpu", "--main_process_port", "0", *rest)  # 0 is any free port
+
+
 def test_several_processes_are_started_through_accelerate_and_one_is_not(folder: Path, tmp_path: Path) -> None:
     assert started(folder) == ("-m", "accelerate.commands.launch", "--num_processes", "2", *TRAINER)
     assert started(write_run(tmp_path / "one", "somewhere", ROWS)) == TRAINER
 
 
 def test_two_processes_learn_what_one_learns_and_one_of_them_writes(folder: Path, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("it would need two graphics cards")
     one = tmp_path / "one"
     one.mkdir()
     for name in READ:
         shutil.copy(folder / name, one)
     trainer.train(one)
-    module, launch, *rest = started(folder)
     told: list[int] = []
-    # Without a graphics card accelerate would start one process, whatever the number; and 0 is any free port.
-    command = (module, launch, "--multi_gpu", "--main_process_port", "0", *rest)
-    child.train(folder, lambda _stage, step, _of: told.append(step), command)
+    child.train(folder, lambda _stage, step, _of: told.append(step), together(folder))
     assert told == [1, 2], "one of them tells"
-    together, alone = (read_lines(run / "metrics.jsonl") for run in (folder, one))
-    assert [line["step"] for line in together] == [1, 2]
-    assert [line["loss"] for line in together] == pytest.approx([line["loss"] for line in alone], abs=0.01)
+    both, alone = (read_lines(run / "metrics.jsonl") for run in (folder, one))
+    assert [line["step"] for line in both] == [1, 2]
+    assert [line["loss"] for line in both] == pytest.approx([line["loss"] for line in alone], abs=0.01)
     found, wanted = (
         {line["example"]: line["loss"] for line in read_lines(run / "losses.jsonl")} for run in (folder, one)
     )
     assert found == pytest.approx(wanted, abs=0.02)
     assert (folder / "adapter" / "manifest.json").exists()
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from finetune.generator.trainer import main
+from tests.dying_runs import train_until
+
+died = Path(sys.argv[1], "died")
+ends = train_until if os.environ["RANK"] == "0" and not died.exists() else lambda _step, run, *_: sys.exit(main([run]))
+if ends is train_until:
+    died.touch()
+ends(5, sys.argv[1], "finetune.generator.trainer", "finetune.generator.checks")
+"""
+
+
+def test_where_one_of_two_processes_is_killed_both_go_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", save_model(tmp_path / "model"), ROWS, epochs=4, micro_batch=4, processes=2)
+    (tmp_path / "dying.py").write_text(DYING)
+    told: list[int] = []
+    command = together(folder, str(tmp_path / "dying.py"))
+    child.train(folder, lambda _stage, step, _of: told.append(step), command)
+    assert told[:5] == [1, 2, 3, 4, 5], "and there the first process was killed"
+    assert 1 < told[5] <= 5, "not from the beginning"
+    assert told[5:] == list(range(told[5], 9))
+    assert [line["step"] for line in read_lines(folder / "metrics.jsonl")] == list(range(1, 9))
+    assert (folder / "adapter" / "manifest.json").exists()
+    assert not (folder / "error.json").exists()
