@@ -246,6 +246,7 @@ class Answerer:
             "notes": composer.notes,
             "turn": fresh("turn"),
             "workspace": asked.workspace,
+            "slice": asked.slice,
             **told,
             "adapters": {RETRIEVER: found.adapter, GENERATOR: writer},
             "chosen": lent.as_json(),

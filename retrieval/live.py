@@ -10,8 +10,7 @@ until that serves again, or until a retrain takes its place.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -22,9 +21,10 @@ from kernel.database import Database
 from kernel.errors import NotFound, Refused, RepriseError
 from kernel.ids import now_ms
 from kernel.serving import LocalEmbedder
-from retrieval.choosing import Choosing, Pinned
+from retrieval.choosing import Pinned
 from retrieval.encoder import MANIFEST, QueryEncoder, read_model, weights_sha256
-from retrieval.holding import MISFIT, Holding
+from retrieval.holding import MISFIT
+from retrieval.shelf import LiveAdapters
 from retrieval.tables import Pointer
 
 if TYPE_CHECKING:
@@ -35,40 +35,20 @@ _BASES = 2
 """Base models kept at a time: what serves, and what served until a moment ago."""
 
 
-class LiveRetriever:
+class LiveRetriever(LiveAdapters):
     """Questions to vectors, with whichever adapter a request was decided for. Safe from several threads."""
 
+    kind = RETRIEVER
+
     def __init__(self, db: Database, embedder: LocalEmbedder, home: Path) -> None:
-        self._db, self._embedder, self._home = db, embedder, home
-        self._choosing = Choosing(db)
+        super().__init__(db, home)
+        self._embedder = embedder
         self._encoders: dict[
             str, tuple[QueryEncoder, set[str]]
         ] = {}  # by base: the encoder, the adapters it has loaded
         self._misfits: dict[tuple[str, str], str | None] = {}
         self._paths: dict[str, str] = {}  # of every name that was ever loaded
         self._lock = RLock()
-        self._holding = Holding(self._ready, self._unload, self._loaded)
-
-    @property
-    def trouble(self) -> str | None:
-        """Why what should serve does not; None where all is well."""
-        return self._holding.trouble
-
-    def champion(self) -> str | None:
-        """Name of the adapter that serves; None for the base model."""
-        pointer = self.pointer()
-        return pointer.champion if pointer else None
-
-    def fitting(self) -> str | None:
-        """The champion, if it was trained on the embedder that serves: what a retrain goes on from."""
-        pointer = self.pointer()
-        if pointer is None or pointer.champion is None:
-            return None
-        return None if self._misfit(pointer.champion, str(pointer.champion_path)) else pointer.champion
-
-    def pointer(self) -> Pointer | None:
-        with self._db.read() as session:
-            return session.get(Pointer, RETRIEVER)
 
     def encode(self, texts: Sequence[str], pinned: Pinned | None = None) -> tuple[np.ndarray, str | None]:
         """Vectors of shape (len(texts), dimension), and the name of the adapter that made them; None is the base model.
@@ -101,51 +81,16 @@ class LiveRetriever:
                     raise
                 self.load(adapter, self._paths[adapter])
 
-    def lent(self, order: Sequence[Pinned]) -> AbstractContextManager[Pinned | None]:
-        """The first of `order` that can serve, ready until the block ends; None is the base model."""
-        return self._holding.lent(order)
-
-    def held(self, name: str, path: str) -> AbstractContextManager[None]:
-        """Have one ready until the block ends."""
-        return self._holding.held(name, path)
-
     def load(self, name: str, path: str) -> None:
-        """Have an adapter ready under its name; nothing happens if it is. `path` is relative to the home folder."""
+        misfit = self._misfit(name, path)
+        if misfit is not None:
+            raise Refused(misfit, hint="retrain on this embedder, or ask without naming an adapter", code=MISFIT)
         with self._lock:
             encoder, loaded = self._encoder()
             if name not in loaded:
                 encoder.load(name, str(self._home / path))
                 loaded.add(name)
                 self._paths[name] = path
-
-    def warm(self) -> None:
-        """Load what any request may need next, so that neither a question nor a rollback waits; look for trouble."""
-        self._holding.clear()
-        pointer = self.pointer()
-        for name, path in self._choosing.in_use(RETRIEVER).items():
-            if pointer is None or name != pointer.previous or self._misfit(name, path) is None:
-                self._holding.try_load(name, path)
-
-    def tidy(self) -> None:
-        """Free what nothing that stands names any more."""
-        self.unload_all_but(self._choosing.in_use(RETRIEVER))
-
-    def unload_all_but(self, names: Collection[str | None]) -> None:
-        """Free adapters that no longer serve, each when the last request with it is over."""
-        kept = {name for name in names if name is not None}
-        self._holding.clear(kept)
-        self._holding.keep(kept)
-
-    def _ready(self, name: str, path: str) -> None:
-        """Load it, if it fits.
-
-        Raises:
-            Refused: it was trained on another embedder.
-        """
-        misfit = self._misfit(name, path)
-        if misfit is not None:
-            raise Refused(misfit, hint="ask without naming an adapter", code=MISFIT)
-        self.load(name, path)
 
     def _loaded(self) -> set[str]:
         return set(self._encoder()[1])
@@ -168,7 +113,6 @@ class LiveRetriever:
             return self._encoders[base]
 
     def _misfit(self, name: str, path: str) -> str | None:
-        """Why an adapter does not fit the embedder that serves; None if it does, or if that shows when it is loaded."""
         base = self._embedder.path
         if (name, base) not in self._misfits:
             self._misfits[name, base] = self._compare(name, self._home / path / MANIFEST, base)

@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kernel.database import Database
 from kernel.errors import Refused, RepriseError
 from kernel.ports import Adaptable, Generator
 from kernel.types import BASE
-from retrieval.choosing import Choosing, Pinned
+from retrieval.choosing import Pinned
 from retrieval.encoder import MANIFEST
 from retrieval.generators.identity import identity_of
-from retrieval.holding import MISFIT, Holding
-from retrieval.tables import Pointer
+from retrieval.holding import MISFIT
+from retrieval.shelf import LiveAdapters
 
 GENERATOR = "generator"
 
 
-class LiveGenerator:
+class LiveGenerator(LiveAdapters):
     """One generator with its adapters. Safe from several threads; loads no model before somebody needs it."""
 
+    kind = GENERATOR
+
     def __init__(self, db: Database, generator: Generator, home: Path) -> None:
-        self._db, self._generator, self._home, self._choosing = db, generator, home, Choosing(db)
+        super().__init__(db, home)
+        self._generator = generator
         self._aliases: dict[str, str] = {}
         self._times: Counter[str] = Counter()
-        self._holding = Holding(self.load, self._unload, lambda: list(self._aliases))
 
     @property
     def generator(self) -> Generator:
@@ -43,30 +43,9 @@ class LiveGenerator:
     def adaptable(self) -> bool:
         return isinstance(self._generator, Adaptable)
 
-    @property
-    def trouble(self) -> str | None:
-        """Why what should serve does not; None where all is well."""
-        return self._holding.trouble
-
     def fitting(self) -> str | None:
-        """The champion, if it was trained on the model that writes: what a retrain goes on from."""
-        with self._db.read() as session:
-            pointer = session.get(Pointer, GENERATOR)
-        if pointer is None or pointer.champion is None or not self.adaptable:
-            return None
-        return None if self._misfit(pointer.champion, str(pointer.champion_path)) else pointer.champion
-
-    def lent(self, order: Sequence[Pinned]) -> AbstractContextManager[Pinned | None]:
-        """The first of `order` that can serve, ready until the block ends; None is the base model."""
-        return self._holding.lent(order)
-
-    def held(self, name: str, path: str) -> AbstractContextManager[None]:
-        """Have one ready until the block ends.
-
-        Raises:
-            Refused: this generator takes no adapters, or not this one.
-        """
-        return self._holding.held(name, path)
+        """The champion, if this generator takes adapters and it was trained on the model that writes."""
+        return super().fitting() if self.adaptable else None
 
     def asked(self, pinned: Pinned | None, *, plain: bool) -> str | None:
         """What an `Ask` says for a lent adapter. `plain`: nothing was decided, and the generator does as it would."""
@@ -81,12 +60,6 @@ class LiveGenerator:
         return getattr(self._generator, "adapter", None) if plain else None
 
     def load(self, name: str, path: str) -> None:
-        """Have an adapter ready under its name; nothing happens if it is.
-
-        Raises:
-            Refused: this generator takes no adapters, or not this one: it was trained on another model.
-            NotFound: there is no adapter in `path`.
-        """
         if name in self._aliases:
             return
         if not isinstance(self._generator, Adaptable):
@@ -102,20 +75,10 @@ class LiveGenerator:
         self._generator.load_adapter(alias, str(self._home / path))
         self._aliases[name] = alias
 
-    def warm(self) -> None:
-        """Load what any request may need next; look for trouble."""
-        self._holding.clear()
-        for name, path in self._choosing.in_use(GENERATOR).items():
-            self._holding.try_load(name, path)
-
-    def tidy(self) -> None:
-        """Free what nothing that stands names any more, each when the last answer with it is over."""
-        names = self._choosing.in_use(GENERATOR)
-        self._holding.clear(names)
-        self._holding.keep(names)
+    def _loaded(self) -> list[str]:
+        return list(self._aliases)
 
     def _misfit(self, name: str, path: str) -> str | None:
-        """Why an adapter does not fit the model that writes; None if it does, or if that cannot be told here."""
         source = getattr(self._generator, "source", None)
         if source is None:
             return None  # the model's files are on a server, which looks for itself

@@ -69,7 +69,7 @@ class Votes:
             votes = select(Feedback).where(Feedback.turn.in_(listed([t.id for t in turns]))).order_by(Feedback.created)
             for vote in session.scalars(votes):
                 last[vote.turn] = vote
-            told = [t for t in reversed(turns) if _told(t.shown, last[t.id])]
+            told = [t for t in reversed(turns) if t.id in last and _told(t.shown, last[t.id])]  # or it was taken back
             told = [t for t in told if not {c["document"] for c in t.shown["citations"]} & set(without)]
             return _practised(session, told)
 

@@ -354,6 +354,7 @@ def test_what_another_adapter_answered_in_its_place_takes_no_part(desk: Desk) ->
     assert desk.serves("ann") == "a"
     assert "'b' cannot be loaded" in str(desk.lending.trouble)
     desk.rack.broken = set()
+    desk.rack.holding.clear()
     assert desk.arm(desk.ask("ann")) == "canary"
     assert desk.lending.trouble is None
 

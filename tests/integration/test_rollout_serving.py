@@ -176,7 +176,9 @@ def test_a_route_serves_its_slice_and_without_its_files_the_base_does(platform: 
     platform.set_route(NAMES[0], "default", "pumps", "measured by hand")
     found = platform.search(QUESTIONS[1], slice="pumps")
     assert (found["adapter"], found["chosen"]) == (NAMES[0], "route")
-    assert platform.ask(QUESTIONS[1], slice="pumps")["adapters"]["retriever"] == NAMES[0]
+    answered = platform.ask(QUESTIONS[1], slice="pumps")
+    assert (answered["adapters"]["retriever"], answered["slice"]) == (NAMES[0], "pumps")
+    assert platform.ask(QUESTIONS[1])["slice"] is None
     assert platform.search(QUESTIONS[1])["adapter"] is None
     away = adapter_folder(platform, NAMES[0])
     shutil.move(away, aside := away.with_name("aside"))
@@ -188,6 +190,7 @@ def test_a_route_serves_its_slice_and_without_its_files_the_base_does(platform: 
         assert not next(c for c in platform.doctor()["checks"] if c["name"] == "adapter")["ok"]
     finally:
         shutil.move(aside, away)
+    assert next(c for c in platform.doctor()["checks"] if c["name"] == "adapter")["ok"], "whoever asks has it tried"
     assert platform.search(QUESTIONS[1], slice="pumps")["adapter"] == NAMES[0]
     assert platform.status()["trouble"] is None
 

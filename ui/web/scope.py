@@ -69,6 +69,8 @@ def of(shown: dict[str, Any]) -> Place:
     """Where an answer looked that was given earlier, as far as its scope tells it."""
     scope = shown.get("scope") or {}
     place: Place = {"workspace": shown["workspace"]}
+    if shown.get("slice"):
+        place["slice"] = shown["slice"]
     if scope.get("tags"):
         place["filters"] = {"tags": list(scope["tags"])}
     elif scope.get("from") and scope.get("documents") and not scope.get("inferred"):

@@ -10,7 +10,7 @@ import pytest
 
 from kernel.errors import NotFound
 from retrieval.choosing import Pinned
-from retrieval.holding import Holding
+from retrieval.holding import RETRY_S, Holding
 
 
 class Rack:
@@ -20,9 +20,12 @@ class Rack:
         self.loaded: set[str] = set()
         self.broken: set[str] = set()
         self.loads: list[str] = []
-        self.holding = Holding(self.load, self.loaded.remove, lambda: list(self.loaded))
+        self.tries = 0
+        self.now = 0.0
+        self.holding = Holding(self.load, self.loaded.remove, lambda: list(self.loaded), lambda: self.now)
 
     def load(self, name: str, path: str) -> None:
+        self.tries += 1
         if name in self.broken:
             raise NotFound(f"there is no complete adapter in {path!r}")
         if name not in self.loaded:
@@ -69,12 +72,45 @@ def test_what_cannot_be_loaded_is_passed_over_and_told() -> None:
         assert lent == adapter("b")
     assert "'a' cannot be loaded" in str(rack.holding.trouble)
     assert "'b' serves" in str(rack.holding.trouble)
+    rack.now += RETRY_S
     with rack.holding.lent([adapter("a")]) as lent:
         assert lent is None
     assert "the base model serves" in str(rack.holding.trouble)
     rack.broken = set()
-    with rack.holding.lent([adapter("a")]):
+    rack.now += RETRY_S
+    with rack.holding.lent([adapter("a")]) as lent:
+        assert lent == adapter("a")
         assert rack.holding.trouble is None
+
+
+def test_what_failed_is_not_tried_again_by_each_request() -> None:
+    rack = Rack()
+    rack.broken = {"a"}
+    for _ in range(5):
+        with rack.holding.lent([adapter("a"), adapter("b")]) as lent:
+            assert lent == adapter("b")
+        rack.now += RETRY_S / 10
+    assert rack.tries == 1 + 5, "the broken one once, the other at each request"
+    assert "'a' cannot be loaded" in str(rack.holding.trouble), "and it is told all the time"
+
+
+def test_what_failed_is_tried_by_who_names_it_and_after_a_look_for_trouble() -> None:
+    rack = Rack()
+    rack.broken = {"a"}
+    rack.holding.try_load("a", "runs/a")
+    rack.broken = set()
+    with rack.holding.lent([adapter("a")]) as lent:
+        assert lent is None
+    with rack.holding.lent([adapter("a", strict=True)]) as lent:
+        assert lent is not None
+    with rack.holding.lent([adapter("a")]) as lent:
+        assert lent == adapter("a"), "it is known to be well now"
+    rack.broken = {"b"}
+    rack.holding.try_load("b", "runs/b")
+    rack.broken = set()
+    rack.holding.clear()
+    with rack.holding.lent([adapter("b")]) as lent:
+        assert lent == adapter("b")
 
 
 def test_what_somebody_named_is_not_replaced() -> None:

@@ -62,6 +62,9 @@ def test_the_place_of_an_earlier_answer_leaves_out_what_its_question_inferred() 
     assert scope.of({"workspace": "default", "scope": INFERRED | narrow}) == {"workspace": "default"}
     given = scope.of({"workspace": "default", "scope": OPEN | narrow | {"from": "question"}})
     assert given == {"workspace": "default", "filters": {"documents": ["doc-a"]}}
+    about = scope.of({"workspace": "default", "slice": "tax", "scope": OPEN})
+    assert about == {"workspace": "default", "slice": "tax"}
+    assert scope.given(about, {}) == "about “tax”"
 
 
 def test_what_was_chosen_is_told_in_a_few_words() -> None:
