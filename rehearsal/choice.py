@@ -1,7 +1,8 @@
 """Which new examples are taken, beside what is there already and beside each other; what each replaces, and why.
 
 Nothing is thrown away without a word: whoever is refused or replaced is told in favour of which example. Of two that
-come together the first stays.
+come together the first stays. What is to wait for a person takes the place of nothing that is in use; that is for
+whoever approves it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from kernel.database import listed
 from rehearsal import duplicates
 from rehearsal.duplicates import Stated
 from rehearsal.split import question_key
-from rehearsal.tables import NO_PASSAGE, Example, Ground
+from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, Ground
 
 if TYPE_CHECKING:
     from rehearsal.examples import NewExample
 
-_ASKED = "the same question"
+ASKED = "the same question"
 _EDITED = "edited"
 
 
@@ -38,19 +39,26 @@ class Choice:
     """Examples that go: the place of what comes instead, and why."""
     held_out: frozenset[int]
     """Those that come instead of a held-out one, and are held out as well: no exam loses a question to training."""
+    kept_in: dict[int, str]
+    """By place: the slice that a person had named for what was there, where nobody named one for what is new."""
+    pinned: frozenset[int]
+    """Those that come instead of a pinned one."""
 
 
 def choose(session: Session, new: Sequence[NewExample], *, replace: bool) -> Choice:
-    """Decide in the caller's transaction. With `replace`, what asks the same question gives way, unless it is held back
-    and of no worse an origin."""
+    """Decide in the caller's transaction. With `replace`, what asks the same question gives way to what is of no worse
+    origin, unless a person holds it back; and what is to wait is taken in beside what is in use."""
     there = _There(session, new)
     kept: list[int] = []
     refused: dict[int, tuple[str | int, str]] = {}
     replaced: dict[str, tuple[int, str]] = {}
     held_out: set[int] = set()
+    kept_in: dict[int, str] = {}
+    pinned: set[int] = set()
     for place, n in enumerate(new):
         mine = _stated(n, place)
-        same = [(old, why) for old, why in there.same(n, mine) if old.stated.example != n.edits]
+        beside = bool(replace and n.reason)
+        same = [(old, why) for old, why in there.same(n, mine, beside) if old.stated.example != n.edits]
         stays = next(((old, why) for old, why in same if not _gives_way(n, old, why, replace)), None)
         if stays is not None:
             old, why = stays
@@ -65,8 +73,20 @@ def choose(session: Session, new: Sequence[NewExample], *, replace: bool) -> Cho
             there.drop(example)
             if side == "held-out":
                 held_out.add(place)
+        for old, _ in same:
+            if n.slice == UNNAMED and old.slice != UNNAMED:
+                kept_in.setdefault(place, old.slice)
+            if old.pinned:
+                pinned.add(place)
         there.add(n.workspace, _Standing(stated=mine, place=place), {q.point for q in n.quotes})
-    return Choice(kept=tuple(kept), refused=refused, replaced=replaced, held_out=frozenset(held_out))
+    return Choice(
+        kept=tuple(kept),
+        refused=refused,
+        replaced=replaced,
+        held_out=frozenset(held_out),
+        kept_in=kept_in,
+        pinned=frozenset(pinned),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +96,28 @@ class _Standing:
     stated: Stated
     place: int | None = None
     held: str = ""
+    slice: str = UNNAMED
+    pinned: bool = False
 
 
 def _gives_way(n: NewExample, old: _Standing, why: str, replace: bool) -> bool:
     """Whether what is there goes for what is new."""
     if old.place is not None or n.edits is not None:
         return False  # an edit takes the place of one example, and of no other
-    better = duplicates.better(n.origin, old.stated.origin)
-    if replace and why == _ASKED:  # a thumb up does not bring back what a person holds back; a correction of it may
-        return old.held in ("", NO_PASSAGE) or better
+    if n.reason and not old.held:
+        return False  # or nothing would be in use
+    better, worse = (
+        duplicates.better(*pair) for pair in ((n.origin, old.stated.origin), (old.stated.origin, n.origin))
+    )
+    if replace and why == ASKED:  # a thumb up does not bring back what a person holds back; a correction of it may
+        return better or (old.held in ("", NO_PASSAGE) and not worse)
     if old.held:  # what is held back does not come in by another door, unless grounding is all that it lacked
         return old.held == NO_PASSAGE and not n.reason
-    return better and (why != _ASKED or old.stated.origin == "document")
+    return better and (why != ASKED or old.stated.origin == "document")
 
 
 def _because(why: str, n: NewExample, replace: bool) -> str:
-    if why != _ASKED:
+    if why != ASKED:
         return f"duplicate: {why}"
     return "replaced by a newer correction" if replace else f"replaced: {why}, from {n.origin}"
 
@@ -126,18 +152,20 @@ class _There:
                 origin=example.origin,
                 split=example.split,
             )
-            self.add(example.workspace, _Standing(stated=stated, held=example.reason), points[example.id])
+            standing = _Standing(stated=stated, held=example.reason, slice=example.slice, pinned=bool(example.pinned))
+            self.add(example.workspace, standing, points[example.id])
 
-    def same(self, n: NewExample, mine: Stated) -> Iterator[tuple[_Standing, str]]:
-        """What is the same as a new one, each with the reason."""
-        met: set[str] = set()
-        for asked in self._asked[n.workspace, question_key(n.question)]:
-            met.add(asked.stated.example)
-            if asked.stated.example not in self._gone:
-                yield asked, _ASKED
+    def same(self, n: NewExample, mine: Stated, beside: bool) -> Iterator[tuple[_Standing, str]]:
+        """What is the same as a new one, each with the reason. `beside`: what is in use does not count."""
+        there = [old for old in self._asked[n.workspace, question_key(n.question)] if self._is_there(old)]
+        met = {old.stated.example for old in there}
+        in_use = [old for old in there if not old.held]
+        waiting = [old for old in there if old.held or old.place is not None]
+        # One is in use at most, but several may be on their way in at once. What waits counts where nothing is in use.
+        yield from ((old, ASKED) for old in (waiting if beside else in_use or there))
         # Who says the same from the same span stands on one of its chunks: a long document is not looked through.
         for old in (old for point in {q.point for q in n.quotes} for old in self._on[point]):
-            if old.stated.example in met | self._gone:
+            if old.stated.example in met or not self._is_there(old):
                 continue
             met.add(old.stated.example)
             why = duplicates.why(mine, old.stated)
@@ -145,15 +173,15 @@ class _There:
                 yield old, why
 
     def add(self, workspace: str, standing: _Standing, points: Iterable[str]) -> None:
-        asked = self._asked[workspace, question_key(standing.stated.question)]
-        # One is in use at most, but several may be on their way in at once. What is held back counts where it is alone.
-        if not standing.held or all(old.stated.example in self._gone for old in asked):
-            asked.append(standing)
+        self._asked[workspace, question_key(standing.stated.question)].append(standing)
         for point in points:
             self._on[point].append(standing)
 
     def drop(self, example: str) -> None:
         self._gone.add(example)
+
+    def _is_there(self, standing: _Standing) -> bool:
+        return standing.stated.example not in self._gone
 
 
 def _stated(n: NewExample, place: int) -> Stated:

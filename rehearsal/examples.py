@@ -7,7 +7,8 @@ to them in `vetting`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,8 @@ class Examples:
     def add(self, new: Sequence[NewExample], *, replace: bool = False, actor: str = "local") -> list[str | None]:
         """Add examples in one epoch; an id each, None for one that is known already.
 
-        With `replace`, an approved example of the same question is retired instead (a correction supersedes).
+        With `replace`, an approved example of the same question is retired instead (a correction supersedes), if it is
+        of no better origin and the new one is not to wait for a person.
         """
         return [taken.example for taken in self.take(new, replace=replace, actor=actor)]
 
@@ -134,7 +136,11 @@ class Examples:
             split = dict(zip(choice.kept, _sides(session, [new[place] for place in choice.kept]), strict=True))
             ids: dict[int, str] = {}
             for place in choice.kept:
-                n = new[place]
+                n = dataclasses.replace(
+                    new[place],
+                    slice=choice.kept_in.get(place, new[place].slice),
+                    pinned=new[place].pinned or place in choice.pinned,
+                )
                 side = "held-out" if place in choice.held_out else n.split or split[place]
                 example = _row(n, side)
                 ids[place] = example.id
@@ -167,6 +173,8 @@ class Examples:
         overtaken = select(Example.id).where(ours, Example.status == "retired", Example.question != REDACTED)
         if session.scalar(overtaken.limit(1)) is not None:
             raise TryAgain("an example that was added meanwhile took the place of this one", hint="try again")
+        if not_there(session, change.body["edited"].values()):
+            raise TryAgain("the example that is edited was deleted meanwhile", hint="try again", code=MOVED)
         as_staged = select(Example.id).where(ours, Example.status.in_(("staged", "quarantined")))
         if len(session.scalars(as_staged).all()) < len(change.body["examples"]):
             raise TryAgain("a document that grounds an example was deleted meanwhile", hint="try again", code=MOVED)
@@ -202,6 +210,12 @@ class Examples:
         for theirs in (ExampleEvent, ExampleMemory, Ground, Mention):
             session.execute(delete(theirs).where(theirs.example.in_(listed(change.body["examples"]))))
         session.execute(delete(Example).where(Example.id.in_(listed(change.body["examples"]))))
+
+
+def not_there(session: Session, examples: Iterable[str]) -> bool:
+    """Whether the words of one of these were taken away."""
+    gone = select(Example.id).where(Example.id.in_(listed(examples)), Example.question == REDACTED)
+    return session.scalar(gone.limit(1)) is not None
 
 
 def point_of(example: Example, vector: np.ndarray) -> models.PointStruct:

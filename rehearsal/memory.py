@@ -124,7 +124,8 @@ class Memory:
         with self._db.read() as session:
             named = {document.id: document.name for document in session.scalars(select(Document))}
             for example in session.scalars(select(Example).where(Example.status == "approved").order_by(Example.id)):
-                grounds = list(session.scalars(select(Ground).where(Ground.example == example.id).order_by(Ground.id)))
+                grounds = list(session.scalars(select(Ground).where(Ground.example == example.id)))
+                grounds.sort(key=lambda g: (named[g.document], g.quote))  # the same in every database
                 row: dict[str, Any] = {
                     name: getattr(example, name) for name in ("question", "answer", "preferred", "rejected")
                 }

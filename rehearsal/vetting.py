@@ -8,7 +8,7 @@
 
 So a mix that is drawn a moment later has what was approved and lacks what was not, and one that was drawn before is
 checked again when training starts. An approved example goes back to the passages that hold its quotes now; where one
-is gone it stays where it is, and the decision says so.
+is gone it stays where it is, and the decision says so. What asked the same until then is retired in the same flip.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from kernel.ids import now_ms
 from kernel.ports import Embedder, VectorIndex
 from kernel.tables import Change
 from kernel.types import OPEN
+from rehearsal.choice import ASKED
 from rehearsal.examples import MOVED, check_standing, point_of, retire
 from rehearsal.ground import holder_now
 from rehearsal.history import note
-from rehearsal.tables import Example, Ground
+from rehearsal.tables import UNNAMED, Example, Ground
 from retrieval.turns import REDACTED
 
 _TRIES = 5
@@ -123,6 +124,9 @@ class Vetting:
             births: dict[str, tuple[Example, str]] = {}
             waited: dict[str, str] = {}
             if what == "approve":
+                by_id = {e.id: e for e in ours}
+                for old, by in _overtaken(session, ours):
+                    _inherit(by_id[by], old)
                 for example in ours:
                     self._settle_on_live(session, example)
                     # Nobody else approves it meanwhile, nor inserts its point.
@@ -167,7 +171,9 @@ class Vetting:
             if any(e.status != "staged" for e in ours):
                 raise TryAgain("an example was deleted meanwhile", hint="try again", code=MOVED)
             check_standing(session, change.body["examples"])
-            return Plan(births=tuple(change.points))
+            dying = tuple(old.point for old, _ in _overtaken(session, ours))
+            deaths = (Death(points=dying, until=now_ms()),) if dying else ()
+            return Plan(births=tuple(change.points), deaths=deaths)
         dying = tuple(e.point for e in ours if e.status == "approved")
         return Plan(deaths=(Death(points=dying, until=now_ms()),) if dying else ())
 
@@ -176,6 +182,8 @@ class Vetting:
         what, examples, reason, actor = body["what"], body["examples"], body["reason"], body["actor"]
         if what == "approve":
             ours = (Example.id.in_(listed(examples)), Example.status == "staged")
+            for old, by in _overtaken(session, session.scalars(select(Example).where(*ours)).all()):
+                retire(session, [old.id], epoch, f"replaced: {ASKED}, approved", at, actor, by=by)
             session.execute(update(Example).where(*ours).values(status="approved", reason="", born=epoch, died=OPEN))
             note(session, "approved", examples, at, actor, epoch=epoch)
         elif what == "quarantine":
@@ -193,6 +201,27 @@ class Vetting:
         for example, reason in change.body["waited"].items():
             waits = (Example.id == example, Example.status == "staged")
             session.execute(update(Example).where(*waits).values(status="quarantined", reason=reason))
+
+
+def _overtaken(session: Session, approved: Sequence[Example]) -> list[tuple[Example, str]]:
+    """What is in use and asks the same as one that is approved, each with the id of that one."""
+    asking = {(e.workspace, e.question_key): e.id for e in approved}
+    keys = listed({key for _, key in asking})
+    in_use = select(Example).where(Example.question_key.in_(keys), Example.status == "approved").order_by(Example.id)
+    return [
+        (e, asking[e.workspace, e.question_key])
+        for e in session.scalars(in_use)
+        if (e.workspace, e.question_key) in asking
+    ]
+
+
+def _inherit(example: Example, old: Example) -> None:
+    """What a person said of the question holds for what comes instead, and no exam loses a question to training."""
+    if example.slice == UNNAMED:
+        example.slice = old.slice
+    example.pinned = max(example.pinned, old.pinned)
+    if old.split == "held-out":
+        example.split = old.split
 
 
 def find(session: Session, wanted: Sequence[str]) -> list[Example]:
@@ -213,7 +242,13 @@ def find(session: Session, wanted: Sequence[str]) -> list[Example]:
 
 
 def _check(what: str, rows: Sequence[Example]) -> None:
+    asked: dict[tuple[str, str], str] = {}
     for example in rows:
+        other = asked.setdefault((example.workspace, example.question_key), example.id)
+        if what == "approve" and other != example.id:
+            raise UserError(
+                f"{other!r} and {example.id!r} ask the same question", hint="approve one of them, and retire the other"
+            )
         if example.status == "staged":
             raise TryAgain(f"{example.id!r} is being decided about", hint="try again in a moment", code="busy")
         if example.status == "retired" and what != "retire":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -208,6 +209,58 @@ def test_a_thumb_up_does_not_bring_back_what_a_person_holds_back(house: House) -
     (made,) = house.examples.add([right], replace=True)
     assert house.memory.status(held) == "retired"
     assert made is not None
+
+
+@pytest.mark.parametrize(
+    ("there", "comes", "goes"),
+    [
+        ("import", "correction", True),
+        ("thumbs", "correction", True),
+        ("correction", "correction", True),
+        ("document", "thumbs", True),
+        ("thumbs", "thumbs", True),
+        ("import", "thumbs", False),
+        ("correction", "thumbs", False),
+    ],
+)
+def test_what_people_say_of_an_answer_takes_the_place_of_nothing_better(
+    house: House, there: str, comes: str, goes: bool
+) -> None:
+    old, new = (
+        _new(house, "What does a walrus eat?", origin=origin, answer=answer)
+        for origin, answer in ((there, "Clams."), (comes, "Crabs."))
+    )
+    (first,) = house.examples.add([dataclasses.replace(old, slice="food", pinned=True)])
+    (second,) = house.examples.add([new], replace=True)
+    used = only(house, status="approved")
+    assert used["example"] == (second if goes else first)
+    assert (used["slice"], used["pinned"]) == ("food", True), "what a person said of the question holds on"
+    assert (second is not None) is goes
+
+
+def test_a_correction_that_nothing_supports_waits_beside_what_is_in_use(house: House) -> None:
+    take(house, on(FOOD, "What does a walrus eat?", pinned=True, slice="food", split="held-out"))
+    old = only(house)["example"]
+    for answer in ("Bananas.", "Cheese."):
+        junk = NewExample(workspace="default", question="What does a walrus eat?", answer=answer, origin="correction")
+        (waits,) = house.examples.add([junk], replace=True)
+        assert waits is not None
+        assert house.memory.status(waits) == "quarantined"
+        assert only(house, status="quarantined")["answer"] == answer, "the last of them"
+        assert only(house, status="approved")["example"] == old
+    assert seen(house) == 1
+    house.vetting.approve([waits])
+    used = only(house, status="approved")
+    assert (used["example"], used["pinned"], used["slice"], used["split"]) == (waits, True, "food", "held-out")
+    assert house.memory.status(old) == "retired"
+    assert house.memory.history(old)[-1]["detail"]["by"] == waits
+    assert visible_points(house.index, house.now(), keyword("kind", "example")) == {point_in(house, waits)}
+
+
+def test_a_row_without_grounding_does_not_take_the_place_of_a_question_from_a_document(house: House) -> None:
+    (made,) = house.examples.add([_new(house, "What does a walrus eat?", origin="document")])
+    assert take(house, {"question": "What does a walrus eat?", "answer": "Stones."})["skipped"] == 1
+    assert only(house)["example"] == made
 
 
 def test_a_fifth_is_held_out_and_half_of_that_asks_about_passages_nobody_practised(house: House) -> None:
