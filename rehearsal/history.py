@@ -134,6 +134,16 @@ def events(session: Session, example: Example) -> list[dict[str, Any]]:
     ]
 
 
+def forms(session: Session, examples: Iterable[str]) -> set[str]:
+    """These examples and all that they were edited into: an edited form goes on with the words of what it replaced."""
+    found, last = set[str](), set(examples)
+    while last:
+        found |= last
+        edited = ExampleEvent.detail["from"].as_string().in_(listed(last))
+        last = set(session.scalars(select(ExampleEvent.example).where(ExampleEvent.what == "edited", edited))) - found
+    return found
+
+
 def forget(session: Session, examples: Iterable[str]) -> None:
     """Take the events of examples and what is remembered of them away: details may hold words that have to go."""
     ids = list(examples)

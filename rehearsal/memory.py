@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
@@ -18,7 +18,7 @@ from kernel.ports import VectorIndex
 from kernel.types import When
 from rehearsal.examples import Examples, NewExample
 from rehearsal.ground import Quote, mentioning, standing_only_on
-from rehearsal.history import events, forget, note
+from rehearsal.history import events, forget, forms, note
 from rehearsal.intake import Intake
 from rehearsal.tables import Example, ExampleMemory, Ground, Mention
 from retrieval.search import Scope, Search
@@ -142,6 +142,11 @@ class Memory:
                 else:
                     row["standalone"] = True
                 yield json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n"
+
+    def forms(self, examples: Iterable[str]) -> set[str]:
+        """These examples and all that they were edited into."""
+        with self._db.read() as session:
+            return forms(session, examples)
 
     def withdraw(self, examples: Sequence[str], reason: str) -> int:
         """Take examples away with their words, as if they had never been made; how many there were."""

@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 import ui.wiring
 from kernel import audit
-from kernel.errors import NotFound, UserError
+from kernel.errors import NotFound, TryAgain, UserError
+from kernel.ids import fresh
 from kernel.types import Exchange, Wishes
 from rehearsal.tables import Example, MixRow
 from retrieval.tables import Cited, Conversation, Feedback, PreferenceRow, Turn
@@ -77,12 +78,13 @@ def rows(platform: Platform, table: Any, *where: Any) -> list[Any]:
 
 def practised_as(platform: Platform, rows: list[str]) -> Path:
     """The training rows of a run that practised examples, and turns as votes."""
-    folder = platform.w.home / "runs" / "run-people"
+    run = fresh("run")
+    folder = platform.w.home / "runs" / run
     folder.mkdir(parents=True)
     lines = [json.dumps({"example": row, "question": "What was asked?"}) for row in rows]
     (folder / "train.jsonl").write_text("".join(f"{line}\n" for line in lines))
     with platform.w.db.write() as session:
-        session.add_all(MixRow(run="run-people", example=row, part="new") for row in rows)
+        session.add_all(MixRow(run=run, example=row, part="new") for row in rows)
     return folder / "train.jsonl"
 
 
@@ -400,6 +402,52 @@ def test_what_is_taken_back_while_a_vote_makes_an_example_takes_that_away_as_wel
     (example,) = rows(platform, Example, Example.id == made[0])
     assert (example.status, example.question, example.answer) == ("retired", REDACTED, None)
     assert not platform.w.index.retrieve([example.point])
+
+
+@pytest.mark.parametrize("when", ["before", "between", "while"])
+@pytest.mark.parametrize("what", TAKEN_BACK)
+def test_what_is_taken_back_goes_in_all_its_edited_forms(
+    platform: Platform, user: str, what: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.set_me({"consent": True}, user=user)
+    followup = talk(platform, user, "Is a gift refunded with a voucher?", "And does it expire?")[1]
+    made = [platform.feedback(followup["turn"], "up")["example"]]
+
+    def edit(words: str) -> None:
+        made.append(platform.edit_example(made[-1], {"question": f"{words}, does a voucher expire?"})["example"])
+
+    if when == "before":
+        edit("Tell me")
+        edit("Say")
+    elif when == "between":  # after the forms were looked for, before they are taken away
+        withdraw = platform.w.memory.withdraw
+
+        def later(*given: Any) -> int:
+            monkeypatch.undo()
+            edit("Tell me")
+            return withdraw(*given)
+
+        monkeypatch.setattr(platform.w.memory, "withdraw", later)
+    else:  # what is edited is taken away before the edited form is in use
+        stage = platform.w.examples._stage
+
+        def then(*given: Any) -> Any:
+            staged = stage(*given)
+            monkeypatch.undo()
+            TAKEN_BACK[what](platform, user, followup["conversation"])
+            return staged
+
+        monkeypatch.setattr(platform.w.examples, "_stage", then)
+        with pytest.raises(TryAgain, match="deleted meanwhile"):
+            edit("Tell me")
+        assert not rows(platform, Example, Example.question.contains("does a voucher expire"))
+    practised = practised_as(platform, made)
+    if when != "while":
+        TAKEN_BACK[what](platform, user, followup["conversation"])
+        assert practised.read_text() == ""
+    for example in rows(platform, Example, Example.id.in_(made)):
+        assert (example.status, example.question, example.answer) == ("retired", REDACTED, None)
+        assert not platform.w.index.retrieve([example.point])
 
 
 @pytest.mark.parametrize("last", [1, 2])

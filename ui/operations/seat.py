@@ -19,10 +19,16 @@ class Seat:
         return self.w.settings
 
     def _take_back(self, examples: Iterable[str], reason: str, turns: Iterable[str] = ()) -> tuple[int, int]:
-        """Take examples away, with the training rows that were made of them and of these turns; how many of either."""
-        wanted = sorted(examples)
-        rows = self.w.run_rows.withdraw([*wanted, *turns])
-        return self.w.memory.withdraw(wanted, reason), rows
+        """Take examples away and what they were edited into, with the training rows that were made of them and of these
+        turns; how many of either. Looked for again until there is no more: somebody may edit meanwhile."""
+        wanted = set(examples)
+        taken, rows = set[str](), self.w.run_rows.withdraw([*turns])
+        withdrawn = 0
+        while more := self.w.memory.forms(wanted) - taken:
+            rows += self.w.run_rows.withdraw(more)
+            withdrawn += self.w.memory.withdraw(sorted(more), reason)
+            taken |= more
+        return withdrawn, rows
 
     def job(self, job: str) -> dict[str, Any]:
         return self.w.ledger.get(job)
