@@ -42,7 +42,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from kernel.errors import DiskFull, Failed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0011"
+HEAD = "0012"
 """The newest migration; compared before alembic is imported, so that an up-to-date start stays fast."""
 
 _DISK_FULL = ("database or disk is full", "No space left on device")

@@ -7,7 +7,7 @@ a licence or a pin is changed in place: it moves nothing that was learnt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from sqlalchemy import select
@@ -21,7 +21,7 @@ from kernel.errors import Conflict, UserError
 from kernel.ids import now_ms
 from kernel.ports import VectorIndex
 from rehearsal.examples import Examples, NewExample
-from rehearsal.ground import Quote, ground, holder_now
+from rehearsal.ground import Quote, ground, holder_now, still_said
 from rehearsal.history import note
 from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, Ground, Mention
 from rehearsal.vetting import find
@@ -81,8 +81,11 @@ class Editing:
             quotes = tuple(ground(session, self._library, self._named(session, old, changes), old.workspace))
         else:
             quotes = () if standalone else self._standing(session, old)
+            if old.status == "retired" and not {"answer", "preferred"} & set(changed):
+                self._check_said(session, old, {q.document for q in quotes if not q.text})
         # An approved example without grounding had been accepted as standing alone.
         standalone = standalone or (not quotes and old.status == "approved")
+        mentions, made_of = self._ties(session, old, quotes, kept=any(said[w] and w not in changed for w in WORDS))
         waits = old.status == "quarantined" and old.reason != NO_PASSAGE
         return NewExample(
             workspace=old.workspace,
@@ -99,14 +102,26 @@ class Editing:
             split=old.split,
             quarantine=old.reason if waits else "",
             edits=old.id,
-            mentions=self._mentioned(session, old),
+            mentions=mentions,
+            made_of=made_of,
             told={"changed": changed},
         )
 
     @staticmethod
-    def _mentioned(session: Session, old: Example) -> tuple[tuple[str, str], ...]:
-        rows = select(Mention.document, Mention.point).where(Mention.example == old.id)
-        return tuple((document, point) for document, point in session.execute(rows))
+    def _ties(
+        session: Session, old: Example, quotes: tuple[Quote, ...], *, kept: bool
+    ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+        """(document, chunk) whose words may stand in what was rejected, and anywhere in the edited form: an edit hides
+        nothing from a delete. If any words are `kept`, they are of what grounded them, whatever does now."""
+        grounds = {(q.document, q.point) for q in quotes}
+        rows = session.execute(select(Mention.document, Mention.point, Mention.whole).where(Mention.example == old.id))
+        found = {(document, point): whole for document, point, whole in rows}
+        if kept:
+            before = select(Ground.document, Ground.point).where(Ground.example == old.id)
+            documents = {document for document, _ in grounds}
+            found |= {(d, p): 1 for d, p in session.execute(before) if d not in documents}
+        ties = sorted((tie, whole) for tie, whole in found.items() if tie not in grounds)
+        return tuple(tie for tie, whole in ties if not whole), tuple(tie for tie, whole in ties if whole)
 
     def _named(self, session: Session, old: Example, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The grounding of an edit as a row: a quote alone is one of the document that grounded it before."""
@@ -130,6 +145,15 @@ class Editing:
                 )
             quotes.append(Quote(document=one.document, point=chunk, text=one.quote))
         return tuple(quotes)
+
+    def _check_said(self, session: Session, old: Example, documents: Set[str]) -> None:
+        for document in sorted(documents):
+            if not still_said(session, self._library, old, document):
+                raise UserError(
+                    f"the source of {old.id!r} may not say its answer any more",
+                    hint="give the answer as it is now, or a quote of the live version",
+                    code="source_changed",
+                )
 
     def _sort(self, old: Example, values: dict[str, Any], actor: str) -> dict[str, Any]:
         """Change what only sorts an example, in the index as in its row."""

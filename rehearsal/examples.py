@@ -30,6 +30,7 @@ from rehearsal.choice import Choice, choose
 from rehearsal.ground import Quote
 from rehearsal.history import note
 from rehearsal.split import Asking, Split, question_key, sides
+from rehearsal.standing import SUPERSEDED
 from rehearsal.tables import NO_PASSAGE, UNNAMED, Example, ExampleEvent, ExampleMemory, Ground, Mention
 from retrieval.turns import REDACTED
 
@@ -63,7 +64,9 @@ class NewExample:
     edits: str | None = None
     """The example that this one is the edited form of: it takes its place and its side."""
     mentions: tuple[tuple[str, str], ...] = ()
-    """(document, chunk) whose words stand in it besides, and do not ground it."""
+    """(document, chunk) whose words may stand in `rejected`, and do not ground it."""
+    made_of: tuple[tuple[str, str], ...] = ()
+    """Likewise, whose words may stand anywhere in it."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """Where it comes from, for its history: no words that a delete would have to find."""
 
@@ -150,7 +153,11 @@ class Examples:
                     Ground(id=fresh("gnd"), example=example.id, document=q.document, point=q.point, quote=q.text)
                     for q in n.quotes
                 )
-                session.add_all(Mention(example=example.id, document=d, point=p) for d, p in sorted(set(n.mentions)))
+                mentioned = dict.fromkeys(n.mentions, 0) | dict.fromkeys(n.made_of, 1)
+                session.add_all(
+                    Mention(example=example.id, document=document, point=point, whole=whole)
+                    for (document, point), whole in sorted(mentioned.items())
+                )
                 if example.status == "staged":
                     points.append(point_of(example, vectors[place]))
             taken = _taken(choice, ids)
@@ -172,6 +179,8 @@ class Examples:
         ours = Example.id.in_(listed(change.body["examples"]))
         overtaken = select(Example.id).where(ours, Example.status == "retired", Example.question != REDACTED)
         if session.scalar(overtaken.limit(1)) is not None:
+            if session.scalar(overtaken.where(Example.reason == SUPERSEDED).limit(1)) is not None:
+                raise TryAgain("a document that grounds an example has another version", hint="try again", code=MOVED)
             raise TryAgain("an example that was added meanwhile took the place of this one", hint="try again")
         if not_there(session, change.body["edited"].values()):
             raise TryAgain("the example that is edited was deleted meanwhile", hint="try again", code=MOVED)

@@ -2,8 +2,8 @@
 
 An example dies in the epoch in which a quote that grounds it no longer stands, unless the same words stand exactly once
 in the new version: then it is grounded on the chunk that holds them now. One of a whole document dies with the sentence
-that said its answer (`said`). All of it is decided under the flip lock, so no mix ever sees an example whose source is
-gone.
+that said its answer (`said`), also while it waits: nobody could tell later what it had stood on. All of it is decided
+under the flip lock, so no mix ever sees an example whose source is gone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
 from ingest.library import Library
@@ -23,7 +23,7 @@ from kernel.ids import now_ms
 from rehearsal.examples import retire
 from rehearsal.ground import Place, places, reground
 from rehearsal.history import note
-from rehearsal.said import Said, still_says
+from rehearsal.said import Said, answers, still_says
 from rehearsal.standing import PUBLISH, REGROUNDED
 from rehearsal.tables import Example, Ground
 
@@ -38,23 +38,31 @@ class ExampleFate:
         self, session: Session, document: str, retired: set[str], version: int | None
     ) -> tuple[list[str], dict[str, Any]]:
         hit = select(Ground, Example).join(Example, Example.id == Ground.example)
-        hit = hit.where(Ground.document == document, Example.status == "approved")
+        waits = (
+            and_(Example.status.in_(("quarantined", "staged")), Ground.quote == "") if version is not None else false()
+        )
+        hit = hit.where(Ground.document == document, or_(Example.status == "approved", waits))
         text: str | None = None
         positions: Sequence[Place] = ()
         says = None
         dying: dict[str, str] = {}
         moved: dict[str, str] = {}
+        waiting: set[str] = set()
         for ground, example in session.execute(hit):
             chunk = None
             if version is not None:
                 if text is None:
                     text = self._library.text_of(session.get_one(Version, (document, version)).text_key)
                     positions = places(session, document, version)
-                if not ground.quote and example.answer:
+                if not ground.quote:
                     says = says or self._says(session, document, text)
-                    if not says(example.question, example.answer):
+                    if not all(says(example.question, answer) for answer in answers(example)):
                         dying[example.id] = example.point
+                        if example.status != "approved":
+                            waiting.add(example.id)
                         continue
+                if example.status != "approved":
+                    continue  # whoever approves it settles it on what is live then
                 if ground.point not in retired and ground.quote in text:
                     continue  # a quote may reach beyond its chunk, so a chunk that stands is not enough
                 chunk = reground(positions, text, ground.quote)
@@ -69,7 +77,7 @@ class ExampleFate:
             "moved": moved,
             "why": "deleted" if version is None else "superseded",
         }
-        return sorted(dying.values()), notes
+        return sorted(point for example, point in dying.items() if example not in waiting), notes
 
     def _says(self, session: Session, document: str, text: str) -> Callable[[str, str], bool]:
         """Whether an answer to a question is still said by the new text, compared with the version that is live."""

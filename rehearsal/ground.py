@@ -14,6 +14,7 @@ from ingest.publish import live_version
 from ingest.tables import Position, Version
 from kernel.database import listed
 from kernel.errors import UserError
+from rehearsal.said import Said, answers, still_says
 from rehearsal.tables import Example, Ground, Mention
 
 WHOLE_DOCUMENT_CHUNKS = 3
@@ -96,19 +97,24 @@ def holder(session: Session, text: str, document: str, version: int, quote: str,
 
 
 def standing_only_on(session: Session, document: str, points: Sequence[str]) -> dict[str, str]:
-    """Examples all of whose quotes stand on these chunks of the document, with their points in the index.
+    """Examples all of whose quotes stand on these chunks of the document, with their points in the index; of a retired
+    one it is enough that one does, as it holds its words as well.
 
     One that is approved never does while the chunks of the newest version are not among them.
     """
     gone = set(points)
     ours = select(Ground.example).where(Ground.document == document)
-    grounds = select(Example.id, Example.point, Ground.point).join(Ground, Ground.example == Example.id)
-    standing: dict[str, bool] = {}
-    found: dict[str, str] = {}
-    for example, point, chunk in session.execute(grounds.where(Example.id.in_(ours))):
-        found[example] = point
-        standing[example] = standing.get(example, False) or chunk not in gone
-    return {example: point for example, point in found.items() if not standing[example]}
+    grounds = select(Example.id, Example.point, Example.status, Ground.point)
+    grounds = grounds.join(Ground, Ground.example == Example.id).where(Example.id.in_(ours))
+    points_of: dict[str, str] = {}
+    stands: dict[str, list[bool]] = {}
+    retired: set[str] = set()
+    for example, point, status, chunk in session.execute(grounds):
+        points_of[example] = point
+        stands.setdefault(example, []).append(chunk not in gone)
+        if status == "retired":
+            retired.add(example)
+    return {e: points_of[e] for e, still in stands.items() if not (all(still) if e in retired else any(still))}
 
 
 def mentioning(document: str, points: Sequence[str]) -> ColumnElement[bool]:
@@ -131,6 +137,17 @@ def holder_now(session: Session, library: Library, ground: Ground) -> str | None
         return None
     text = library.text_of(live.text_key)
     return holder(session, text, live.document, live.number, ground.quote, ground.point)
+
+
+def still_said(session: Session, library: Library, example: Example, document: str) -> bool:
+    """Whether the document still says the answers of a retired example as it did until that was retired."""
+    live = live_version(session, document)
+    of = select(Version).where(Version.document == document, Version.born < example.died, Version.died >= example.died)
+    before = session.scalars(of.order_by(Version.number.desc())).first()
+    if live is None or before is None or before.state == "expired":
+        return False
+    was, now = (Said.of(library.text_of(version.text_key)) for version in (before, live))
+    return all(still_says(example.question, answer, was, now) for answer in answers(example))
 
 
 def _of_item(session: Session, text: str, live: Version, item: dict[str, Any]) -> list[Quote]:

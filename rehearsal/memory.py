@@ -59,9 +59,8 @@ class Memory:
         if correction:
             quotes: tuple[Quote, ...] = self._support(turn, correction)
             origin, answer = "correction", correction
-            grounds = {q.document for q in quotes}
             cited = {(c["document"], c["chunk"]) for c in shown["citations"]}
-            mentions = tuple(sorted(one for one in cited if one[0] not in grounds))
+            mentions = tuple(sorted(cited - {(q.document, q.point) for q in quotes}))
         elif vote == "up" and not shown["abstained"] and shown["citations"]:
             # All that is cited: the answer says what each of them says, and must go with any of them.
             said = dict.fromkeys((c["document"], c["chunk"], c["quote"]) for c in shown["citations"])
@@ -184,17 +183,17 @@ class Memory:
 
     def _unsay(self, mentioned: ColumnElement[bool], reason: str) -> dict[str, str]:
         """Take away the answers that were shown and corrected where they cite this: the correction stands on something
-        else, and stays. What is to go whole is returned: praise that was grounded on a part of what it cites, as it was
-        in earlier releases."""
+        else, and stays. What is to go whole is returned, as any of its words may be of this."""
         with self._db.write() as session:
-            wanted = select(Example.id, Example.point, Example.origin, Example.rejected)
-            hit = list(session.execute(wanted.where(Example.id.in_(select(Mention.example).where(mentioned)))))
-            corrected = {e.id: e.rejected for e in hit if e.origin != "thumbs"}
+            wanted = select(Example.id, Example.point, Example.rejected, func.max(Mention.whole).label("whole"))
+            wanted = wanted.join(Mention, Mention.example == Example.id).where(mentioned)
+            hit = list(session.execute(wanted.group_by(Example.id, Example.point, Example.rejected)))
+            corrected = {e.id: e.rejected for e in hit if not e.whole}
             session.execute(update(Example).where(Example.id.in_(listed(corrected))).values(rejected=None))
             told = [example for example, rejected in corrected.items() if rejected is not None]
             note(session, "edited", told, now_ms(), changed=["rejected"], reason=reason)
             session.execute(delete(Mention).where(mentioned, Mention.example.in_(listed(corrected))))
-        return {e.id: e.point for e in hit if e.origin == "thumbs"}
+        return {e.id: e.point for e in hit if e.whole}
 
     def _redact(self, examples: dict[str, str], reason: str) -> int:
         """Take examples (with their points) away, and the corrections that people gave them their words with."""

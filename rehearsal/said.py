@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ingest.split import sentences
 from kernel.index.terms import of_query
+
+if TYPE_CHECKING:
+    from rehearsal.tables import Example
 
 _HALF = 0.5
 
@@ -42,6 +46,11 @@ class Said:
                 found[sentence] = (len(wanted & terms) > _HALF * len(wanted), shared)
         best = max(found.values(), default=None)
         return {sentence for sentence, score in found.items() if score == best}
+
+
+def answers(example: Example) -> list[str]:
+    """What an example says is right, in as many wordings as it has."""
+    return [said for said in dict.fromkeys((example.answer, example.preferred)) if said]
 
 
 def still_says(question: str, answer: str, before: Said, after: Said) -> bool:

@@ -92,12 +92,14 @@ class ExampleEvent(Base):
 
 
 class Mention(Base):
-    """A chunk whose words may stand in an example that it does not ground: in an answer that was corrected."""
+    """A chunk whose words may stand in an example that it does not ground, as it was edited or corrects an answer."""
 
     __tablename__ = "example_mentions"
     example: Mapped[str] = mapped_column(ForeignKey("examples.id"), primary_key=True)
     document: Mapped[str] = mapped_column(primary_key=True, index=True)
     point: Mapped[str] = mapped_column(primary_key=True)
+    whole: Mapped[int] = mapped_column(server_default="0", default=0)
+    """1 where they may stand anywhere in it, 0 where in `rejected` alone."""
 
 
 class Ground(Base):

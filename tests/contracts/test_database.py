@@ -269,6 +269,36 @@ def test_feedback_of_before_knows_what_its_turn_cited(fresh_url: Callable[[], st
     assert found == {(name, "wrong", "w1") for name in ("corrected", "edited", "praised")}
 
 
+def test_edits_of_before_know_what_they_are_made_of(fresh_url: Callable[[], str]) -> None:
+    url = fresh_url()
+    words = {"question": "Q?", "answer": "of a", "origin": "import", "rejected": None}
+    examples = [
+        words | {"id": "first"},
+        words | {"id": "moved"},
+        words | {"id": "again", "question": "Q, again?"},
+        {"id": "other", "question": "Another?", "answer": "of b", "origin": "import", "rejected": None},
+        words | {"id": "corrected", "origin": "correction", "question": "C?", "rejected": "of a"},
+        words | {"id": "praised", "origin": "thumbs", "question": "P?"},
+    ]
+    places = {"first": "a1", "moved": "b1", "again": "b1", "other": "b1", "corrected": "a1", "praised": "b1"}
+    grounds = [{"id": f"g {e}", "example": e, "document": p[0], "point": p} for e, p in places.items()]
+    edits = [
+        {"id": n, "example": after, "what": "edited", "detail": {"from": before}}
+        for n, (before, after) in enumerate([("first", "moved"), ("moved", "again"), ("again", "other")], 1)
+    ]
+    cited = [{"document": p[0], "chunk": p} for p in ("a1", "a2")]
+    turn = {"turns": [{"id": "t", "shown": {"citations": cited}}]}
+    made = [{"id": "f", "turn": "t", "example": "corrected"}]
+    mentions = [{"example": "praised", "document": "a", "point": "a1"}]
+    rows = {"examples": examples, "grounds": grounds, "example_events": edits, "example_mentions": mentions}
+    left_by(url, "0011", rows | turn | {"feedback": made})
+    db = Database(url)
+    with db.read() as session:
+        found = {(m.example, m.point, m.whole) for m in session.scalars(select(Mention))}
+    db.close()
+    assert found == {("praised", "a1", 1), ("moved", "a1", 1), ("again", "a1", 1), ("corrected", "a2", 0)}
+
+
 # --- what stands on it --------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from kernel.audit import entries
-from kernel.errors import Conflict, NotFound, UserError
+from kernel.errors import Conflict, NotFound, TryAgain, UserError
 from kernel.ids import now_ms
 from kernel.index.schema import keyword
 from kernel.index.server import ServerIndex
@@ -388,6 +388,72 @@ def test_a_retired_example_lives_on_in_its_edited_form(house: House) -> None:
         house.editing.edit(old, {"answer": "Teeth."})
     edited = house.editing.edit(old, {"answer": "Teeth.", "quote": "Tusks are teeth."})
     assert edited["example"] in drawn(house)
+
+
+LEAVE = {"question": "How much leave has a walrus?", "document": "rules.md"}
+
+
+def rules(house: House, days: int, **more: str) -> None:
+    house.put("rules.md", page("Rules", {"Leave": f"Every walrus has {days} days of leave."} | more))
+
+
+@pytest.mark.parametrize("says", ["answer", "preferred"])
+@pytest.mark.parametrize("state", ["approved", "held back", "never approved"])
+def test_an_answer_to_a_whole_document_goes_with_the_sentence_that_said_it_whatever_it_waits_for(
+    house: House, says: str, state: str
+) -> None:
+    rules(house, 14)
+    take(house, LEAVE | {says: "14 days."})
+    if state == "never approved":
+        house.vetting.retire([only(house)["example"]], "")
+        document = house.library.find("rules.md").id
+        (places,) = house.shown(document).values()
+        quote = Quote(document=document, point=places[0].point, text="")
+        new = NewExample(workspace="default", question=LEAVE["question"], quotes=(quote,), quarantine="from a machine")
+        (example,) = house.examples.add([dataclasses.replace(new, **{says: "14 days."})])
+    else:
+        example = only(house)["example"]
+        if state == "held back":
+            house.vetting.quarantine([example], "is it so?")
+    assert example is not None
+    rules(house, 14, Stay="They sleep on ice.")
+    assert house.memory.status(example) == ("approved" if state == "approved" else "quarantined")
+    rules(house, 30)
+    assert house.memory.status(example) == "retired"
+    with pytest.raises(UserError, match="source superseded"):
+        house.vetting.approve([example])
+    with pytest.raises(UserError, match="may not say its answer any more"):
+        house.editing.edit(example, {"question": "How many days of leave has a walrus?"})
+    edited = house.editing.edit(example, {says: "30 days."})
+    assert edited["status"] == "approved"
+    rules(house, 14)
+    assert house.memory.status(edited["example"]) == "retired"
+    assert house.editing.edit(example, {"question": "How many days off?"})["status"] == "approved", "it says so again"
+
+
+def test_what_is_on_its_way_in_or_back_while_its_document_changes_does_not_come_in(house: House) -> None:
+    def meanwhile(days: int) -> None:
+        def change(step: str) -> None:
+            if step == "inserted":
+                house.epochs.step = lambda _step: None
+                rules(house, days)
+
+        house.epochs.step = change
+
+    rules(house, 14)
+    take(house, LEAVE | {"answer": "14 days."})
+    example = only(house)["example"]
+    house.vetting.quarantine([example], "is it so?")
+    meanwhile(30)
+    with pytest.raises(UserError, match="source superseded"):
+        house.vetting.approve([example])
+    assert seen(house) == 0
+    house.editing.edit(example, {"answer": "30 days."})
+    meanwhile(40)
+    edit = {"question": "How many days of leave has a walrus?"}
+    with pytest.raises(TryAgain, match="another version"):
+        house.editing.edit(only(house, status="approved")["example"], edit)
+    assert seen(house) == 0
 
 
 def test_a_delete_takes_the_history_with_the_words(house: House) -> None:
