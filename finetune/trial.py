@@ -4,6 +4,9 @@ Feedback belongs to the arm that answered the turn. The first word on a turn cou
 a correction, whatever vote it came with, as it says that something else should have been answered. An abstention is no
 bad vote: refusing is right where the documents do not answer, and counting it against a canary would reward one that
 answers anything. It has a test of its own.
+
+A person counts so many times in each arm. Whoever is drawn into a growing share was in the champion's arm before, and
+would not be heard of the canary if what was said there were counted along.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def close(session: Session, kind: str, *, outcome: str, reason: str, leave: str)
 
 
 def observed(session: Session, trial: Rollout) -> Observed:
-    """What a canary and its champion have shown so far: votes and answers, a bounded number of each person."""
+    """What a canary and its champion have shown so far: votes and answers, so many of each person in each arm."""
     most = TestPlan.from_json(trial.plan).per_unit
     exposures = list(
         session.execute(
@@ -64,16 +67,16 @@ def observed(session: Session, trial: Rollout) -> Observed:
         )
     )
     answers, votes = {"canary": Counter[bool](), "champion": Counter[bool]()}, _votes(session, trial)
-    seen = Counter[str]()
+    seen = Counter[tuple[str, str]]()
     for _, arm, unit, abstained in exposures:
-        seen[unit] += 1
-        if seen[unit] <= most:
+        seen[arm, unit] += 1
+        if seen[arm, unit] <= most:
             answers[arm][not abstained] += 1
     counted, now = {"canary": Counter[bool](), "champion": Counter[bool]()}, 0
-    voted = Counter[str]()
+    voted = Counter[tuple[str, str]]()
     for arm, unit, good, created in votes:
-        voted[unit] += 1
-        if voted[unit] <= most:
+        voted[arm, unit] += 1
+        if voted[arm, unit] <= most:
             counted[arm][good] += 1
             now += arm == "canary" and created >= trial.stepped
     return Observed(

@@ -332,6 +332,32 @@ def test_a_person_counts_once_and_a_correction_is_no_praise(desk: Desk, monkeypa
     assert (canary["votes"], canary["good"], canary["answers"]) == (1, 0, 1)
 
 
+def test_who_has_answered_under_the_champion_is_heard_again_when_drawn_into_the_canary(desk: Desk) -> None:
+    """Or nobody of a team would be left to tell that the canary does harm, once each has said one word."""
+    desk.rollouts.start("b", share=0.1, steps=[0.1, 0.6], plan=QUICK)
+    vote(desk, range(60))
+    before = desk.rollouts.listing()[0]["arms"]
+    desk.rollouts.advance()
+    vote(desk, range(60), good=0.1)
+    arms = desk.rollouts.listing()[0]["arms"]
+    in_canary = sum(desk.serves(f"user {n}") == "b" for n in range(60))
+    assert arms["canary"]["votes"] == arms["canary"]["answers"] == in_canary > before["canary"]["votes"] + 20
+    assert arms["champion"]["votes"] == arms["champion"]["answers"] == before["champion"]["votes"]  # once in each arm
+    assert [move["move"] for move in desk.rollouts.tick()] == ["harm"]
+
+
+def test_an_abstention_of_the_canary_counts_of_whom_the_champion_has_answered_before(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.1, steps=[0.1, 0.6], plan=QUICK)
+    for n in range(60):
+        desk.ask(f"user {n}")
+    desk.rollouts.advance()
+    for n in range(60):
+        desk.ask(f"user {n}", abstained=desk.serves(f"user {n}") == "b")
+    (move,) = desk.rollouts.tick()
+    assert move["move"] == "harm"
+    assert "answers" in move["reason"]
+
+
 def test_the_first_word_on_an_answer_counts_though_the_next_one_comes_in_the_same_moment(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
