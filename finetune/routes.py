@@ -8,9 +8,9 @@ The same gate decides, by the verdict of the adapter's own run:
                         better there, was refused for nothing but what it loses on other slices, and its policy
                         asks for no approval
 
-and the verdict is about the champion that serves (`rival`), which answers there otherwise; or when a reason is given,
-which stands in the audit log. A route whose adapter cannot be loaded breaks nothing: the base model answers, and
-`trouble` says so.
+and the verdict is about the champion that serves (`rival`), which answers there otherwise, and no trial took it back
+since; or when a reason is given, which stands in the audit log. A route whose adapter cannot be loaded breaks nothing:
+the base model answers, and `trouble` says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from finetune.approval import require
 from finetune.gate import GatePolicy
 from finetune.registry import Registry
 from finetune.tables import Adapter, Run
@@ -61,7 +60,7 @@ class Routes:
         Raises:
             NotFound: no such adapter.
             Refused: its verdict does not speak for it there, or is about another champion than serves, or waits for an
-                approval, and no reason is given; or it cannot be loaded.
+                approval, or a trial took it back, and no reason is given; or it cannot be loaded.
         """
         with self._db.read() as session:
             adapter = session.get(Adapter, name)
@@ -141,8 +140,7 @@ class Routes:
                 hint='retrain on its questions, or give --override "REASON"; the reason is kept in the audit log',
                 code="gate_refused",
             )
-        require(session, adapter)
-        self._registry.require_current(session, adapter, "route it")
+        self._registry.require_fit(session, adapter, "route it")
         return accepted, reason
 
 

@@ -12,16 +12,19 @@ would not be heard of the canary if what was said there were counted along.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from statistics import fmean, median
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from finetune.sequential import Arm, Observed, TestPlan
 from finetune.tables import Adapter, Rollout
 from kernel.database import alone
+from kernel.errors import Refused
 from kernel.ids import now_ms
+from kernel.tables import AuditEntry
 from retrieval.tables import Difference, Exposure, Feedback, Pointer
 
 _MOVES = "adapters"
@@ -54,6 +57,40 @@ def close(session: Session, kind: str, *, outcome: str, reason: str, leave: str)
     session.execute(update(Adapter).where(Adapter.name == trial.adapter).values(state=leave, share=0.0))
     session.execute(update(Adapter).where(Adapter.kind == kind, Adapter.state == "champion").values(share=1.0))
     return trial
+
+
+def harmed(session: Session, adapters: Collection[Adapter]) -> dict[str, str]:
+    """By name, why a trial took an adapter back for harm, where it was neither promoted nor judged again since.
+
+    The audit log has all three in order, each from the transaction that it tells of.
+    """
+    by_run = {adapter.run: adapter.name for adapter in adapters}
+    named = and_(AuditEntry.action.in_(("rollout.harm", "promote")), AuditEntry.subject.in_(by_run.values()))
+    judged = and_(AuditEntry.action == "gate", AuditEntry.subject.in_(by_run))
+    told = select(AuditEntry.action, AuditEntry.subject, AuditEntry.detail).where(or_(named, judged))
+    found: dict[str, str] = {}
+    for action, subject, detail in session.execute(told.order_by(AuditEntry.seq)):
+        if action == "rollout.harm":
+            found[subject] = detail["reason"]
+        else:
+            found.pop(by_run.get(subject, subject), None)
+    return found
+
+
+def require_unharmed(session: Session, adapter: Adapter, how: str = "promote") -> None:
+    """Nothing, if no trial took an adapter back for harm, or it was promoted or judged again since.
+
+    Raises:
+        Refused: one did; `how` names in the hint what an override would do.
+    """
+    reason = harmed(session, [adapter]).get(adapter.name)
+    if reason is not None:
+        raise Refused(
+            f"a trial took {adapter.name!r} back: {reason}",
+            hint=f"`reprise rejudge {adapter.run}` asks what is held out by now; or {how} with "
+            '--override "REASON", which is kept in the audit log',
+            code="did_harm",
+        )
 
 
 def observed(session: Session, trial: Rollout) -> Observed:

@@ -262,9 +262,53 @@ def test_bad_votes_take_a_canary_back_by_themselves_with_the_reason(desk: Desk) 
     assert (trial["state"], trial["reason"]) == ("harm", move["reason"])
     assert desk.audited()[0] == ("rollout.harm", "b", "rollout")
     assert desk.rollouts.tick() == []
-    with pytest.raises(Refused, match="retired"):
+    with pytest.raises(Refused, match="a trial took 'b' back"):
         desk.rollouts.start("b")
     desk.rollouts.start("b", override="it was trained anew on what failed")
+
+
+def harm(desk: Desk) -> str:
+    """Let the votes take `b` back; why."""
+    desk.rollouts.start("b", share=0.5, plan=QUICK)
+    vote(desk, range(60), good=0.1)
+    return str(desk.rollouts.tick()[0]["reason"])
+
+
+def test_what_a_trial_took_back_serves_nobody_without_a_reason(desk: Desk) -> None:
+    why = harm(desk)
+    before = desk.picture()
+    for move in (desk.registry.promote, desk.rollouts.start, lambda name: desk.routes.set(name, "law")):
+        with pytest.raises(Refused) as refusal:
+            move("b")
+        assert (refusal.value.code, refusal.value.message) == ("did_harm", f"a trial took 'b' back: {why}")
+        assert "`reprise rejudge run-b`" in refusal.value.hint
+    assert desk.picture() == before
+    assert {row["adapter"]: row["harm"] for row in desk.registry.listing()} == {"a": None, "b": why}
+    desk.routes.set("b", "law", override="those who ask there like it")
+    assert desk.registry.listing()[0]["harm"] == why  # one place is not everywhere
+
+
+def test_a_second_trial_that_is_stopped_does_not_forget_what_the_first_one_found(desk: Desk) -> None:
+    harm(desk)
+    desk.rollouts.start("b", override="to see it again")
+    desk.rollouts.stop()
+    assert desk.states()["b"] == ("candidate", 0.0)
+    for move in (desk.registry.promote, desk.rollouts.start):
+        with pytest.raises(Refused, match="a trial took 'b' back"):
+            move("b")
+
+
+def test_a_promotion_with_a_reason_or_a_new_verdict_lets_it_move_again(desk: Desk) -> None:
+    harm(desk)
+    desk.judged_again("b")
+    desk.rollouts.start("b", override="it is retired")
+    desk.rollouts.stop()
+    harm(desk)
+    with pytest.raises(Refused, match="a trial took 'b' back"):
+        desk.registry.promote("b")
+    desk.registry.promote("b", override="the votes were about something else")
+    desk.registry.rollback()
+    assert desk.registry.promote("b")["champion"] == "b"
 
 
 def test_good_votes_carry_a_canary_step_by_step_to_everybody(desk: Desk) -> None:
