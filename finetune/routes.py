@@ -6,7 +6,7 @@ The same gate decides, by the verdict of the adapter's own run:
     a whole workspace   its gate accepted it, in a run over that workspace or over all of them
     a slice             its gate accepted it and it lost nothing beyond the tolerance on that slice; or it is surely
                         better there, was refused for nothing but what it loses on other slices, and its policy
-                        asks for no approval
+                        asks for no approval; and all that is held out of the slice is of this workspace
 
 and the verdict is about the champion that serves (`rival`), which answers there otherwise, and no trial took it back
 since; or when a reason is given, which stands in the audit log. A route whose adapter cannot be loaded breaks nothing:
@@ -150,12 +150,17 @@ def _judged(session: Session, adapter: Adapter, workspace: str, slice_name: str 
         return False, "there is no verdict on it"
     if run.workspace not in (None, workspace):
         return False, f"its verdict is about workspace {run.workspace!r}"
-    if slice_name is not None and run.workspace is None and len(several := _asked_in(session, slice_name)) > 1:
-        return False, (
-            f"its figures of slice {slice_name!r} are those of {len(several)} workspaces together "
-            f"({', '.join(several)}); a retrain of {workspace!r} alone tells them apart"
-        )
+    if slice_name is not None and (asked := _asked_in(session, slice_name)) != [workspace]:
+        return False, f"{_whose(asked, slice_name)}; a slice of its own in {workspace!r} tells how it does there"
     return speaks_for(run.verdict, slice_name)
+
+
+def _whose(asked: Sequence[str], slice_name: str) -> str:
+    """Of which workspaces the figures of a slice are: a gate asks in all of them, whichever its run was for."""
+    if not asked:
+        return f"no question of slice {slice_name!r} is held out"
+    together = f"{len(asked)} workspaces together ({', '.join(asked)})" if len(asked) > 1 else f"workspace {asked[0]!r}"
+    return f"its figures of slice {slice_name!r} are those of {together}"
 
 
 def _asked_in(session: Session, slice_name: str) -> list[str]:

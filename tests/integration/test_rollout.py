@@ -567,11 +567,23 @@ def test_figures_of_a_slice_of_several_workspaces_speak_for_none_of_them(desk: D
     everywhere, law = desk.add("c", verdict), desk.add("d", verdict, workspace="law")
     held("law", desk)
     desk.routes.set(everywhere, "law", "tax")
-    held("support", desk)
-    with pytest.raises(Refused, match=r"those of 2 workspaces together \(law, support\); a retrain of 'law' alone"):
-        desk.routes.set(everywhere, "law", "tax")
     assert [r["adapter"] for r in desk.routes.set(law, "law", "tax")] == [law]
+    held("support", desk)
+    for name in (everywhere, law):  # a gate asks in all workspaces, whichever its run was for
+        with pytest.raises(Refused, match=r"those of 2 workspaces together \(law, support\); a slice of its own in"):
+            desk.routes.set(name, "law", "tax")
     assert [r["adapter"] for r in desk.routes.set(everywhere, "law", "tax", override="looked at")] == [everywhere]
+
+
+def test_figures_of_a_slice_of_another_workspace_speak_for_this_one_as_little(desk: Desk) -> None:
+    verdict = {"accepted": True, "reasons": [], "slices": [row("tax", 0.1, 0.05)]}
+    desk.add("c", verdict)
+    with pytest.raises(Refused, match="no question of slice 'tax' is held out"):
+        desk.routes.set("c", "law", "tax")
+    held("support", desk)
+    with pytest.raises(Refused, match="its figures of slice 'tax' are those of workspace 'support'"):
+        desk.routes.set("c", "law", "tax")
+    assert [r["workspace"] for r in desk.routes.set("c", "support", "tax")] == ["support"]
 
 
 def held(workspace: str, desk: Desk) -> None:
