@@ -17,13 +17,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, not_, select, update
 from sqlalchemy.orm import Session
 
-from finetune.cron import check, following, missed, zone
+from finetune.cron import BAD_CRON, check, following, missed, zone
 from finetune.firings import OPTIONS, firing_json, schedule_json
 from finetune.observed import Observed
 from finetune.tables import Firing, Run, Schedule
@@ -58,8 +58,7 @@ class Due:
 
 
 Start = Callable[[Due], str]
-"""Starts what is due, and calls `Schedules.begun` where it enqueues; its job. Raises UserError with the code
-`nothing_new` where there is nothing to train on."""
+"""Starts what is due, with `Schedules.begun`; its job. UserError `nothing_new` where there is nothing to train on."""
 
 
 class Schedules:
@@ -156,7 +155,8 @@ class Schedules:
         with self._db.write() as session:
             found = self._found(session, schedule)
             found.paused = 1 - found.paused
-            _settle(found)
+            if not found.paused:  # what its times are worth matters again
+                _settle(found)
             record(session, "schedule.pause" if found.paused else "schedule.resume", schedule)
         return self.listing()
 
@@ -181,9 +181,7 @@ class Schedules:
         with self._db.read() as session:
             due = list(session.scalars(select(Schedule).where(Schedule.paused == 0, Schedule.next <= now)))
             left = list(session.scalars(select(Firing.id).where(Firing.result.is_(None), Firing.lease_until <= now)))
-        claims = [partial(self._take_up, firing) for firing in left]
-        claims += [partial(self._looked_at, schedule) for schedule in due]
-        found = (claim() for claim in claims)  # each as its turn comes: a lease runs from the claim
+        found = chain(map(self._take_up, left), map(self._looked_at, due))  # each in its turn: its lease runs from then
         return [job for one in found if one is not None and (job := self._carry_out(one, start))]
 
     def begun(self, due: Due, session: Session, job: str) -> None:
@@ -203,8 +201,10 @@ class Schedules:
             if isinstance(error, RepriseError) and error.transient:
                 return None  # the next look may succeed
             log.exception("schedule %s cannot be looked at", schedule.id)
-            told = self._firing(schedule, "time", result="failed", message=f"{type(error).__name__}: {error}")
-            self._enter(schedule, told, {"next": now_ms() + _DRIFT_MS, "last": now_ms()})
+            never = isinstance(error, UserError) and error.code == BAD_CRON  # and no better in a quarter of an hour
+            message = f"{error}: it is paused; give it other times" if never else f"{type(error).__name__}: {error}"
+            told = self._firing(schedule, "time", result="failed", message=message)
+            self._enter(schedule, told, {"paused": int(never), "next": now_ms() + _DRIFT_MS, "last": now_ms()})
             return None
 
     def _claim(self, schedule: Schedule) -> Due | None:
@@ -294,12 +294,11 @@ class Schedules:
             return _due(schedule, found) if schedule is not None else None
 
     def _carry_out(self, due: Due, start: Start) -> str:
-        with self._db.read() as session:
-            job = session.scalar(select(Job.id).where(Job.args["firing"].as_string() == due.firing))
-        ours = update(Firing).where(*_open(due.firing), Firing.owner == self._owner)
         with self._db.write() as session:
+            ours = update(Firing).where(*_open(due.firing), Firing.owner == self._owner)
             if not affected(session, ours.values(lease_until=now_ms() + _LEASE_MS)):
                 return ""  # taken up by another beat, or removed
+            job = session.scalar(select(Job.id).where(Job.args["firing"].as_string() == due.firing))
         result, message = "started", ""
         try:
             job = job or start(due)

@@ -305,6 +305,26 @@ def test_a_schedule_that_cannot_be_looked_at_keeps_no_other_from_its_turn(db: Da
     assert one.fire(lambda due: job(db, due)) == []  # it is looked at again later, not at every tick
 
 
+def test_a_schedule_without_another_time_fails_once_and_is_paused(db: Database, one: Schedules) -> None:
+    (added,) = one.add("0 3 * * 1")
+    name = added["schedule"]
+    with db.write() as session:  # as an earlier release stored it
+        session.execute(update(Schedule).values(cron="0 3 1 1 * 0 2020"))
+    for due in (1, 2):
+        make_due(db, due)
+        assert one.fire(lambda due: job(db, due)) == []
+    (told,) = one.history(name)
+    assert told["result"] == "failed"
+    assert told["message"] == "'0 3 1 1 * 0 2020' names a date that never comes: it is paused; give it other times"
+    assert one.listing()[0]["paused"]
+    with pytest.raises(UserError, match="not a cron expression"):
+        one.pause(name)
+    with db.write() as session:
+        session.execute(update(Schedule).values(paused=0))
+    assert one.pause(name)[0]["paused"]  # one can always be stopped
+    assert not one.edit(name, cron="0 3 * * 1", paused=False)[0]["paused"]
+
+
 def test_a_start_that_breaks_keeps_no_other_from_its_turn(db: Database, one: Schedules) -> None:
     (first,) = one.add("0 3 * * 1")
     one.add("0 3 * * 1", workspace="other")
