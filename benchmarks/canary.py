@@ -6,12 +6,16 @@ Each row is many seeded trials: votes come to the canary with the chance of its 
 their arm. `harm` where the canary is no worse, and `advance` where it is worse by the margin, are mistakes: they must
 stay below alpha / 2 and beta. All trials of a row are told at once; that the figures are those of `finetune.sequential`
 is checked on counts drawn at random, first.
+
+The second table is of a team: everybody votes once at a share of 5 %, then whoever is drawn into 50 % votes once more.
+A person's two words depend on each other as closely as they can: who likes the arm that fewer like likes the other one.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -19,6 +23,8 @@ from finetune.sequential import Arm, TestPlan, evidence_of_less
 
 CASES = ((0.8, 0.8), (0.5, 0.5), (0.7, 0.8), (0.9, 0.8), (0.6, 0.8), (0.4, 0.8))
 SHARES = (0.5, 0.05)
+GROWN = (0.05, 0.5)
+"""Shares of a team's two rounds of votes."""
 _HALVINGS = 30
 Counts = np.ndarray
 
@@ -36,34 +42,58 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for canary, champion in CASES:
         for share in SHARES:
-            move, when = trials(canary, champion, share, asked.votes, asked.trials, plan, evidence)
-            told = " | ".join(f"{np.mean(move == what):.1%}" for what in (1, 2, 0))
-            median = f"{np.median(when[move > 0]):.0f}" if np.mean(move > 0) >= 0.5 else "-"
-            print(f"| {canary:.0%} | {champion:.0%} | {share:.0%} | {told} | {median} |", flush=True)
+            told = trials(strangers(canary, champion, share, asked.votes, asked.trials), asked.trials, plan, evidence)
+            print(f"| {canary:.0%} | {champion:.0%} | {share:.0%} | {told} |", flush=True)
+    people = asked.votes // 2
+    print(f"\na team of {people}\n\n| canary | champion | harm | advance | neither | median votes to the move |")
+    print("|---|---|---|---|---|---|")
+    for canary, champion in CASES:
+        told = trials(team(canary, champion, people, asked.trials), asked.trials, plan, evidence)
+        print(f"| {canary:.0%} | {champion:.0%} | {told} |", flush=True)
 
 
-def trials(
-    canary: float, champion: float, share: float, votes: int, count: int, plan: TestPlan, evidence: Evidence
-) -> tuple[Counts, Counts]:
-    """Of each trial the first move (0 none, 1 harm, 2 advance), and after how many votes of both arms."""
+Votes = Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Of each trial whether the next vote is the canary's, whether there is one, and whether it is good."""
+
+
+def strangers(canary: float, champion: float, share: float, votes: int, count: int) -> Votes:
+    """Nobody votes twice."""
     drawn = np.random.default_rng(0)
-    n, good = np.zeros((2, count), dtype=int), np.zeros((2, count), dtype=int)
-    move, when = np.zeros(count, dtype=int), np.full(count, votes)
-    for vote in range(1, votes + 1):
+    for _ in range(votes):
         to_canary = drawn.random(count) < share
         liked = drawn.random(count) < np.where(to_canary, canary, champion)
-        for arm, takes in enumerate((to_canary, ~to_canary)):
+        yield to_canary, np.ones(count, dtype=bool), liked
+
+
+def team(canary: float, champion: float, people: int, count: int) -> Votes:
+    """Everybody votes once in each arm that answers them while the share grows."""
+    drawn = np.random.default_rng(0)
+    place, mood = drawn.random((2, people, count))
+    for share, before in zip(GROWN, (0.0, *GROWN), strict=False):
+        for where, likes in zip(place, mood, strict=True):
+            to_canary = where < share
+            again = (before > 0) & ((where < before) | ~to_canary)  # has voted in this arm
+            yield to_canary, ~again, likes < np.where(to_canary, canary, champion)
+
+
+def trials(votes: Votes, count: int, plan: TestPlan, evidence: Evidence) -> str:
+    """How often the first move was which, and after how many votes of both arms: cells of a row."""
+    n, good = np.zeros((2, count), dtype=int), np.zeros((2, count), dtype=int)
+    move, when = np.zeros(count, dtype=int), np.zeros(count, dtype=int)
+    for to_canary, there, liked in votes:
+        for arm, takes in enumerate((to_canary & there, ~to_canary & there)):
             n[arm] += takes
             good[arm] += takes & liked
-        ready = np.flatnonzero((move == 0) & (n[0] >= plan.min_votes) & (n[1] > 0))
+        ready = np.flatnonzero((move == 0) & there & (n[0] >= plan.min_votes) & (n[1] > 0))
         if not len(ready):
             continue
         of = n[0][ready], good[0][ready], n[1][ready], good[1][ready]
         harm = evidence.of_less(*of, 0.0) >= math.log(2 / plan.alpha)
         holds = evidence.of_less(of[0], of[0] - of[1], of[2], of[2] - of[3], -plan.margin) >= math.log(1 / plan.beta)
         move[ready] = np.where(harm, 1, np.where(holds, 2, 0))
-        when[ready] = np.where(harm | holds, vote, votes)
-    return move, when
+        when[ready] = of[0] + of[2]
+    told = " | ".join(f"{np.mean(move == what):.1%}" for what in (1, 2, 0))
+    return f"{told} | " + (f"{np.median(when[move > 0]):.0f}" if np.mean(move > 0) >= 0.5 else "-")
 
 
 class Evidence:

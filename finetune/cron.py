@@ -12,34 +12,38 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import CroniterBadDateError, croniter
+from croniter import croniter
+from croniter.croniter import CroniterError
 
 from kernel.errors import UserError
+from kernel.ids import now_ms
 
+BAD_CRON = "bad_cron"
+"""The code of what no time can be told of."""
+_NAMES = ("@hourly", "@midnight", "@daily", "@weekly", "@monthly", "@yearly", "@annually")
 _MOST = 1000
 """Missed times that are counted; more are as many."""
 
 
 def check(cron: str) -> str:
-    """The expression, of five fields, or of six with seconds last.
+    """The expression, of five fields, of six with seconds last, or one of the names such as `@daily`.
+
+    croniter knows more: a seventh field, which is a year that passes, and R for a time by chance, another one whenever
+    it is looked at.
 
     Raises:
         UserError: it is none, or names a date that never comes.
     """
-    if not croniter.is_valid(cron):
+    fields = cron.lower().split()
+    by_chance = any(part.startswith("r") for field in fields for part in field.split(","))
+    usual = fields[0] in _NAMES if len(fields) == 1 else len(fields) in (5, 6) and not by_chance
+    if not usual or not croniter.is_valid(cron):
         raise UserError(
             f"{cron!r} is not a cron expression",
             hint='give minute, hour, day, month, weekday, e.g. "0 3 * * 1" for Mondays at 03:00',
-            code="bad_cron",
+            code=BAD_CRON,
         )
-    try:
-        croniter(cron, datetime.now(UTC)).get_next(datetime)
-    except CroniterBadDateError:
-        raise UserError(
-            f"{cron!r} names a date that never comes",
-            hint="give a day that its month has; the fields are minute, hour, day, month, weekday",
-            code="bad_cron",
-        ) from None
+    following(cron, now_ms())
     return cron
 
 
@@ -58,12 +62,23 @@ def zone(name: str) -> ZoneInfo:
 
 
 def following(cron: str, after: int, timezone: str = "UTC") -> int:
-    """The next time (UTC ms) of a cron expression after `after`."""
-    times = croniter(cron, datetime.fromtimestamp(after / 1000, UTC).astimezone(zone(timezone)))
-    while True:
-        moment: datetime = times.get_next(datetime)
-        if not (moment.fold and _at_fixed_hours(cron)):
-            return int(moment.timestamp() * 1000)
+    """The next time (UTC ms) of a cron expression after `after`.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        times = croniter(cron, datetime.fromtimestamp(after / 1000, UTC).astimezone(zone(timezone)))
+        while True:
+            moment: datetime = times.get_next(datetime)
+            if not (moment.fold and _at_fixed_hours(cron)):
+                return int(moment.timestamp() * 1000)
+    except CroniterError:
+        raise UserError(
+            f"{cron!r} names a date that never comes",
+            hint="give a day that its month has; the fields are minute, hour, day, month, weekday",
+            code=BAD_CRON,
+        ) from None
 
 
 def missed(cron: str, due: int, now: int, timezone: str = "UTC") -> int:
@@ -75,5 +90,5 @@ def missed(cron: str, due: int, now: int, timezone: str = "UTC") -> int:
 
 
 def _at_fixed_hours(cron: str) -> bool:
-    fields = cron.split()
-    return not fields[1].startswith("*") if len(fields) > 1 else cron != "@hourly"
+    fields = cron.lower().split()
+    return not fields[1].startswith("*") if len(fields) > 1 else fields != ["@hourly"]

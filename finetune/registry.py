@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from finetune.approval import require
 from finetune.rival import require_rival, rivals, served
 from finetune.tables import Adapter, Run
-from finetune.trial import close, one_move
+from finetune.trial import close, harmed, one_move, require_unharmed
 from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import NotFound, Refused, UserError
@@ -75,6 +75,7 @@ class Registry:
                 where = {"workspace": route.workspace, "slice": route.slice or None}
                 routes.setdefault(route.adapter, []).append(where)
             judged, before = rivals(session), served(session, [a.name for a in rows])
+            harm = harmed(session, rows)
             serves = {kind: self._lending.fitting(kind) for kind in self._lending.kinds}
             current = {
                 a.name: a.name in before or judged[a.name] == serves[a.kind]
@@ -93,6 +94,7 @@ class Registry:
                     "accepted": bool(a.accepted),
                     "against": judged.get(a.name),
                     "stale": a.name in current and not current[a.name],
+                    "harm": harm.get(a.name),
                     "routes": routes.get(a.name, []),
                 }
                 for a in rows
@@ -178,8 +180,7 @@ class Registry:
             tainted |= more
 
     def checked(self, session: Session, name: str, override: str | None, how: str = "promote") -> Adapter:
-        """An adapter that may move on: accepted against what serves, and approved where its policy asks for that; or a
-        reason says why.
+        """An adapter that may move on: accepted, and as `require_fit` wants it; or a reason says why.
 
         Raises:
             NotFound: no such adapter.
@@ -195,8 +196,7 @@ class Registry:
                 code="gate_refused",
             )
         if not (override and override.strip()):
-            require(session, adapter)
-            self.require_current(session, adapter, how)
+            self.require_fit(session, adapter, how)
         return adapter
 
     def _unserved(self, session: Session, name: str, override: str | None) -> Adapter:
@@ -205,6 +205,17 @@ class Registry:
         if adapter.state == "champion":
             raise UserError(f"{name!r} is the champion already", hint="`reprise adapters` lists them")
         return adapter
+
+    def require_fit(self, session: Session, adapter: Adapter, how: str = "promote") -> None:
+        """Nothing, if an accepted adapter may serve without a reason: approved where its policy asks for that, taken
+        back by no trial, and judged against what serves now.
+
+        Raises:
+            Refused: it may not; `how` names in the hint what an override would do.
+        """
+        require(session, adapter)
+        require_unharmed(session, adapter, how)
+        self.require_current(session, adapter, how)
 
     def require_current(self, session: Session, adapter: Adapter, how: str = "promote") -> None:
         """Nothing, if an adapter's verdict is about what serves now, or nothing here serves its kind.
@@ -219,8 +230,8 @@ class Registry:
         """Make an adapter the champion of its kind. A trial of the kind ends with it.
 
         Raises:
-            Refused: its gate did not accept it, or accepted it against another champion than serves, or its policy
-                asks for an approval that nobody gave, and no override reason is given.
+            Refused: its gate did not accept it, or accepted it against another champion than serves, or a trial took
+                it back, or its policy asks for an approval that nobody gave, and no override reason is given.
             NotFound: no such adapter.
         """
         with self._db.read() as session:

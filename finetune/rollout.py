@@ -6,7 +6,8 @@
     a share     advance     the next share,        a person, or the votes: not worse, by a sequential test
                             then champion
     either      stop        candidate              a person
-    either      harm        retired                the figures alone
+    either      harm        retired                the figures alone; from then on every move needs a reason, until
+                                                   it is promoted or judged again
     either      (promote, rollback of the kind)    candidate: what it was compared with is gone
 
 A trial is never started by itself: of two challengers of one cycle a run says which is `preferred`, and a person takes

@@ -6,11 +6,11 @@ The same gate decides, by the verdict of the adapter's own run:
     a whole workspace   its gate accepted it, in a run over that workspace or over all of them
     a slice             its gate accepted it and it lost nothing beyond the tolerance on that slice; or it is surely
                         better there, was refused for nothing but what it loses on other slices, and its policy
-                        asks for no approval
+                        asks for no approval; and all that is held out of the slice is of this workspace
 
-and the verdict is about the champion that serves (`rival`), which answers there otherwise; or when a reason is given,
-which stands in the audit log. A route whose adapter cannot be loaded breaks nothing: the base model answers, and
-`trouble` says so.
+and the verdict is about the champion that serves (`rival`), which answers there otherwise, and no trial took it back
+since; or when a reason is given, which stands in the audit log. A route whose adapter cannot be loaded breaks nothing:
+the base model answers, and `trouble` says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from finetune.approval import require
 from finetune.gate import GatePolicy
 from finetune.registry import Registry
 from finetune.tables import Adapter, Run
@@ -61,7 +60,7 @@ class Routes:
         Raises:
             NotFound: no such adapter.
             Refused: its verdict does not speak for it there, or is about another champion than serves, or waits for an
-                approval, and no reason is given; or it cannot be loaded.
+                approval, or a trial took it back, and no reason is given; or it cannot be loaded.
         """
         with self._db.read() as session:
             adapter = session.get(Adapter, name)
@@ -141,8 +140,7 @@ class Routes:
                 hint='retrain on its questions, or give --override "REASON"; the reason is kept in the audit log',
                 code="gate_refused",
             )
-        require(session, adapter)
-        self._registry.require_current(session, adapter, "route it")
+        self._registry.require_fit(session, adapter, "route it")
         return accepted, reason
 
 
@@ -152,12 +150,17 @@ def _judged(session: Session, adapter: Adapter, workspace: str, slice_name: str 
         return False, "there is no verdict on it"
     if run.workspace not in (None, workspace):
         return False, f"its verdict is about workspace {run.workspace!r}"
-    if slice_name is not None and run.workspace is None and len(several := _asked_in(session, slice_name)) > 1:
-        return False, (
-            f"its figures of slice {slice_name!r} are those of {len(several)} workspaces together "
-            f"({', '.join(several)}); a retrain of {workspace!r} alone tells them apart"
-        )
+    if slice_name is not None and (asked := _asked_in(session, slice_name)) != [workspace]:
+        return False, f"{_whose(asked, slice_name)}; a slice of its own in {workspace!r} tells how it does there"
     return speaks_for(run.verdict, slice_name)
+
+
+def _whose(asked: Sequence[str], slice_name: str) -> str:
+    """Of which workspaces the figures of a slice are: a gate asks in all of them, whichever its run was for."""
+    if not asked:
+        return f"no question of slice {slice_name!r} is held out"
+    together = f"{len(asked)} workspaces together ({', '.join(asked)})" if len(asked) > 1 else f"workspace {asked[0]!r}"
+    return f"its figures of slice {slice_name!r} are those of {together}"
 
 
 def _asked_in(session: Session, slice_name: str) -> list[str]:

@@ -2,12 +2,14 @@
 
     look      next <= now, not paused; conditions are read outside of any transaction
     claim     one transaction: next moves on if it still is what we read, and a firing is entered
-    start     a job is enqueued that names the firing
+    start     a job is enqueued that names the firing, and in the same transaction the firing names the job (`begun`)
     record    what it came to
 
 However many beats look, one of them moves `next`, and the unique index on (schedule, due) says so once more. A beat
-that dies between claim and record leaves a firing whose lease ends; the next one looks for its job before it
-starts another. Due times of a downtime fire once together, not one by one.
+claims one and carries it out before it claims the next. One that dies between claim and record leaves a firing whose
+lease ends; the next beat looks for its job before it starts another. One that is only slow, as a mix takes its time,
+loses its lease as well: whichever of the two enqueues first has started it, and the other's job is not made. Due times
+of a downtime fire once together, not one by one.
 """
 
 from __future__ import annotations
@@ -15,19 +17,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import delete, not_, select, update
+from sqlalchemy import ColumnElement, delete, not_, select, update
 from sqlalchemy.orm import Session
 
-from finetune.cron import check, following, missed, zone
+from finetune.cron import BAD_CRON, check, following, missed, zone
 from finetune.firings import OPTIONS, firing_json, schedule_json
 from finetune.observed import Observed
 from finetune.tables import Firing, Run, Schedule
 from finetune.triggers import Triggers, cooldown_ms
 from kernel.audit import record
 from kernel.database import Database, affected
-from kernel.errors import NotFound, RepriseError, UserError
+from kernel.errors import NotFound, RepriseError, TryAgain, UserError
 from kernel.ids import fresh, iso, now_ms
 from kernel.tables import Job
 
@@ -55,7 +58,7 @@ class Due:
 
 
 Start = Callable[[Due], str]
-"""Starts what is due; its job. Raises UserError with the code `nothing_new` where there is nothing to train on."""
+"""Starts what is due, with `Schedules.begun`; its job. UserError `nothing_new` where there is nothing to train on."""
 
 
 class Schedules:
@@ -152,7 +155,8 @@ class Schedules:
         with self._db.write() as session:
             found = self._found(session, schedule)
             found.paused = 1 - found.paused
-            _settle(found)
+            if not found.paused:  # what its times are worth matters again
+                _settle(found)
             record(session, "schedule.pause" if found.paused else "schedule.resume", schedule)
         return self.listing()
 
@@ -177,9 +181,18 @@ class Schedules:
         with self._db.read() as session:
             due = list(session.scalars(select(Schedule).where(Schedule.paused == 0, Schedule.next <= now)))
             left = list(session.scalars(select(Firing.id).where(Firing.result.is_(None), Firing.lease_until <= now)))
-        claimed = [self._take_up(firing) for firing in left] + [self._looked_at(schedule) for schedule in due]
-        jobs = [self._carry_out(found, start) for found in claimed if found is not None]
-        return [job for job in jobs if job]
+        found = chain(map(self._take_up, left), map(self._looked_at, due))  # each in its turn: its lease runs from then
+        return [job for one in found if one is not None and (job := self._carry_out(one, start))]
+
+    def begun(self, due: Due, session: Session, job: str) -> None:
+        """Note the job of a firing, in the transaction that enqueues it.
+
+        Raises:
+            TryAgain: another beat took it up meanwhile and has started it, or it is gone.
+        """
+        open_one = (*_open(due.firing), Firing.job.is_(None))
+        if not affected(session, update(Firing).where(*open_one).values(job=job)):
+            raise TryAgain(f"another beat has started what schedule {due.id!r} was due for")
 
     def _looked_at(self, schedule: Schedule) -> Due | None:
         try:
@@ -188,8 +201,10 @@ class Schedules:
             if isinstance(error, RepriseError) and error.transient:
                 return None  # the next look may succeed
             log.exception("schedule %s cannot be looked at", schedule.id)
-            told = self._firing(schedule, "time", result="failed", message=f"{type(error).__name__}: {error}")
-            self._enter(schedule, told, {"next": now_ms() + _DRIFT_MS, "last": now_ms()})
+            never = isinstance(error, UserError) and error.code == BAD_CRON  # and no better in a quarter of an hour
+            message = f"{error}: it is paused; give it other times" if never else f"{type(error).__name__}: {error}"
+            told = self._firing(schedule, "time", result="failed", message=message)
+            self._enter(schedule, told, {"paused": int(never), "next": now_ms() + _DRIFT_MS, "last": now_ms()})
             return None
 
     def _claim(self, schedule: Schedule) -> Due | None:
@@ -269,7 +284,7 @@ class Schedules:
     def _take_up(self, firing: str) -> Due | None:
         """A firing whose beat died before it had recorded what it started."""
         now = now_ms()
-        lost = (Firing.id == firing, Firing.result.is_(None), Firing.lease_until <= now)
+        lost = (*_open(firing), Firing.lease_until <= now)
         with self._db.write() as session:
             ours = update(Firing).where(*lost).values(owner=self._owner, lease_until=now + _LEASE_MS)
             if not affected(session, ours):
@@ -279,7 +294,10 @@ class Schedules:
             return _due(schedule, found) if schedule is not None else None
 
     def _carry_out(self, due: Due, start: Start) -> str:
-        with self._db.read() as session:
+        with self._db.write() as session:
+            ours = update(Firing).where(*_open(due.firing), Firing.owner == self._owner)
+            if not affected(session, ours.values(lease_until=now_ms() + _LEASE_MS)):
+                return ""  # taken up by another beat, or removed
             job = session.scalar(select(Job.id).where(Job.args["firing"].as_string() == due.firing))
         result, message = "started", ""
         try:
@@ -295,7 +313,8 @@ class Schedules:
             found = session.get(Job, job) if job else None
             run = found.args.get("run") if found is not None else None
             told = {"result": result, "message": message, "job": job, "run": run}
-            session.execute(update(Firing).where(Firing.id == due.firing).values(**told))
+            unless = () if job else (Firing.job.is_(None),)  # another beat has started it
+            session.execute(update(Firing).where(*_open(due.firing), *unless).values(**told))
         return job or ""
 
     # --- parts -----------------------------------------------------------------------------------
@@ -351,6 +370,11 @@ def _next(schedule: Schedule, now: int) -> int:
     triggers = Triggers.from_json(schedule.triggers)
     quick = triggers.examples is not None or triggers.gate is not None
     return now + (_LOOK_MS if quick else _DRIFT_MS)
+
+
+def _open(firing: str) -> tuple[ColumnElement[bool], ...]:
+    """A firing of which it is not known what it came to."""
+    return Firing.id == firing, Firing.result.is_(None)
 
 
 def _due(schedule: Schedule, firing: Firing) -> Due:

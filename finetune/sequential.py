@@ -8,7 +8,10 @@ hypothesis is at least that likelihood; so by Ville's inequality the chance that
 most alpha. It may be looked at after every vote, the shares may change on the way, and nothing is approximated.
 
 What is assumed: within an arm each observation is good with the same chance, whatever came before. Votes of one person
-are not, so each person (or conversation, or question) counts a bounded number of times.
+are not, so each person (or conversation, or question) counts a bounded number of times in each arm. Whoever was drawn
+into a growing share counts in both, and there the product of the arms' likelihoods is not exact: but who is easily
+pleased is so by both, which moves the two rates together and not apart, so that mistakes become rarer and a true
+difference is told later (`benchmarks.canary` has the figures).
 
     hypothesis                                    given up at    then
     the canary's answers are as good or better    2/alpha        harm: it goes, by itself
@@ -52,7 +55,7 @@ class TestPlan:
     min_votes: int = 20
     """Votes of the canary at each step, below which nothing follows from votes."""
     per_unit: int = 1
-    """Votes and answers that count of one user, conversation or question."""
+    """Votes and answers in each arm that count of one user, conversation or question."""
     min_shadows: int = 50
     """Turns compared in the shadow, before the first share."""
 

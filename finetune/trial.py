@@ -4,21 +4,27 @@ Feedback belongs to the arm that answered the turn. The first word on a turn cou
 a correction, whatever vote it came with, as it says that something else should have been answered. An abstention is no
 bad vote: refusing is right where the documents do not answer, and counting it against a canary would reward one that
 answers anything. It has a test of its own.
+
+A person counts so many times in each arm. Whoever is drawn into a growing share was in the champion's arm before, and
+would not be heard of the canary if what was said there were counted along.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from statistics import fmean, median
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from finetune.sequential import Arm, Observed, TestPlan
 from finetune.tables import Adapter, Rollout
 from kernel.database import alone
+from kernel.errors import Refused
 from kernel.ids import now_ms
+from kernel.tables import AuditEntry
 from retrieval.tables import Difference, Exposure, Feedback, Pointer
 
 _MOVES = "adapters"
@@ -53,8 +59,42 @@ def close(session: Session, kind: str, *, outcome: str, reason: str, leave: str)
     return trial
 
 
+def harmed(session: Session, adapters: Collection[Adapter]) -> dict[str, str]:
+    """By name, why a trial took an adapter back for harm, where it was neither promoted nor judged again since.
+
+    The audit log has all three in order, each from the transaction that it tells of.
+    """
+    by_run = {adapter.run: adapter.name for adapter in adapters}
+    named = and_(AuditEntry.action.in_(("rollout.harm", "promote")), AuditEntry.subject.in_(by_run.values()))
+    judged = and_(AuditEntry.action == "gate", AuditEntry.subject.in_(by_run))
+    told = select(AuditEntry.action, AuditEntry.subject, AuditEntry.detail).where(or_(named, judged))
+    found: dict[str, str] = {}
+    for action, subject, detail in session.execute(told.order_by(AuditEntry.seq)):
+        if action == "rollout.harm":
+            found[subject] = detail["reason"]
+        else:
+            found.pop(by_run.get(subject, subject), None)
+    return found
+
+
+def require_unharmed(session: Session, adapter: Adapter, how: str = "promote") -> None:
+    """Nothing, if no trial took an adapter back for harm, or it was promoted or judged again since.
+
+    Raises:
+        Refused: one did; `how` names in the hint what an override would do.
+    """
+    reason = harmed(session, [adapter]).get(adapter.name)
+    if reason is not None:
+        raise Refused(
+            f"a trial took {adapter.name!r} back: {reason}",
+            hint=f"`reprise rejudge {adapter.run}` asks what is held out by now; or {how} with "
+            '--override "REASON", which is kept in the audit log',
+            code="did_harm",
+        )
+
+
 def observed(session: Session, trial: Rollout) -> Observed:
-    """What a canary and its champion have shown so far: votes and answers, a bounded number of each person."""
+    """What a canary and its champion have shown so far: votes and answers, so many of each person in each arm."""
     most = TestPlan.from_json(trial.plan).per_unit
     exposures = list(
         session.execute(
@@ -64,16 +104,16 @@ def observed(session: Session, trial: Rollout) -> Observed:
         )
     )
     answers, votes = {"canary": Counter[bool](), "champion": Counter[bool]()}, _votes(session, trial)
-    seen = Counter[str]()
+    seen = Counter[tuple[str, str]]()
     for _, arm, unit, abstained in exposures:
-        seen[unit] += 1
-        if seen[unit] <= most:
+        seen[arm, unit] += 1
+        if seen[arm, unit] <= most:
             answers[arm][not abstained] += 1
     counted, now = {"canary": Counter[bool](), "champion": Counter[bool]()}, 0
-    voted = Counter[str]()
+    voted = Counter[tuple[str, str]]()
     for arm, unit, good, created in votes:
-        voted[unit] += 1
-        if voted[unit] <= most:
+        voted[arm, unit] += 1
+        if voted[arm, unit] <= most:
             counted[arm][good] += 1
             now += arm == "canary" and created >= trial.stepped
     return Observed(

@@ -67,8 +67,20 @@ class Ledger:
 
     # --- asking for work -------------------------------------------------------------------------
 
-    def enqueue(self, kind: str, args: dict[str, Any], *, keys: Sequence[str] = (), by: str = "person") -> str:
-        """Accept a job; its id. It is in the ledger when this returns, whatever the broker does."""
+    def enqueue(
+        self,
+        kind: str,
+        args: dict[str, Any],
+        *,
+        keys: Sequence[str] = (),
+        by: str = "person",
+        also: Callable[[Session, str], None] | None = None,
+    ) -> str:
+        """Accept a job; its id. It is in the ledger when this returns, whatever the broker does.
+
+        `also` is given the id in the same transaction: what it writes is kept with the job, and where it raises there
+        is no job.
+        """
         queue = self._works[kind][1]
         keys = list(dict.fromkeys(keys))
         with self._db.write() as session:
@@ -97,6 +109,8 @@ class Ledger:
             )
             session.add(job)
             order.stand_in_line(session, job.id, keys, job.serial)
+            if also is not None:
+                also(session, job.id)
         self.deliver(job.id, queue)
         return job.id
 

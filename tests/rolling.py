@@ -115,6 +115,7 @@ class Desk:
         with self.db.write() as session:
             run = session.get_one(Run, f"run-{name}")
             run.verdict = about(run.verdict or ACCEPTED, self.rack.fitting())
+            audit.record(session, "gate", run.id, adapter=name, accepted=True, again=True)
 
     @contextmanager
     def asking(self, user: str = "local", workspace: str = "default", **given: Any) -> Iterator[Lent]:

@@ -23,7 +23,7 @@ from kernel.database import Database
 from kernel.errors import Conflict, NotFound, Refused, TryAgain
 from kernel.jobs import Ledger, Running, Work
 from kernel.settings import load
-from kernel.tables import Job, JobItem, JobKey
+from kernel.tables import Fact, Job, JobItem, JobKey
 
 
 class Died(BaseException):
@@ -95,6 +95,21 @@ def test_an_accepted_job_is_in_the_ledger_whatever_the_broker_does(desk: Desk) -
         desk.enqueue(page=3)
     (job,) = desk.ledger.listing()
     assert (job["state"], job["args"]) == ("queued", {"page": 3})
+
+
+def test_a_job_is_not_made_where_what_goes_with_it_cannot_be(desk: Desk) -> None:
+    def taken(_session: Session, _job: str) -> None:
+        raise TryAgain("taken")
+
+    def noted(session: Session, job: str) -> None:
+        session.add(Fact(key="made", value={"job": job}))
+
+    with pytest.raises(TryAgain):
+        desk.ledger.enqueue("work", {}, keys=["k"], also=taken)
+    assert (desk.ledger.listing(), desk.delivered) == ([], [])
+    job = desk.ledger.enqueue("work", {}, keys=["k"], also=noted)
+    with desk.db.read() as session:
+        assert session.get_one(Fact, "made").value == {"job": job}
 
 
 def test_a_job_runs_to_its_result(desk: Desk) -> None:

@@ -23,9 +23,9 @@ from finetune.practised import leave_out, left_out
 from finetune.recipe import RetrieverRecipe
 from finetune.registry import point
 from finetune.schedule import Due
-from finetune.tables import Adapter, Run
-from kernel.errors import Refused, UserError
-from kernel.ids import now_ms
+from finetune.tables import Adapter, Firing, Run
+from kernel.errors import Refused, TryAgain, UserError
+from kernel.ids import fresh, now_ms
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix, Rise
 from rehearsal.policies import n_old
@@ -449,13 +449,34 @@ def test_a_mix_that_was_drawn_against_another_champion_is_not_trained(platform: 
 
 
 def test_a_schedule_that_wants_approval_proposes_once(platform: Platform, parrot: Parrot) -> None:
-    due = Due(id="sch_1", firing="fir_1", kind=KIND, workspace=None, options={"hold": True})
+    due = fired(platform, hold=True)
     platform._fire(due)
     run = platform.runs()[0]["run"]
     assert platform.w.retrainer.run(run, silent)["state"] == "proposed"
     with pytest.raises(UserError, match=f"{run} waits for approval"):
         platform._fire(due)
     platform.reject_mix(run)
+
+
+def fired(platform: Platform, **options: Any) -> Due:
+    """A firing as a schedule enters it, which nobody has carried out."""
+    values: dict[str, Any] = {"schedule": "sch_1", "due": now_ms(), "cause": "time", "missed": 0, "evidence": {}}
+    values |= {"options": options, "owner": "one", "lease_until": 0, "result": None, "message": "", "job": None}
+    with platform.w.db.write() as session:
+        session.add(Firing(id=(name := fresh("fire")), run=None, created=now_ms(), **values))
+    return Due(id="sch_1", firing=name, kind=KIND, workspace=None, options=options)
+
+
+def test_a_firing_starts_one_run_however_many_beats_are_at_it(platform: Platform, parrot: Parrot) -> None:
+    due, before = fired(platform), {row["job"] for row in platform.jobs()}
+    job = platform._fire(due)
+    with pytest.raises(TryAgain, match="another beat has started"):
+        platform._fire(due)
+    dropped, started = platform.runs()[:2]
+    assert (dropped["state"], started["state"]) == ("failed", "requested")
+    assert {row["job"] for row in platform.jobs()} - before == {job}
+    platform.cancel_job(job)
+    platform.w.runs.settle(orphaned=False)
 
 
 def test_the_replay_ratio_is_what_the_verdicts_say(platform: Platform, parrot: Parrot) -> None:

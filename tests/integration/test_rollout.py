@@ -262,9 +262,53 @@ def test_bad_votes_take_a_canary_back_by_themselves_with_the_reason(desk: Desk) 
     assert (trial["state"], trial["reason"]) == ("harm", move["reason"])
     assert desk.audited()[0] == ("rollout.harm", "b", "rollout")
     assert desk.rollouts.tick() == []
-    with pytest.raises(Refused, match="retired"):
+    with pytest.raises(Refused, match="a trial took 'b' back"):
         desk.rollouts.start("b")
     desk.rollouts.start("b", override="it was trained anew on what failed")
+
+
+def harm(desk: Desk) -> str:
+    """Let the votes take `b` back; why."""
+    desk.rollouts.start("b", share=0.5, plan=QUICK)
+    vote(desk, range(60), good=0.1)
+    return str(desk.rollouts.tick()[0]["reason"])
+
+
+def test_what_a_trial_took_back_serves_nobody_without_a_reason(desk: Desk) -> None:
+    why = harm(desk)
+    before = desk.picture()
+    for move in (desk.registry.promote, desk.rollouts.start, lambda name: desk.routes.set(name, "law")):
+        with pytest.raises(Refused) as refusal:
+            move("b")
+        assert (refusal.value.code, refusal.value.message) == ("did_harm", f"a trial took 'b' back: {why}")
+        assert "`reprise rejudge run-b`" in refusal.value.hint
+    assert desk.picture() == before
+    assert {row["adapter"]: row["harm"] for row in desk.registry.listing()} == {"a": None, "b": why}
+    desk.routes.set("b", "law", override="those who ask there like it")
+    assert desk.registry.listing()[0]["harm"] == why  # one place is not everywhere
+
+
+def test_a_second_trial_that_is_stopped_does_not_forget_what_the_first_one_found(desk: Desk) -> None:
+    harm(desk)
+    desk.rollouts.start("b", override="to see it again")
+    desk.rollouts.stop()
+    assert desk.states()["b"] == ("candidate", 0.0)
+    for move in (desk.registry.promote, desk.rollouts.start):
+        with pytest.raises(Refused, match="a trial took 'b' back"):
+            move("b")
+
+
+def test_a_promotion_with_a_reason_or_a_new_verdict_lets_it_move_again(desk: Desk) -> None:
+    harm(desk)
+    desk.judged_again("b")
+    desk.rollouts.start("b", override="it is retired")
+    desk.rollouts.stop()
+    harm(desk)
+    with pytest.raises(Refused, match="a trial took 'b' back"):
+        desk.registry.promote("b")
+    desk.registry.promote("b", override="the votes were about something else")
+    desk.registry.rollback()
+    assert desk.registry.promote("b")["champion"] == "b"
 
 
 def test_good_votes_carry_a_canary_step_by_step_to_everybody(desk: Desk) -> None:
@@ -330,6 +374,32 @@ def test_a_person_counts_once_and_a_correction_is_no_praise(desk: Desk, monkeypa
     desk.turns.vote(second, "up", None)
     canary = desk.rollouts.listing()[0]["arms"]["canary"]
     assert (canary["votes"], canary["good"], canary["answers"]) == (1, 0, 1)
+
+
+def test_who_has_answered_under_the_champion_is_heard_again_when_drawn_into_the_canary(desk: Desk) -> None:
+    """Or nobody of a team would be left to tell that the canary does harm, once each has said one word."""
+    desk.rollouts.start("b", share=0.1, steps=[0.1, 0.6], plan=QUICK)
+    vote(desk, range(60))
+    before = desk.rollouts.listing()[0]["arms"]
+    desk.rollouts.advance()
+    vote(desk, range(60), good=0.1)
+    arms = desk.rollouts.listing()[0]["arms"]
+    in_canary = sum(desk.serves(f"user {n}") == "b" for n in range(60))
+    assert arms["canary"]["votes"] == arms["canary"]["answers"] == in_canary > before["canary"]["votes"] + 20
+    assert arms["champion"]["votes"] == arms["champion"]["answers"] == before["champion"]["votes"]  # once in each arm
+    assert [move["move"] for move in desk.rollouts.tick()] == ["harm"]
+
+
+def test_an_abstention_of_the_canary_counts_of_whom_the_champion_has_answered_before(desk: Desk) -> None:
+    desk.rollouts.start("b", share=0.1, steps=[0.1, 0.6], plan=QUICK)
+    for n in range(60):
+        desk.ask(f"user {n}")
+    desk.rollouts.advance()
+    for n in range(60):
+        desk.ask(f"user {n}", abstained=desk.serves(f"user {n}") == "b")
+    (move,) = desk.rollouts.tick()
+    assert move["move"] == "harm"
+    assert "answers" in move["reason"]
 
 
 def test_the_first_word_on_an_answer_counts_though_the_next_one_comes_in_the_same_moment(
@@ -497,11 +567,23 @@ def test_figures_of_a_slice_of_several_workspaces_speak_for_none_of_them(desk: D
     everywhere, law = desk.add("c", verdict), desk.add("d", verdict, workspace="law")
     held("law", desk)
     desk.routes.set(everywhere, "law", "tax")
-    held("support", desk)
-    with pytest.raises(Refused, match=r"those of 2 workspaces together \(law, support\); a retrain of 'law' alone"):
-        desk.routes.set(everywhere, "law", "tax")
     assert [r["adapter"] for r in desk.routes.set(law, "law", "tax")] == [law]
+    held("support", desk)
+    for name in (everywhere, law):  # a gate asks in all workspaces, whichever its run was for
+        with pytest.raises(Refused, match=r"those of 2 workspaces together \(law, support\); a slice of its own in"):
+            desk.routes.set(name, "law", "tax")
     assert [r["adapter"] for r in desk.routes.set(everywhere, "law", "tax", override="looked at")] == [everywhere]
+
+
+def test_figures_of_a_slice_of_another_workspace_speak_for_this_one_as_little(desk: Desk) -> None:
+    verdict = {"accepted": True, "reasons": [], "slices": [row("tax", 0.1, 0.05)]}
+    desk.add("c", verdict)
+    with pytest.raises(Refused, match="no question of slice 'tax' is held out"):
+        desk.routes.set("c", "law", "tax")
+    held("support", desk)
+    with pytest.raises(Refused, match="its figures of slice 'tax' are those of workspace 'support'"):
+        desk.routes.set("c", "law", "tax")
+    assert [r["workspace"] for r in desk.routes.set("c", "support", "tax")] == ["support"]
 
 
 def held(workspace: str, desk: Desk) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -22,6 +23,7 @@ from finetune.triggers import parse
 from kernel.database import Database
 from kernel.errors import TryAgain, UserError
 from kernel.ids import fresh, now_ms
+from kernel.jobs import Ledger
 from kernel.tables import Job
 from kernel.types import OPEN
 from rehearsal.tables import Example, MixRow
@@ -180,6 +182,100 @@ def test_a_beat_that_dies_before_it_has_recorded_leaves_a_firing_that_starts_one
     assert two.history(added["schedule"])[0]["result"] == "started"
 
 
+def expire(db: Database, *but: str) -> None:
+    with db.write() as session:
+        session.execute(update(Firing).where(Firing.id.not_in(but)).values(lease_until=0))
+
+
+def test_a_schedule_that_waits_behind_a_slow_start_is_left_to_another_beat(
+    db: Database, one: Schedules, tmp_path: Path
+) -> None:
+    """What is claimed has its lease for itself, and not for all that is started before it."""
+    two = schedules(db, "two", tmp_path)
+    for workspace in ("a", "b", "c"):
+        one.add("0 3 * * 1", workspace=workspace)
+    make_due(db)
+    elsewhere: list[str] = []
+
+    def slow(due: Due) -> str:
+        expire(db, due.firing)
+        elsewhere.extend(two.fire(lambda due: job(db, due)))
+        return job(db, due)
+
+    here = one.fire(slow)
+    assert (len(here), len(elsewhere)) == (1, 2)
+    with db.read() as session:
+        assert sorted(session.scalars(select(Run.workspace))) == ["a", "b", "c"]
+
+
+@pytest.fixture
+def ledger(db: Database) -> Ledger:
+    ledger = Ledger(db, "one", 30, 3)
+    ledger.register("retrain", lambda _running: {}, "train")
+    return ledger
+
+
+def test_a_mix_that_is_drawn_for_longer_than_a_lease_starts_one_job(
+    db: Database, one: Schedules, tmp_path: Path, ledger: Ledger
+) -> None:
+    two = schedules(db, "two", tmp_path)
+    (added,) = one.add("0 3 * * 1")
+    make_due(db)
+    elsewhere: list[str] = []
+
+    def start(due: Due) -> str:
+        return ledger.enqueue("retrain", {"firing": due.firing}, also=partial(one.begun, due))
+
+    def slow(due: Due) -> str:
+        expire(db)
+        elsewhere.extend(two.fire(start))
+        return start(due)
+
+    assert one.fire(slow) == []
+    assert [row["job"] for row in ledger.listing()] == elsewhere
+    (told,) = one.history(added["schedule"])
+    assert (told["result"], told["job"]) == ("started", elsewhere[0])
+
+
+def test_what_another_beat_has_started_is_not_told_as_refused(
+    db: Database, one: Schedules, tmp_path: Path, ledger: Ledger
+) -> None:
+    """The slower one enqueues first here, and the other one breaks."""
+    two = schedules(db, "two", tmp_path)
+    (added,) = one.add("0 3 * * 1")
+    make_due(db)
+
+    def slow(due: Due) -> str:
+        def breaks(_: Due) -> str:
+            made.append(ledger.enqueue("retrain", {"firing": due.firing}, also=partial(one.begun, due)))
+            raise ZeroDivisionError("oops")
+
+        made: list[str] = []
+        expire(db)
+        assert two.fire(breaks) == []
+        return made[0]
+
+    (name,) = one.fire(slow)
+    (told,) = one.history(added["schedule"])
+    assert (told["result"], told["message"], told["job"]) == ("started", "", name)
+
+
+def test_what_was_taken_up_by_another_beat_is_not_started(db: Database, one: Schedules, tmp_path: Path) -> None:
+    """This process slept between its claim and the start."""
+    one.add("0 3 * * 1")
+    make_due(db)
+    claim = one._claim
+
+    def asleep(schedule: Schedule) -> Due | None:
+        due = claim(schedule)
+        expire(db)
+        schedules(db, "two", tmp_path)._take_up(str(due and due.firing))
+        return due
+
+    one._claim = asleep  # type: ignore[method-assign]
+    assert one.fire(lambda due: job(db, due)) == []
+
+
 def test_a_start_that_may_succeed_later_is_tried_again(db: Database, one: Schedules) -> None:
     one.add("0 3 * * 1")
     make_due(db)
@@ -207,6 +303,26 @@ def test_a_schedule_that_cannot_be_looked_at_keeps_no_other_from_its_turn(db: Da
     assert (told["result"], told["job"]) == ("failed", None)
     assert "year" in told["message"]
     assert one.fire(lambda due: job(db, due)) == []  # it is looked at again later, not at every tick
+
+
+def test_a_schedule_without_another_time_fails_once_and_is_paused(db: Database, one: Schedules) -> None:
+    (added,) = one.add("0 3 * * 1")
+    name = added["schedule"]
+    with db.write() as session:  # as an earlier release stored it
+        session.execute(update(Schedule).values(cron="0 3 1 1 * 0 2020"))
+    for due in (1, 2):
+        make_due(db, due)
+        assert one.fire(lambda due: job(db, due)) == []
+    (told,) = one.history(name)
+    assert told["result"] == "failed"
+    assert told["message"] == "'0 3 1 1 * 0 2020' names a date that never comes: it is paused; give it other times"
+    assert one.listing()[0]["paused"]
+    with pytest.raises(UserError, match="not a cron expression"):
+        one.pause(name)
+    with db.write() as session:
+        session.execute(update(Schedule).values(paused=0))
+    assert one.pause(name)[0]["paused"]  # one can always be stopped
+    assert not one.edit(name, cron="0 3 * * 1", paused=False)[0]["paused"]
 
 
 def test_a_start_that_breaks_keeps_no_other_from_its_turn(db: Database, one: Schedules) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from finetune.generator.recipe import METHODS
 from finetune.schedule import OPTIONS, Due
 from finetune.triggers import Triggers, cooldown_ms, parse
-from kernel.errors import RepriseError, UserError
+from kernel.errors import RepriseError, TryAgain, UserError
 from retrieval.live_generator import GENERATOR
 from ui.operations.learning import Learning
 
@@ -106,7 +107,14 @@ class Schedules(Learning):
             log.info("schedule %s starts nothing: %s", due.id, error.message)
             raise
         sibling = self.w.retrainer.challenge(run)
-        job = self.w.ledger.enqueue("retrain", {"run": run, "firing": due.firing}, keys=["retrain"], by="beat")
+        asked, begun = {"run": run, "firing": due.firing}, partial(self.w.schedules.begun, due)
+        try:
+            job = self.w.ledger.enqueue("retrain", asked, keys=["retrain"], by="beat", also=begun)
+        except TryAgain as error:
+            for one in (run, sibling):
+                if one is not None:
+                    self.w.runs.fail(one, error.as_json())
+            raise
         if sibling is not None:
             self._enqueue_run(sibling, "beat")
         return job

@@ -36,6 +36,7 @@ _ON_A_PAGE = {
     "not_a_candidate": "Roll back takes the previous one back. One that is retired is tried with a reason.",
     "not_proposed": "Somebody decided about it meanwhile. Reload this page.",
     "bad_schedule": "Give a cron expression, or a condition such as so many new examples.",
+    "did_harm": "Judge it again, or give a reason for letting it serve all the same; it is kept in the audit log.",
     "gate_refused": "Retrain, or give a reason for promoting it all the same; it is kept in the audit log.",
 }
 """What to do, where the node's own hint speaks of the command line."""

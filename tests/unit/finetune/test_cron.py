@@ -56,13 +56,40 @@ def test_missed_times_are_counted_and_not_for_ever() -> None:
     assert missed("* * * * *", 0, 10**12) == 1000
 
 
-def test_a_mistake_in_time_or_zone_is_told() -> None:
+def test_a_mistake_in_the_time_is_told() -> None:
     with pytest.raises(UserError, match="not a cron expression"):
         check("61 * * * *")
     for never in ("0 0 30 2 *", "0 0 31 4,6 *"):
         with pytest.raises(UserError, match="never comes"):
             check(never)
     assert check("0 0 29 2 *")
+
+
+@pytest.mark.parametrize("cron", ["0 3 * * *", "0 3 * mar,apr fri", "0 3 * * * 30", "@daily", "@HOURLY", " 0 3 * * 1 "])
+def test_five_fields_or_six_or_a_name_are_an_expression(cron: str) -> None:
+    assert check(cron) == cron
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["", "@reboot", "0 3 * *", "0 3 * * * 0 2030", "0 3 * * * 0 *", "R 3 * * *", "0 3 * * r(1-5)", "0 1,R * * *"],
+)
+def test_neither_a_year_nor_a_time_by_chance_is_one(cron: str) -> None:
+    with pytest.raises(UserError, match="not a cron expression"):
+        check(cron)
+
+
+def test_a_time_that_has_no_next_one_is_told_as_such() -> None:
+    with pytest.raises(UserError, match="never comes"):
+        following("0 3 1 1 * 0 2020", ms("2026-01-01T00:00"))
+
+
+def test_an_hourly_time_goes_on_in_the_hour_that_is_repeated_however_it_is_written() -> None:
+    for cron in ("@hourly", "@Hourly"):
+        assert times(cron, "2026-10-24T23:30", 3) == ["25 00:00", "25 01:00", "25 02:00"]
+
+
+def test_a_mistake_in_the_zone_is_told() -> None:
     for wrong in ("Mars/Olympus", "../etc/passwd", ""):
         with pytest.raises(UserError, match="no time zone"):
             zone(wrong)

@@ -10,7 +10,7 @@ from kernel.errors import UserError
 from ui.web import look
 from ui.web.client import node, told
 from ui.web.pages import go
-from ui.web.plain import label
+from ui.web.plain import label, sentence
 
 _SAID = "adapters.said"
 FIRST_STEPS: dict[str, dict[str, Any]] = {
@@ -35,9 +35,12 @@ def show(adapter: dict[str, Any]) -> None:
                 go("adapters", tab="Rollout")
         return
     stale, reason = adapter["accepted"] and adapter["stale"], ""
-    accepted = adapter["accepted"] and not stale
+    harm = adapter["accepted"] and adapter["harm"]
+    accepted = adapter["accepted"] and not stale and not harm
     if stale:
         _judge_again(adapter)
+    if harm:
+        look.small(f"A trial took it back: {sentence(harm)}")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if not accepted:
             reason = st.text_input(
@@ -47,7 +50,7 @@ def show(adapter: dict[str, Any]) -> None:
                 width=400,
             ).strip()
         promote = st.button(
-            "Promote" if accepted else "Promote all the same" if stale else "Promote in spite of the gate",
+            "Promote" if accepted else "Promote all the same" if stale or harm else "Promote in spite of the gate",
             type="primary" if accepted else "secondary",
             disabled=not accepted and not reason,
             icon=":material/arrow_upward:",

@@ -159,7 +159,8 @@ def _evidence(trial: dict[str, Any]) -> None:
     look.small(
         "The evidence may be looked at after every vote: looking often does not make a mistake likelier. Each step "
         f"needs {count(plan['min_votes'], 'vote')} of its own, and each person counts "
-        + ("once." if plan["per_unit"] == 1 else f"{plan['per_unit']} times at most.")
+        + ("once" if plan["per_unit"] == 1 else f"{plan['per_unit']} times at most")
+        + " for each of the two adapters."
     )
 
 
