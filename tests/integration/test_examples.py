@@ -25,6 +25,7 @@ from rehearsal.ground import Quote
 from rehearsal.history import Remembered, note_rehearsed, remembered, shift
 from rehearsal.policies import Candidate
 from rehearsal.split import practised
+from rehearsal.standing import Standing
 from rehearsal.tables import UNNAMED, Example, ExampleMemory, Ground
 from rehearsal.topics import Topics
 from retrieval.generators.extractive import ExtractiveGenerator
@@ -255,6 +256,18 @@ def test_a_handful_has_something_on_either_side(house: House) -> None:
 
 
 # --- deciding ------------------------------------------------------------------------------------
+
+
+def test_only_what_was_in_use_is_told_as_gone_with_its_source(house: House) -> None:
+    used = _new(house, "What does a walrus eat?", split="train")
+    waiting = _new(house, "Which food is there?", split="train", quarantine="waits for a person")
+    (used_id, _) = house.examples.add([used, waiting])
+    standing = Standing(house.db)
+    assert standing.evicted(None, 0) == ()
+    house.delete.delete(house.library.find("walrus.md").id)
+    (gone,) = standing.evicted(None, 0)
+    assert (gone.example, gone.why, gone.epoch) == (used_id, "source deleted", house.epochs.committed())
+    assert standing.evicted(None, gone.epoch) == ()
 
 
 def test_what_is_quarantined_leaves_every_mix_at_once_and_comes_back_only_by_a_flip(house: House) -> None:
