@@ -189,6 +189,29 @@ def test_an_import_says_what_was_wrong_with_which_line(drawn: Any) -> None:
     assert "not JSON" in html(app)
 
 
+ANSI = "question;answer\n¿cuándo abre la puerta?;a las nueve\n".encode("cp1252")
+"""As a spreadsheet saves a CSV where nobody asks it for UTF-8."""
+
+
+def test_no_letter_of_a_file_of_examples_is_guessed(platform: Any, drawn: Any) -> None:
+    before = len(platform.examples())
+    app = drawn(rehearsal, rehearsal__tab="Add")
+    app.file_uploader[0].upload("ansi.csv", ANSI)
+    press(app, "Import")
+    assert "'ansi.csv' cannot be read: 'utf-8' codec can't decode" in html_of_errors(app)
+    assert "CSV UTF-8" in html_of_errors(app)
+    assert len(platform.examples()) == before
+
+
+def test_no_letter_of_a_pinned_suite_is_guessed(platform: Any, drawn: Any) -> None:
+    app = drawn(adapters, adapters__tab="Gate")
+    app.text_input(key="gate.pin.name").set_value("incidents")
+    app.file_uploader(key="gate.pin.file").upload("suite.txt", ANSI)
+    press(app, "Pin")
+    assert "'suite.txt' cannot be read" in html_of_errors(app)
+    assert platform.suites() == []
+
+
 def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) -> None:
     app = drawn(rehearsal, rehearsal__tab="Next mix")
     for _ in range(60):
