@@ -28,7 +28,7 @@ from kernel.errors import Refused, UserError
 from kernel.ids import now_ms
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix, Rise
-from rehearsal.policies import n_old
+from rehearsal.policies import MEASURED, POLICIES, n_old
 from rehearsal.suited import Suited
 from rehearsal.tables import Example, ExampleEvent, ExampleMemory, MixRow
 from tests.doors import Terminal, doors, memory_folder, opened
@@ -169,6 +169,27 @@ def test_a_measured_mix_says_of_each_slice_and_row_what_the_new_would_hurt(platf
     assert all(row["reason"].startswith("mir: loss +") and row["rise"] > 0 for row in recalled(seen))
     assert seen == platform.preview(KIND, "mir", 0.3, measure=True), "the same seed and epoch give the same mix"
     assert not list(platform.w.runs.folder("x").parent.glob("virtual-*")), "what the step was taken on is gone"
+
+
+@pytest.fixture
+def losses(platform: Platform, parrot: Parrot) -> Iterator[None]:
+    """A loss that each old example is remembered by, in another order than the trial step will find."""
+    old = [e["example"] for e in platform.examples() if e["slice"] in THINGS and e["split"] == "train"]
+    known: dict[str, Any] = {"kind": KIND, "rehearsed": 1, "last_rehearsed": 1, "strength": 1.0, "forgotten": 0}
+    with platform.w.db.write() as session:
+        session.add_all(ExampleMemory(example=e, last_loss=1 / (n + 1), **known) for n, e in enumerate(sorted(old)))
+    yield
+    with platform.w.db.write() as session:
+        session.execute(delete(ExampleMemory).where(ExampleMemory.kind == KIND))
+
+
+@pytest.mark.usefixtures("losses")
+@pytest.mark.parametrize("policy", sorted(set(POLICIES) - MEASURED))
+def test_under_a_policy_that_does_not_choose_by_it_a_measurement_tells_alone(platform: Platform, policy: str) -> None:
+    plain, told = (platform.preview(KIND, policy, 0.2, measure=measure) for measure in (False, True))
+    assert [row["example"] for row in plain["rows"]] == [row["example"] for row in told["rows"]]
+    assert plain["interference"] is None
+    assert told["interference"]
 
 
 def test_the_default_mix_measures_nothing_but_for_who_asks(platform: Platform, parrot: Parrot) -> None:
