@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from rehearsal.suited import Suited
 from rehearsal.tables import Example, ExampleEvent, ExampleMemory, MixRow
 from tests.doors import Terminal, doors, memory_folder, opened
 from tests.house import incoming, page
+from ui.commands.runs import _people_mix
 from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -357,7 +359,7 @@ def _no_cycle(platform: Platform, run: str) -> None:
 
 
 def test_what_training_left_out_was_not_practised_and_is_new_to_the_next_run(
-    platform: Platform, parrot: Parrot
+    platform: Platform, parrot: Parrot, capsys: pytest.CaptureFixture[str]
 ) -> None:
     w = platform.w
     parrot.unread, parrot.unfit = "Fridge", "Oven"
@@ -367,6 +369,8 @@ def test_what_training_left_out_was_not_practised_and_is_new_to_the_next_run(
     why = {row["slice"]: row["left_out"] for row in rows.values()}
     assert {name: why.pop(name) for name in NEWS} == {"Fridge": "it cannot be read", "Oven": "too long"}
     assert set(why.values()) == {None}
+    _people_mix(platform.mix(run))
+    assert {"it cannot be read", "too long"} <= set(re.split(r"\s{2,}", capsys.readouterr().out))
     seen = {example for example, row in rows.items() if row["left_out"] is None}
     assert seen
     assert _entered(platform, run) == seen

@@ -61,6 +61,18 @@ def chat() -> None:
     chat.show()
 
 
+def mix() -> None:
+    from ui.web.views.mix import mix_table
+
+    drawn = {"slice": "returns", "reason": "new: in no mix of what serves", "part": "new", "left_out": None}
+    rows = [
+        drawn | {"example": "ex-1"},
+        drawn | {"example": "ex-2", "left_out": "it does not fit the model"},
+        drawn | {"example": "ex-3", "part": "recalled", "reason": "random"},
+    ]
+    mix_table(rows, key="mix")
+
+
 def schedule() -> None:
     from ui.web.views import schedule
 
@@ -223,6 +235,16 @@ def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) 
     assert len(rows) > 10
     assert all(rows["Reason"])
     assert set(rows["Slice"]) == set(SLICES)
+
+
+def test_what_training_did_without_is_in_no_part_of_the_mix_and_says_why(drawn: Any) -> None:
+    app = drawn(mix)
+    assert list(app.dataframe[0].value["Part"]) == ["left out", "recalled", "new"]
+    assert app.dataframe[0].value["Reason"][0] == "it does not fit the model; drawn as new: in no mix of what serves"
+    (parts,) = app.segmented_control
+    assert parts.options == ["all (3)", "left out (1)", "new (1)", "recalled (1)"]
+    parts.set_value("new").run()
+    assert list(app.dataframe[0].value["Example"]) == ["ex-1"]
 
 
 def test_what_is_started_under_a_preview_is_what_was_previewed(platform: Any, drawn: Any) -> None:
