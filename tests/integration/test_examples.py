@@ -86,6 +86,20 @@ def test_of_two_that_say_the_same_the_better_origin_stays_and_the_reply_says_so(
     assert seen(house) == 2
 
 
+def test_a_row_that_two_give_way_to_tells_of_both(house: House) -> None:
+    answer = "Clams from the floor."
+    asked, said = house.examples.add(
+        [
+            _new(house, "What does the walrus eat?", origin="document", answer="Crabs."),
+            _new(house, "What do walruses eat?", origin="document", answer=answer),
+        ]
+    )
+    result = take(house, on(FOOD, "What does the walrus eat?", answer=answer))
+    assert [(one["line"], one["of"]) for one in result["replaced"]] == [(1, asked), (1, said)]
+    assert [one["why"].partition(":")[0] for one in result["replaced"]] == ["replaced", "duplicate"]
+    assert {e["example"] for e in house.memory.listing(status="retired")} == {asked, said}
+
+
 def test_a_document_that_moves_while_a_file_is_imported_keeps_no_row_out_that_it_still_says(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
