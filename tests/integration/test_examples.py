@@ -474,6 +474,17 @@ def test_questions_from_documents_are_kept_where_a_search_finds_its_way_back(hou
     assert sum(n for why, n in again["dropped"].items() if why.startswith("there already")) >= told["kept"]
 
 
+def test_what_several_rows_of_a_section_answer_is_not_asked_at_all(house: House) -> None:
+    several = "".join(f"| {city} | {n}0 euros | {n} |\n" for n, city in enumerate(["Berlin", "Bonn", "Ulm"] * 3, 1))
+    table = f"| City | Fee | Zone |\n|---|---|---|\n{several}| Kiel | 7 euros | 1 |\n"
+    says = "The office looks at what each of the cities asks for a permit once in a year, and writes it down here."
+    house.put("fees.md", page("Permits", {"Fees": f"{says}\n\n{table}"}))
+    told = generation(house).run(["fees.md"], "default")
+    assert told["dropped"]["asked of several places of the document"] == 9
+    made = {e["question"] for e in house.memory.listing(origin="document")}
+    assert {question for question in made if "given" in question} == {"What is given as Zone for Kiel?"}
+
+
 def test_a_question_that_finds_another_passage_is_dropped_and_counted(house: House) -> None:
     says = "A leave is a day on which nobody works."
     house.put("one.md", page("One", {"First": f"{says} It is booked.", "Second": f"{says} It is paid."}))
