@@ -52,14 +52,15 @@ class Asked:
 
 
 def topics(asked: Sequence[Asked], *, seed: int = 0, taken: Collection[str] = ()) -> dict[str, str]:
-    """The topic of each question, by example; all empty where there are too few questions for two topics.
+    """The topic of each question, by example; as they have it where there are too few questions for two topics.
 
-    The same questions give the same topics, whatever their order. `taken` are names that mean something else.
+    The same questions give the same topics, whatever their order. Topics that there are already stay while they have a
+    question, however few there are by now. `taken` are names that mean something else.
     """
     rows = sorted(asked, key=lambda a: a.example)
     most = min(MOST, len(rows) // FEWEST)
-    if most < 2:
-        return {a.example: "" for a in rows}
+    if most < 2 and len({a.cluster for a in rows if a.cluster}) < 2:
+        return {a.example: a.cluster for a in rows}
     vectors = unit(np.stack([a.vector for a in rows]))
     labels = _best(vectors, [a.cluster for a in rows], most, seed)
     names = _names(rows, labels, set(taken))
@@ -67,19 +68,21 @@ def topics(asked: Sequence[Asked], *, seed: int = 0, taken: Collection[str] = ()
 
 
 def _best(vectors: np.ndarray, before: Sequence[str], most: int, seed: int) -> np.ndarray:
-    """The grouping with the best silhouette; the one there was, carried on, where no other is clearly better."""
+    """The grouping with the best silhouette; the one there was, carried on, where no other is clearly better.
+
+    `most` groups are made anew or by splits. What was carried may have more: an example less is no reason to lose one.
+    """
     found: list[tuple[float, np.ndarray]] = []
     for k in range(2, most + 1):
         labels = _grouped(vectors, k, seed)
         found.append((_silhouette(vectors, labels, seed), labels))
-    value, labels = max(found, key=lambda f: f[0])
     names = sorted({name for name in before if name})
-    if 2 <= len(names) <= most:
+    if 2 <= len(names) <= MOST:
         at = np.array([names.index(name) if name else -1 for name in before])
         carried, its_value = _grown(vectors, _settled(vectors, at, seed), most, seed)
-        if its_value >= value - HYSTERESIS:
+        if all(its_value >= value - HYSTERESIS for value, _ in found):
             return carried
-    return labels
+    return max(found, key=lambda f: f[0])[1]
 
 
 def _grown(vectors: np.ndarray, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, float]:

@@ -53,14 +53,18 @@ class Draft:
 
 
 def drafts(section: Section) -> list[Draft]:
-    """The questions of a section in the order of the text, none twice."""
-    found: dict[str, Draft] = {}
+    """The questions of a section in the order of the text, none twice of one place.
+
+    What is asked of several places is there for each of them: which is meant the question does not say.
+    """
+    found: dict[str, list[Draft]] = {}
     pieces = units(section.text)
     for draft in (*_heading(section, pieces), *_definitions(section, pieces), *_lines(section, pieces),
                   *_rows(section, pieces)):  # fmt: skip
-        if _askable(draft.question):
-            found.setdefault(draft.question.casefold(), draft)
-    return sorted(found.values(), key=lambda d: (d.start, d.end))
+        same = found.setdefault(draft.question.casefold(), [])
+        if _askable(draft.question) and all(d.end <= draft.start or draft.end <= d.start for d in same):
+            same.append(draft)
+    return sorted((draft for same in found.values() for draft in same), key=lambda d: (d.start, d.end))
 
 
 # --- rules --------------------------------------------------------------------------------------
@@ -159,7 +163,8 @@ def _lines(section: Section, pieces: list[Unit]) -> Iterator[Draft]:
     for piece, match in named:
         name, value = match["name"].strip(), match["value"].strip()
         subject = _subject(name, phrases, section.small)
-        if subject is None or value[0] in "\"“„«'":
+        _, _, behind = section.text[piece.start : piece.end].partition(":")
+        if subject is None or value[0] in "\"“„«'" or _ANOTHER.search(behind):
             continue
         if len(value.split()) >= _EXPLAINS:
             yield _draft(section, phrases.means.format(x=subject), value, piece, "value")
@@ -173,6 +178,7 @@ def _rows(section: Section, pieces: list[Unit]) -> Iterator[Draft]:
     if phrases is None:
         return
     header: list[str] = []
+    asked: dict[str, int] = {}  # rows of one key are asked for the same column, and so seen to be several
     last, row = 0, 0
     for piece in pieces:
         if piece.kind != "row":
@@ -182,14 +188,15 @@ def _rows(section: Section, pieces: list[Unit]) -> Iterator[Draft]:
         between = section.text[last : piece.start]
         last = piece.end
         if not header or between.count("\n") > 2:
-            header, row = cells, 0
+            header, asked, row = cells, {}, 0
             continue
         if row == 0 and not _RULED.search(between):
             header = []  # a first row without a rule below it names no columns
             continue
         columns = [at for at in range(1, min(len(header), len(cells))) if _column(header[at], phrases)]
         if len(cells) == len(header) and columns and _namelike(cells[0]):
-            at = columns[row % len(columns)]  # one question of a row: another would have the same span
+            # One question of a row: another would have the same span.
+            at = asked.setdefault(cells[0].casefold(), columns[row % len(columns)])
             if cells[at].strip(" -–—.0"):
                 column = _low(header[at], section.small)
                 yield _draft(section, _cell(column, cells[0], phrases), cells[at], piece, "field")
@@ -206,6 +213,8 @@ _SHORT = 60
 """Characters of an answer that says little by itself, as "No." does."""
 _POINTING = frozenset({"this", "these", "that", "those", "it", "dies", "diese", "dieser", "esto", "estos", "estas"})
 _NAMED = re.compile(r"(?P<name>[^\W\d_][^:|]{1,48}?)\s?:\s+(?P<value>\S.*)", re.DOTALL)
+_ANOTHER = re.compile(r"(?:\n\W{0,4}[^\W\d_]|\s\W{0,4}[A-ZÀ-ÖØ-Þ])[\w’'/-]*(?: [\w’'/-]+){0,2}[*_`]*\s?:[*_`]*\s")
+"""A name behind the first one of a unit: lines that were joined, where no value can be told from the next name."""
 _RULED = re.compile(r"-{2,}")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|\[([^\]]*)\]\[[^\]]*\]")
 _MARKUP = re.compile(r"\*+|`+|(?<!\w)_+|_+(?!\w)|<[^>]{1,80}>|~~")

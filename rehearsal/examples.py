@@ -78,12 +78,14 @@ class NewExample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What became of a new example: its id, or None and the one that is there already, and why."""
+    """What became of a new example: its id and what it replaced, or None and the one that is there already, and why."""
 
     example: str | None
     of: str | None = None
-    """The example it is the same as. It was retired where the new one was kept."""
+    """The example that stays instead, where this one is not kept."""
     why: str = ""
+    replaced: tuple[tuple[str, str], ...] = ()
+    """Every example that was retired for this one, and why."""
 
 
 class Examples:
@@ -276,11 +278,10 @@ def retire(
 
 def _taken(choice: Choice, ids: Mapping[int, str]) -> list[Taken]:
     """What became of each new example, in order, once those that are kept have their ids."""
-    instead_of = {place: (old, why) for old, (place, why) in choice.replaced.items()}
-    found: dict[int, Taken] = {}
-    for place, example in ids.items():
-        old, why = instead_of.get(place, (None, ""))
-        found[place] = Taken(example=example, of=old, why=why)
+    gone: dict[int, list[tuple[str, str]]] = {place: [] for place in ids}
+    for old, (place, why) in choice.replaced.items():
+        gone[place].append((old, why))
+    found = {place: Taken(example=example, replaced=tuple(gone[place])) for place, example in ids.items()}
     for place, (of, why) in choice.refused.items():
         found[place] = Taken(example=None, of=ids[of] if isinstance(of, int) else of, why=why)
     return [found[place] for place in sorted(found)]

@@ -178,9 +178,10 @@ class Generation:
         lines = []
         for done, source in enumerate(sources):
             progress("reading documents", done, len(sources))
-            drafted = [_best(drafts(section)) for section in source.sections]
+            drafted = [drafts(section) for section in source.sections]
             asked = Counter(d.question.casefold() for section in drafted for d in section)
-            once = [d for section in drafted for d in section if asked[d.question.casefold()] == 1]
+            # Counted before the best are taken: what is asked of one place of those may be asked of others.
+            once = [d for section in drafted for d in _best([d for d in section if asked[d.question.casefold()] == 1])]
             twice = sum(n for n in asked.values() if n > 1)
             if twice:
                 told.proposed += twice

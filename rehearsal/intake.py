@@ -98,8 +98,7 @@ class Intake:
                 continue
             counts.quarantined += bool(new.reason)
             counts.imported += not new.reason
-            if one.of is not None:
-                counts.replaced.append({"line": line, "of": one.of, "why": one.why})
+            counts.replaced += [{"line": line, "of": of, "why": why} for of, why in one.replaced]
 
 
 def _parsed(batch: Sequence[Row], parse: Parse) -> tuple[list[tuple[int, NewExample]], list[dict[str, Any]]]:

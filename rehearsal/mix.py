@@ -18,7 +18,7 @@ from kernel.epochs import Epochs
 from kernel.ids import canonical, digest
 from kernel.ports import VectorIndex
 from rehearsal.controller import Replay
-from rehearsal.policies import POLICIES, Pick
+from rehearsal.policies import MEASURED, POLICIES, Candidate, Pick
 from rehearsal.policies.picks import Target, chance
 from rehearsal.pool import Pool, Pools, stratum
 from rehearsal.standing import Moved, Standing
@@ -164,13 +164,12 @@ class Mixer:
         return self.pick(pool)
 
     def pick(self, pool: Pool, rises: Mapping[str, Rise] | None = None, *, since: int = 0, epoch: int = 0) -> Mix:
-        """The mix of a pool. The champion was trained at `since` (UTC ms), on a mix of `epoch`."""
+        """The mix of a pool. The champion was trained at `since` (UTC ms), on a mix of `epoch`.
+
+        What was measured is told of every mix, and only the policies of `MEASURED` choose by it.
+        """
         rises = rises or {}
-        pool = self.pools.with_vectors(pool, rises)
-        candidates = [
-            replace(c, rise=rises[c.example].by, last_loss=rises[c.example].before) if c.example in rises else c
-            for c in pool.old
-        ]
+        candidates = self._measured(pool, rises) if pool.policy in MEASURED else list(pool.old)
         picks = self._visible_picks(pool, candidates)
         digests = self._digests([*pool.new.examples, *(p.example for p in picks)])
         rows = [
@@ -234,7 +233,14 @@ class Mixer:
         seen = self.pools.seen(points.values())
         return sorted({e for e in ids if points.get(e) not in seen})
 
-    def _visible_picks(self, pool: Pool, candidates: list[Any]) -> list[Pick]:
+    def _measured(self, pool: Pool, rises: Mapping[str, Rise]) -> list[Candidate]:
+        """The candidates with what was measured, and with the vectors by which the rising are spread."""
+        return [
+            replace(c, rise=rises[c.example].by, last_loss=rises[c.example].before) if c.example in rises else c
+            for c in self.pools.with_vectors(pool, rises).old
+        ]
+
+    def _visible_picks(self, pool: Pool, candidates: list[Candidate]) -> list[Pick]:
         """Picks that the index shows. What it does not show is no candidate: then the draw is made anew."""
         while True:
             picks = POLICIES[pool.policy](candidates, pool.new, pool.wanted, pool.seed)

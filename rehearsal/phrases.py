@@ -57,7 +57,44 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _any(text: str) -> str:
+    """A pattern of any of these words."""
+    return f"(?:{'|'.join(text.split())})"
+
+
 _SUBJECT = r"(?P<x>[^\W\d_][\w’'/.+ -]{1,60}?)"
+
+_OBJECT = r"(?:the|an?|your|our|my|their|its|his|her|another|all|any|every|each|some)\b"
+_PARTICLE = r"(?:(?:up|out|off|back|down)\b|(?:in|on)(?:$| (?:to|my|our|your)\b))"
+"""What stands behind an English -ing where it is a deed. "Opening hours" and "Billing address" are things."""
+
+_STRONG = _any(
+    "backen blasen braten fahren fallen fangen fressen geben gessen graben halten kommen laden lassen laufen lesen "
+    "messen raten rufen schlafen schlagen sehen spalten stoßen tragen treten wachsen waschen "
+    "bissen blichen blieben bogen boren boten brochen bunden dorben droschen flochten flogen flohen flossen fohlen "
+    "froren funden gangen glichen glitten golten gossen griffen hangen hoben klungen kniffen krochen liehen litten "
+    "logen loren loschen lungen mieden nommen nossen pfiffen priesen quollen rieben rissen ritten rochen rungen "
+    "schieden schienen schlichen schliffen schlossen schmolzen schnitten schoben schollen scholten schossen "
+    "schrieben schrien schritten schwiegen schwollen schwommen schworen schwunden sessen sogen sonnen sprochen "
+    "sprossen sprungen standen stiegen stochen stohlen storben strichen stritten sungen sunken trieben troffen "
+    "trogen trunken wichen wiesen wogen wonnen worben worden worfen wunden zogen zwungen"
+)
+"""What participles of German strong verbs end in. Those of the first two lines are infinitives as well."""
+_PARTICIPLE = (
+    rf"(?:\S*ge(?:{_STRONG}|beten|legen|wesen)"
+    rf"|(?:be|emp|ent|er|hinter|miss|über|unter|ver|wider|zer){_STRONG})"
+)
+"""What was done ("Karte verloren"), or may have been: "Passwort vergessen" is nothing that somebody wants to do."""
+_ADVERB = _any("außen dagegen deswegen draußen gegen gestern hinten innen morgen offen sieben unten wegen zwischen")
+
+_NOUN = _any(
+    "Alfiler Alquiler Altar Amanecer Anochecer Atardecer Auxiliar Avatar Ayer Bachiller Banner Bar Bazar Calamar "
+    "Canciller Celular Circular Collar Container Deber Ejemplar Elixir Escolar Familiar Flyer Hangar Hogar Lugar "
+    "Lunar Mar Menester Militar Mujer Newsletter Nuclear Par Parecer Particular Pilar Placer Poder Popular "
+    "Porvenir Preliminar Primer Pulgar Quehacer Radar Regular Router Ser Server Similar Singular Solar Taller "
+    "Tercer Titular Webinar"
+)
+"""Spanish words that end as an infinitive does and are none. Nor is one with an accent, or one before "de"."""
 
 ENGLISH = Phrases(
     defines=re.compile(
@@ -83,7 +120,7 @@ ENGLISH = Phrases(
     how="How do I go about {x}?",
     deed=re.compile(
         r"(?P<x>(?!(?:Nothing|Something|Everything|Anything|During|Morning|Evening|King|String|Spring)\b)"
-        r"[A-Z][a-z-]+ing\b(?! or\b| and\b(?! [A-Za-z-]+ing\b)).*)$"
+        rf"[A-Z][a-z-]+ing (?:{_OBJECT}|{_PARTICLE}|and [A-Za-z-]+ing\b).*)$"
     ),
     order=re.compile(r"(?P<x>[A-Z][a-z]{1,8} (?:the|an?|your|our|this|another|all|any)\b.+)$"),
     do="How do I {x}?",
@@ -134,7 +171,7 @@ GERMAN = Phrases(
     properties=frozenset(),
     explaining=_words("bedeutung beschreibung definition erklärung inhalt erläuterung"),
     how="Wie kann ich {x}?",
-    deed=re.compile(r"(?P<x>\S+ (?:.* )?[a-zäöüß]{3,}(?:en|ern|eln))$"),
+    deed=re.compile(rf"(?P<x>\S+ (?:.* )?(?!(?:{_PARTICIPLE}|{_ADVERB})$)[a-zäöüß]{{3,}}(?:en|ern|eln))$"),
     order=None,
     do="",
     know="Was sollte ich über {x} wissen?",
@@ -182,9 +219,7 @@ SPANISH = Phrases(
     properties=frozenset(),
     explaining=_words("significado descripción definición contenido explicación"),
     how="¿Cómo puedo {x}?",
-    deed=re.compile(
-        r"(?P<x>(?!(?:Lugar|Hogar|Mar|Par|Altar|Ser|Mujer|Poder|Deber)\b)[A-ZÁÉÍÓÚ][a-záéíóúñ]+(?:ar|er|ir)\b.*)$"
-    ),
+    deed=re.compile(rf"(?P<x>(?!{_NOUN}\b)[A-ZÑ][a-zñü]+(?:ar|er|ir)\b(?! del?\b).*)$"),
     order=None,
     do="",
     know="¿Qué debería saber sobre {x}?",

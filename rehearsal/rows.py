@@ -22,6 +22,8 @@ SWITCHES = ("pinned", "standalone")
 FIELDS = (*TEXTS, "relevant", *SWITCHES)
 
 _SEPARATORS = (",", ";", "\t", "|")
+_LONGEST = 2**31 - 1
+"""Characters of a cell: the most that every platform's `long` holds."""
 _YES, _NO = ("true", "yes", "ja", "sí", "si", "1", "x"), ("false", "no", "nein", "0", "")
 
 
@@ -45,9 +47,12 @@ class Rows:
 def read(content: str) -> Rows:
     """The rows of a text: of JSON lines where it begins with a brace, of a CSV otherwise.
 
+    A CSV is read as far as it is one: the last row says so where what follows was not.
+
     Raises:
         UserError: a CSV without a column `question`.
     """
+    csv.field_size_limit(_LONGEST)  # of the process, and 131,072 where nobody says otherwise
     content = content.removeprefix("\ufeff")
     begin = content.lstrip()[:1]
     if not begin:
@@ -108,8 +113,8 @@ def _table(content: str) -> Rows:
         except StopIteration:
             break
         except csv.Error as error:
-            rows.append(Row(line=line, fields={}, error=f"not CSV: {error}; a quote in a cell is written twice"))
-            continue
+            rows.append(Row(line=line, fields={}, error=f"not CSV: {error}; {_UNREAD}"))
+            break  # where the broken cell ends nobody knows: what follows may be the rest of an answer
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
@@ -184,4 +189,8 @@ def _named(content: str, separator: str) -> set[str]:
 
 
 _HALF = "it holds half of a surrogate pair, which is no character"
+_UNREAD = (
+    "a quote in a cell is written twice. From here on nothing was read: repair this line and import the file again, "
+    "what is there already is skipped"
+)
 _HEADER = f"the first line names the columns: question, and any of {', '.join(FIELDS[1:])}"

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from ingest.tables import Document, Version
 from kernel.database import Database, listed
+from kernel.types import OPEN
 from rehearsal.tables import Example, ExampleEvent, Ground
 
 PUBLISH = "publish"
@@ -55,9 +56,10 @@ class Standing:
             return _moved(session, {example: (epoch, REGROUNDED) for example, epoch in found.items()})
 
     def evicted(self, workspace: str | None, epoch: int) -> tuple[Moved, ...]:
-        """Examples of the training split that went with their source after this epoch."""
+        """Examples of the training split that were in use and went with their source after this epoch."""
+        in_use = (Example.born < OPEN, Example.died < OPEN, Example.died > epoch)
         gone = select(Example.id, Example.died, Example.reason).where(
-            Example.status == "retired", Example.split == "train", Example.reason.in_(GONE), Example.died > epoch
+            Example.status == "retired", Example.split == "train", Example.reason.in_(GONE), *in_use
         )
         if workspace is not None:
             gone = gone.where(Example.workspace == workspace)

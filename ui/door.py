@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from kernel.errors import Conflict, NotFound, RepriseError, UserError
+from kernel.errors import Conflict, RepriseError, UserError
 
 if TYPE_CHECKING:
     from kernel.settings import Settings
@@ -226,45 +226,3 @@ def table(rows: list[dict[str, Any]], columns: list[str], empty: str) -> None:
 def say(text: str) -> None:
     """A line on standard output. Bytes of a file name that are no text show as escapes."""
     print(text.encode("utf-8", "backslashreplace").decode(), flush=True)  # noqa: T201
-
-
-def read_lines(file: Path) -> str:
-    """The text of a file of rows that a person named.
-
-    Raises:
-        NotFound: no such file.
-        UserError: it is not UTF-8 text.
-    """
-    if not file.is_file():
-        raise NotFound(f"no file {str(file)!r}", hint="give a file of rows", code="missing_path")
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise UserError(
-            f"{str(file)!r} cannot be read: {error}", hint="give a file of rows in UTF-8", code="unreadable_file"
-        ) from error
-
-
-def write_lines(file: Path, lines: Iterator[str]) -> int:
-    """Write lines to a file that a person named; how many. What stood there stays until all of them are written.
-
-    Raises:
-        UserError: it cannot be written there.
-    """
-    aside, count = file.with_name(f".{file.name}.part"), 0
-    try:
-        with aside.open("w", encoding="utf-8") as out:
-            for line in lines:
-                out.write(line)
-                count += 1
-        aside.replace(file)
-    except OSError as error:
-        raise UserError(
-            f"{str(file)!r} cannot be written: {error.strerror or error}",
-            hint="give a file in a folder that exists and that you may write",
-            code="unwritable_file",
-        ) from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-    return count

@@ -26,6 +26,7 @@ from rehearsal.ground import Quote
 from rehearsal.history import Remembered, note_rehearsed, remembered, shift
 from rehearsal.policies import Candidate
 from rehearsal.split import practised
+from rehearsal.standing import Standing
 from rehearsal.tables import UNNAMED, Example, ExampleMemory, Ground
 from rehearsal.topics import Topics
 from retrieval.generators.extractive import ExtractiveGenerator
@@ -84,6 +85,20 @@ def test_of_two_that_say_the_same_the_better_origin_stays_and_the_reply_says_so(
     assert "same span, same answer" in result["duplicates"][0]["why"]
     assert only(house, status="retired")["reason"].startswith("duplicate")
     assert seen(house) == 2
+
+
+def test_a_row_that_two_give_way_to_tells_of_both(house: House) -> None:
+    answer = "Clams from the floor."
+    asked, said = house.examples.add(
+        [
+            _new(house, "What does the walrus eat?", origin="document", answer="Crabs."),
+            _new(house, "What do walruses eat?", origin="document", answer=answer),
+        ]
+    )
+    result = take(house, on(FOOD, "What does the walrus eat?", answer=answer))
+    assert [(one["line"], one["of"]) for one in result["replaced"]] == [(1, asked), (1, said)]
+    assert [one["why"].partition(":")[0] for one in result["replaced"]] == ["replaced", "duplicate"]
+    assert {e["example"] for e in house.memory.listing(status="retired")} == {asked, said}
 
 
 def test_a_document_that_moves_while_a_file_is_imported_keeps_no_row_out_that_it_still_says(
@@ -308,6 +323,18 @@ def test_a_handful_has_something_on_either_side(house: House) -> None:
 
 
 # --- deciding ------------------------------------------------------------------------------------
+
+
+def test_only_what_was_in_use_is_told_as_gone_with_its_source(house: House) -> None:
+    used = _new(house, "What does a walrus eat?", split="train")
+    waiting = _new(house, "Which food is there?", split="train", quarantine="waits for a person")
+    (used_id, _) = house.examples.add([used, waiting])
+    standing = Standing(house.db)
+    assert standing.evicted(None, 0) == ()
+    house.delete.delete(house.library.find("walrus.md").id)
+    (gone,) = standing.evicted(None, 0)
+    assert (gone.example, gone.why, gone.epoch) == (used_id, "source deleted", house.epochs.committed())
+    assert standing.evicted(None, gone.epoch) == ()
 
 
 def test_what_is_quarantined_leaves_every_mix_at_once_and_comes_back_only_by_a_flip(house: House) -> None:
@@ -564,6 +591,17 @@ def test_questions_from_documents_are_kept_where_a_search_finds_its_way_back(hou
     again = generation(house).run(["leave.md"], "default")
     assert again["kept"] == 0
     assert sum(n for why, n in again["dropped"].items() if why.startswith("there already")) >= told["kept"]
+
+
+def test_what_several_rows_of_a_section_answer_is_not_asked_at_all(house: House) -> None:
+    several = "".join(f"| {city} | {n}0 euros | {n} |\n" for n, city in enumerate(["Berlin", "Bonn", "Ulm"] * 3, 1))
+    table = f"| City | Fee | Zone |\n|---|---|---|\n{several}| Kiel | 7 euros | 1 |\n"
+    says = "The office looks at what each of the cities asks for a permit once in a year, and writes it down here."
+    house.put("fees.md", page("Permits", {"Fees": f"{says}\n\n{table}"}))
+    told = generation(house).run(["fees.md"], "default")
+    assert told["dropped"]["asked of several places of the document"] == 9
+    made = {e["question"] for e in house.memory.listing(origin="document")}
+    assert {question for question in made if "given" in question} == {"What is given as Zone for Kiel?"}
 
 
 def test_a_question_that_finds_another_passage_is_dropped_and_counted(house: House) -> None:

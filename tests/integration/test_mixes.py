@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +29,12 @@ from kernel.errors import Refused, TryAgain, UserError
 from kernel.ids import fresh, now_ms
 from kernel.types import Progress, silent
 from rehearsal.mix import Mix, Rise
-from rehearsal.policies import n_old
+from rehearsal.policies import MEASURED, POLICIES, n_old
 from rehearsal.suited import Suited
 from rehearsal.tables import Example, ExampleEvent, ExampleMemory, MixRow
 from tests.doors import Terminal, doors, memory_folder, opened
 from tests.house import incoming, page
+from ui.commands.runs import _people_mix
 from ui.platform import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -169,6 +171,27 @@ def test_a_measured_mix_says_of_each_slice_and_row_what_the_new_would_hurt(platf
     assert all(row["reason"].startswith("mir: loss +") and row["rise"] > 0 for row in recalled(seen))
     assert seen == platform.preview(KIND, "mir", 0.3, measure=True), "the same seed and epoch give the same mix"
     assert not list(platform.w.runs.folder("x").parent.glob("virtual-*")), "what the step was taken on is gone"
+
+
+@pytest.fixture
+def losses(platform: Platform, parrot: Parrot) -> Iterator[None]:
+    """A loss that each old example is remembered by, in another order than the trial step will find."""
+    old = [e["example"] for e in platform.examples() if e["slice"] in THINGS and e["split"] == "train"]
+    known: dict[str, Any] = {"kind": KIND, "rehearsed": 1, "last_rehearsed": 1, "strength": 1.0, "forgotten": 0}
+    with platform.w.db.write() as session:
+        session.add_all(ExampleMemory(example=e, last_loss=1 / (n + 1), **known) for n, e in enumerate(sorted(old)))
+    yield
+    with platform.w.db.write() as session:
+        session.execute(delete(ExampleMemory).where(ExampleMemory.kind == KIND))
+
+
+@pytest.mark.usefixtures("losses")
+@pytest.mark.parametrize("policy", sorted(set(POLICIES) - MEASURED))
+def test_under_a_policy_that_does_not_choose_by_it_a_measurement_tells_alone(platform: Platform, policy: str) -> None:
+    plain, told = (platform.preview(KIND, policy, 0.2, measure=measure) for measure in (False, True))
+    assert [row["example"] for row in plain["rows"]] == [row["example"] for row in told["rows"]]
+    assert plain["interference"] is None
+    assert told["interference"]
 
 
 def test_the_default_mix_measures_nothing_but_for_who_asks(platform: Platform, parrot: Parrot) -> None:
@@ -336,7 +359,7 @@ def _no_cycle(platform: Platform, run: str) -> None:
 
 
 def test_what_training_left_out_was_not_practised_and_is_new_to_the_next_run(
-    platform: Platform, parrot: Parrot
+    platform: Platform, parrot: Parrot, capsys: pytest.CaptureFixture[str]
 ) -> None:
     w = platform.w
     parrot.unread, parrot.unfit = "Fridge", "Oven"
@@ -346,6 +369,8 @@ def test_what_training_left_out_was_not_practised_and_is_new_to_the_next_run(
     why = {row["slice"]: row["left_out"] for row in rows.values()}
     assert {name: why.pop(name) for name in NEWS} == {"Fridge": "it cannot be read", "Oven": "too long"}
     assert set(why.values()) == {None}
+    _people_mix(platform.mix(run))
+    assert {"it cannot be read", "too long"} <= set(re.split(r"\s{2,}", capsys.readouterr().out))
     seen = {example for example, row in rows.items() if row["left_out"] is None}
     assert seen
     assert _entered(platform, run) == seen

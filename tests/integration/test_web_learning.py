@@ -61,6 +61,18 @@ def chat() -> None:
     chat.show()
 
 
+def mix() -> None:
+    from ui.web.views.mix import mix_table
+
+    drawn = {"slice": "returns", "reason": "new: in no mix of what serves", "part": "new", "left_out": None}
+    rows = [
+        drawn | {"example": "ex-1"},
+        drawn | {"example": "ex-2", "left_out": "it does not fit the model"},
+        drawn | {"example": "ex-3", "part": "recalled", "reason": "random"},
+    ]
+    mix_table(rows, key="mix")
+
+
 def schedule() -> None:
     from ui.web.views import schedule
 
@@ -189,6 +201,29 @@ def test_an_import_says_what_was_wrong_with_which_line(drawn: Any) -> None:
     assert "not JSON" in html(app)
 
 
+ANSI = "question;answer\n¿cuándo abre la puerta?;a las nueve\n".encode("cp1252")
+"""As a spreadsheet saves a CSV where nobody asks it for UTF-8."""
+
+
+def test_no_letter_of_a_file_of_examples_is_guessed(platform: Any, drawn: Any) -> None:
+    before = len(platform.examples())
+    app = drawn(rehearsal, rehearsal__tab="Add")
+    app.file_uploader[0].upload("ansi.csv", ANSI)
+    press(app, "Import")
+    assert "'ansi.csv' cannot be read: 'utf-8' codec can't decode" in html_of_errors(app)
+    assert "CSV UTF-8" in html_of_errors(app)
+    assert len(platform.examples()) == before
+
+
+def test_no_letter_of_a_pinned_suite_is_guessed(platform: Any, drawn: Any) -> None:
+    app = drawn(adapters, adapters__tab="Gate")
+    app.text_input(key="gate.pin.name").set_value("incidents")
+    app.file_uploader(key="gate.pin.file").upload("suite.txt", ANSI)
+    press(app, "Pin")
+    assert "'suite.txt' cannot be read" in html_of_errors(app)
+    assert platform.suites() == []
+
+
 def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) -> None:
     app = drawn(rehearsal, rehearsal__tab="Next mix")
     for _ in range(60):
@@ -200,6 +235,16 @@ def test_the_next_mix_tells_its_ratio_and_every_row_with_its_reason(drawn: Any) 
     assert len(rows) > 10
     assert all(rows["Reason"])
     assert set(rows["Slice"]) == set(SLICES)
+
+
+def test_what_training_did_without_is_in_no_part_of_the_mix_and_says_why(drawn: Any) -> None:
+    app = drawn(mix)
+    assert list(app.dataframe[0].value["Part"]) == ["left out", "recalled", "new"]
+    assert app.dataframe[0].value["Reason"][0] == "it does not fit the model; drawn as new: in no mix of what serves"
+    (parts,) = app.segmented_control
+    assert parts.options == ["all (3)", "left out (1)", "new (1)", "recalled (1)"]
+    parts.set_value("new").run()
+    assert list(app.dataframe[0].value["Example"]) == ["ex-1"]
 
 
 def test_what_is_started_under_a_preview_is_what_was_previewed(platform: Any, drawn: Any) -> None:

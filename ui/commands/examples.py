@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ui.door import Door, command, read_lines, say, table, write_lines
+from ui.door import Door, command, say, table
+from ui.lines import read_lines, write_lines
 
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace's examples.")]
 Ids = Annotated[list[str], typer.Argument(metavar="EXAMPLE…", help="One or more ids; all of them or none.")]

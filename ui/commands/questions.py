@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ui.commands.narrow import InWorkspace, looking
-from ui.door import Door, command, read_lines, say, table
+from ui.door import Door, command, say, table
+from ui.lines import read_lines
 
 With = Annotated[
     str | None, typer.Option(help="Adapters to use whatever serves, one of each kind, with commas; `base` is none.")

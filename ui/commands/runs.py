@@ -65,4 +65,5 @@ def _people_mix(mix: dict[str, Any]) -> None:
     say(f"Drawn at epoch {mix['epoch']}: policy {mix['policy']}, rho {mix['rho']}, seed {mix['seed']}.")
     for reason, count in mix["excluded"].items():
         say(f"  left out, {reason}: {count}")
-    table(mix["rows"], ["part", "example", "slice", "reason", "question"], "It has no rows.")
+    done_without = ["left_out"] if any(row.get("left_out") for row in mix["rows"]) else []
+    table(mix["rows"], ["part", *done_without, "example", "slice", "reason", "question"], "It has no rows.")

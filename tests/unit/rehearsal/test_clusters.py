@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from rehearsal.clusters import FEWEST, Asked, topics
 
@@ -48,6 +49,20 @@ def test_topics_keep_their_names_when_questions_come_and_go() -> None:
     found = topics(after)
     assert set(found.values()) == set(named.values())
     assert all(found[a.example] == named[a.example.split("-")[1]] for a in after)
+
+
+@pytest.mark.parametrize(("words", "gone"), [(3, 1), (2, 1), (2, 2 * FEWEST - 6)])
+def test_an_example_less_takes_no_topic_its_name(words: int, gone: int) -> None:
+    named = {"refund": "money", "shipping": "post", "warranty": "repairs"}
+    before = [replace(a, cluster=named[a.example.split("-")[1]]) for a in questions(FEWEST)][: words * FEWEST]
+    left = random.Random(2).sample(before, len(before) - gone)
+    assert topics(left) == {a.example: a.cluster for a in left}
+    assert len(set(topics(left).values())) == words
+
+
+def test_the_last_topic_of_a_few_questions_keeps_its_name() -> None:
+    left = [replace(a, cluster="money" if n else "") for n, a in enumerate(questions(FEWEST)[:20])]
+    assert topics(left) == {a.example: a.cluster for a in left}
 
 
 def test_a_name_that_means_something_else_is_not_taken() -> None:

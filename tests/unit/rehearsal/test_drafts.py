@@ -147,3 +147,51 @@ def test_lines_of_names_and_values_are_asked_about_where_there_are_several() -> 
     assert found["What does Lease mean?"].answer == "a right to act that runs out."
     assert found["What is given as Owner for Terms?"].answer == "Ann"
     assert asked("# Terms\n\nNote: this is one line with a colon in it.\n")[1] == {}
+
+
+def test_of_lines_that_were_joined_no_name_is_asked_about() -> None:
+    joined = "Person: Maria Lopez\nStreet: Long Lane in town"
+    _, found = asked(f"# Staff\n\n{joined}\n\nCity: Bonn on the river\n\nBadge: the card that opens doors\n")
+    assert {question: draft.answer for question, draft in found.items()} == {
+        "What does City mean?": "Bonn on the river",
+        "What does Badge mean?": "the card that opens doors",
+    }
+
+
+def test_what_several_places_answer_is_a_draft_for_each_of_them() -> None:
+    rows = "| Berlin | 10 euros | a day |\n| Berlin | 20 euros | a week |\n| Bonn | 30 euros | a month |\n"
+    table = f"| City | Fee | Term |\n|---|---|---|\n{rows}"
+    found = drafts(Section(text=table, start=0, heading="Terms", language="en"))
+    assert [(draft.question, draft.answer) for draft in found] == [
+        ("What is given as Fee for Berlin?", "10 euros"),
+        ("What is given as Fee for Berlin?", "20 euros"),
+        ("What is given as Fee for Bonn?", "30 euros"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "language", "question"),
+    [
+        ("Booking a room", "en", "How do I go about booking a room?"),
+        ("Opening your account", "en", "How do I go about opening your account?"),
+        ("Printing and scanning", "en", "How do I go about printing and scanning?"),
+        ("Logging in", "en", "How do I go about logging in?"),
+        ("Opening hours", "en", "What should I know about Opening hours?"),
+        ("Billing address", "en", "What should I know about Billing address?"),
+        ("Request a day off", "en", "How do I request a day off?"),
+        ("Konto schließen", "de", "Wie kann ich Konto schließen?"),
+        ("Geld zurückgeben", "de", "Wie kann ich Geld zurückgeben?"),
+        ("Termin verschieben", "de", "Wie kann ich Termin verschieben?"),
+        ("Passwort vergessen", "de", "Was sollte ich über Passwort vergessen wissen?"),
+        ("Karte verloren", "de", "Was sollte ich über Karte verloren wissen?"),
+        ("Antrag angenommen", "de", "Was sollte ich über Antrag angenommen wissen?"),
+        ("Neues von gestern", "de", "Was sollte ich über Neues von gestern wissen?"),
+        ("Reservar una sala", "es", "¿Cómo puedo reservar una sala?"),
+        ("Taller de prensa", "es", "¿Qué debería saber sobre Taller de prensa?"),
+        ("Alquiler vacacional", "es", "¿Qué debería saber sobre Alquiler vacacional?"),
+        ("Líder del equipo", "es", "¿Qué debería saber sobre Líder del equipo?"),
+    ],
+)
+def test_a_heading_is_asked_about_as_a_deed_only_where_it_is_one(heading: str, language: str, question: str) -> None:
+    _, found = asked(f"# Page\n\n## {heading}\n\nThe desk answers from nine to five every day.\n", language)
+    assert list(found) == [question]

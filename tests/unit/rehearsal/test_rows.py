@@ -35,11 +35,30 @@ def test_a_table_gives_the_same_rows_as_json_lines_whatever_separates_its_cells(
 
 
 def test_the_lines_of_a_table_are_counted_as_an_editor_counts_them() -> None:
-    table = 'question,answer\n"one\ntwo?",yes\n,no question\nOne?,too,many\n"Two?","x"y,\nLast?,ok\n'
-    assert [line for line, _ in told(table)] == [4, 5, 6]
+    table = 'question,answer\n"one\ntwo?",yes\n,no question\nOne?,too,many\nLast?,ok\n"Two?","x"y,\n'
+    assert [line for line, _ in told(table)] == [4, 5, 7]
     assert "no question" in told(table)[0][1]
     assert "3 cells, where the header has 2" in told(table)[1][1]
     assert [row["question"] for row in fields(table)] == ["one\ntwo?", "Last?"]
+
+
+def test_after_a_cell_that_is_broken_no_part_of_it_is_taken_for_a_row() -> None:
+    table = 'question,answer\nFirst?,yes\nTwo?,"He said "no".\nThen he left.\nIs this a question?,or not\n'
+    assert [row["question"] for row in fields(table)] == ["First?"]
+    ((line, error),) = told(table)
+    assert line == 3
+    assert "From here on nothing was read: repair this line and import the file again" in error
+
+
+def test_a_quote_that_is_never_closed_is_told_where_it_opens() -> None:
+    ((line, error),) = told('question,answer\nOne?,"open\nTwo?,two\n')
+    assert (line, "nothing was read" in error) == (2, True)
+
+
+def test_a_cell_may_be_as_long_as_an_answer_is() -> None:
+    long = "word " * 40_000
+    (row,) = fields(f'question,answer\nLong?,"{long}"\n')
+    assert row["answer"] == long
 
 
 def test_a_table_without_questions_is_refused_and_an_unknown_column_is_named() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from ui.lines import lines_in
 from ui.web import look
 from ui.web.client import node, told, workspaces
 from ui.web.plain import count, escape, label, shorten
@@ -60,11 +61,14 @@ def _import() -> None:
         names = workspaces(node().documents())
         workspace = b.selectbox("Workspace of their documents", names, key="rehearsal.import.workspace")
         sent = st.form_submit_button("Import", type="primary", icon=":material/upload:")
-    content = file.getvalue().decode("utf-8-sig", "replace") if file else pasted
-    if sent and not content.strip():
-        st.warning("Choose a file, or paste at least one line.")
-    elif sent:
-        with told(), st.spinner("Importing …"):
+    if not sent:
+        return
+    with told():
+        content = lines_in(file.getvalue(), file.name) if file else pasted
+        if not content.strip():
+            st.warning("Choose a file, or paste at least one line.")
+            return
+        with st.spinner("Importing …"):
             said = node().import_examples(content, slice_name.strip() or None, workspace)
             st.session_state[_SAID] = said
             if not said["errors"]:

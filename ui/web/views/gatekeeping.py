@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from ui.lines import lines_in
 from ui.web import look
 from ui.web.client import ALL, node, told, who, workspaces
 from ui.web.plain import count, escape, moment
@@ -132,6 +133,6 @@ def _suites() -> None:
         if not name.strip() or file is None:
             st.warning("Give it a name, and choose a file.")
             return
-        pinned = node().pin_suite(name.strip(), file.getvalue().decode("utf-8-sig", "replace"), workspace, user=who())
+        pinned = node().pin_suite(name.strip(), lines_in(file.getvalue(), file.name), workspace, user=who())
         st.toast(f"Pinned with {count(pinned['questions'], 'question')}.")
         st.rerun()

@@ -25,6 +25,9 @@ _WHY = {
     "re-grounded": "its words stand in a newer version",
 }
 _SHOWN = 30
+_LEFT_OUT = "left out"
+_FIRST = (_LEFT_OUT, "recalled", "new")
+"""Parts of a mix, those whose reasons are worth reading first."""
 
 
 def show() -> None:
@@ -137,8 +140,9 @@ def interference(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def mix_table(rows: list[dict[str, Any]], *, key: str) -> None:
-    """The rows of a mix with the reason of each."""
-    parts = Counter(r["part"] for r in rows)
+    """The rows of a mix with the reason of each. What training did without is a part of its own, and says why."""
+    shown = [r | _place(r) for r in rows]
+    parts = Counter(r["part"] for r in shown)
     part = st.segmented_control(
         "Rows",
         ["all", *sorted(parts)],
@@ -159,7 +163,7 @@ def mix_table(rows: list[dict[str, Any]], *, key: str) -> None:
                 **({"Rise of loss": None if r.get("rise") is None else signed(r["rise"])} if measured else {}),
                 "Example": r["example"],
             }
-            for r in sorted(rows, key=lambda r: r["part"] == "new")  # the reasons worth reading stand first
+            for r in sorted(shown, key=lambda r: _FIRST.index(r["part"]))
             if part in ("all", None, r["part"])
         ],
         key=f"{key}.rows",
@@ -169,6 +173,13 @@ def mix_table(rows: list[dict[str, Any]], *, key: str) -> None:
             "Reason": st.column_config.Column(width=330),
         },
     )
+
+
+def _place(row: dict[str, Any]) -> dict[str, str]:
+    """The part that a row is shown in, and the reason."""
+    if row.get("left_out") is None:
+        return {"part": row["part"], "reason": row["reason"]}
+    return {"part": _LEFT_OUT, "reason": f"{row['left_out']}; drawn as {row['reason']}"}
 
 
 def moved(rows: Sequence[dict[str, Any]], title: str) -> None:
