@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from finetune.probe import Lost, Probing
 from finetune.reproduce import reproduce
 from finetune.tables import Run
 from kernel.errors import NotFound, Refused, UserError
-from kernel.types import Ask, silent
+from kernel.types import Ask, Passage, Sentence, Sentences, silent
 from rehearsal.mix import Mix
 from tests.doors import opened
 from tests.facts import COLOURS, RECIPE, THINGS
@@ -111,6 +111,37 @@ def test_what_may_not_be_kept_is_answered_by_the_champion_or_left_out(platform: 
     options = Options(policy="generative", rho=0.2, recipe={"gold": 1.0}).to_json()
     row = Run(id="run-y", kind="generator", workspace=None, options=options, parent=None, adapter="generator-y")
     with pytest.raises(UserError, match="the champion had no supported answer"):  # it is a model that cannot write
+        kind(platform).materialise(row, asked, tmp_path)
+
+
+def test_of_what_the_champion_answers_only_what_grounds_the_example_is_learnt(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parrot(_asked: Ask, passages: Sequence[Passage]) -> Sentences:
+        yield from (Sentence(text=p.text.splitlines()[-1], marks=(n,)) for n, p in enumerate(passages, 1))
+        yield Sentence(text=passages[0].text.splitlines()[-1], marks=(1, 2))  # one of the two at most answers
+        return {}
+
+    def distracted(asked: Ask, passages: Sequence[Passage]) -> Sentences:
+        thing = next(t for t in COLOUR if t in asked.question)
+        yield from (s for s in parrot(asked, passages) if f"{thing} of the house is" not in s.text)
+        return {}
+
+    _, mix = drawn(platform, tmp_path / "one")
+    asked = replace(mix, rows=tuple(replace(row, target="champion") for row in mix.rows))
+    options = Options(policy="generative", rho=0.2, recipe={"gold": 1.0}).to_json()
+    row = Run(id="run-z", kind="generator", workspace=None, options=options, parent=None, adapter="generator-z")
+    monkeypatch.setattr(kind(platform)._generator(), "stream", parrot)
+    kind(platform).materialise(row, asked, tmp_path)
+    rows = read_train_set(tmp_path).rows
+    assert {r.example for r in rows} == {r.example for r in asked.rows}
+    assert any(len(r.passages) > len(r.gold) for r in rows)
+    for one in rows:
+        texts = {p.chunk: p.text for p in one.passages}
+        assert all(said.cites and set(said.cites) <= one.gold for said in one.chosen)
+        assert all(said.text in texts[chunk] for said in one.chosen for chunk in said.cites)
+    monkeypatch.setattr(kind(platform)._generator(), "stream", distracted)
+    with pytest.raises(UserError, match="answered it from what does not ground it"):
         kind(platform).materialise(row, asked, tmp_path)
 
 
