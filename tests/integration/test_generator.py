@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from finetune.generator import trainer
+from finetune.files import read_lines
+from finetune.generator import materialise, trainer
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import ANSWERS, CITATIONS, CLOSED, FAITHFULNESS, METRIC, REFUSALS
 from finetune.generator.kind import GeneratorKind
@@ -24,8 +25,10 @@ from finetune.probe import Lost, Probing
 from finetune.reproduce import reproduce
 from finetune.tables import Run
 from kernel.errors import NotFound, Refused, UserError
+from kernel.jobs import TakenAway
 from kernel.types import Ask, Passage, Sentence, Sentences, silent
 from rehearsal.mix import Mix
+from rehearsal.tables import MixRow
 from tests.doors import opened
 from tests.facts import COLOURS, RECIPE, THINGS
 from tests.house import incoming, numbered, page
@@ -71,6 +74,12 @@ def kind(platform: Platform) -> GeneratorKind:
     found = platform.w.kinds["generator"]
     assert isinstance(found, GeneratorKind)
     return found
+
+
+def of_run(platform: Platform, run: str) -> set[str]:
+    """Examples and turns that a run is known to practise."""
+    with platform.w.db.read() as session:
+        return {row.example for row in session.query(MixRow).filter_by(run=run)}
 
 
 def drawn(platform: Platform, folder: Path, run: str = "run-x", **options: Any) -> tuple[list[TrainRow], Mix]:
@@ -426,6 +435,43 @@ def test_a_thumb_down_is_a_row_until_its_document_is_deleted(platform: Platform,
     assert read_train_set(run).broken
     after, _ = drawn(platform, tmp_path / "after")
     assert not any("bell" in p.text for row in after for p in row.passages)
+
+
+@pytest.mark.parametrize("what", ["conversation", "everything"])
+def test_a_turn_that_is_deleted_while_a_run_is_written_is_no_row_of_it(
+    platform: Platform, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [
+        platform.ask(f"Tell me the colour of the {thing}.", conversation="new", user="ada", generator="extractive")
+        for thing in ("door", "wall")
+    ]
+    for turn in turns:
+        platform.feedback(turn["turn"], "down")
+    fresh = ROWS[0] | {"question": f"And how does the door look to {what}?", "split": "train"}
+    platform.import_examples(json.dumps(fresh))
+    written = materialise.write_rows
+
+    def slowly(folder: Path, rows: Sequence[TrainRow]) -> None:
+        assert {turn["turn"] for turn in turns} <= {row.example for row in rows}
+        if what == "everything":
+            platform.erase_me(user="ada")
+        else:
+            platform.delete_conversation(turns[0]["conversation"], user="ada")
+        written(folder, rows)
+
+    def stop(*_: object) -> None:
+        raise TakenAway
+
+    monkeypatch.setattr(materialise, "write_rows", slowly)
+    monkeypatch.setattr(kind(platform), "train", stop)
+    options = Options(policy="mixed", rho=0.2, method="kto", recipe={"min_votes": 1})
+    run = platform.w.retrainer.request("generator", options, None)
+    with pytest.raises(TakenAway):
+        platform.w.retrainer.run(run, silent)
+    voted = {row["example"] for row in read_lines(platform.w.home / "runs" / run / "train.jsonl")}
+    left = set() if what == "everything" else {turns[1]["turn"]}
+    assert {turn["turn"] for turn in turns} & voted == left
+    assert {turn["turn"] for turn in turns} & of_run(platform, run) == left
 
 
 def test_a_thumb_down_on_a_document_that_is_left_out_counts_for_nothing(platform: Platform) -> None:
