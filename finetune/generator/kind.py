@@ -89,6 +89,7 @@ class GeneratorKind:
                 self._registry.path(name)  # or there is none of that name
             return
         recipe = _recipe(options)
+        recipe.at_once(recipe.processes)  # or its steps cannot be made
         require()
         if recipe.method != "sft" and options.start == FROM_BASE and self.parent() is not None:
             raise UserError(

@@ -68,13 +68,13 @@ def trainer_of(
         dpo = DPOConfig(**common, beta=recipe.beta, loss_type=losses, loss_weights=weights)
         return _Dpo(**given, args=dpo, train_dataset=Dataset.from_list(data))
     kto = KTOConfig(**common, beta=recipe.beta, **_balance(rows))
-    return _Kto(**given, args=kto, train_dataset=Dataset.from_list(_mismatched(rows, recipe.micro_batch)))
+    return _Kto(**given, args=kto, train_dataset=Dataset.from_list(_mismatched(rows, recipe.at_once(processes))))
 
 
 def steps_of(rows: int, recipe: GeneratorRecipe, processes: int) -> tuple[int, int]:
     """(steps in all, micro batches in a step)."""
-    gathered = max(1, recipe.batch // (recipe.micro_batch * processes))
-    micro = -(-rows // (recipe.micro_batch * processes))
+    together = recipe.at_once(processes) * processes
+    gathered, micro = recipe.batch // together, -(-rows // together)
     return max(1, -(-micro // gathered)) * recipe.epochs, gathered
 
 
@@ -86,7 +86,7 @@ def _arguments(
     return {
         "output_dir": str(folder),
         "max_length": None,  # rows fit already
-        "per_device_train_batch_size": recipe.micro_batch,
+        "per_device_train_batch_size": recipe.at_once(processes),
         "gradient_accumulation_steps": gathered,
         "num_train_epochs": recipe.epochs,
         "learning_rate": recipe.rate_for(learner.parameters, warm=warm),
@@ -114,11 +114,15 @@ def _arguments(
 
 
 def _mismatched(rows: Sequence[Tokens], batch: int) -> list[dict[str, Any]]:
-    """Rows for KTO, each with the answer of another row of its batch: what the divergence is estimated from."""
+    """Rows for KTO, each with the answer of another row of its batch: what the divergence is estimated from.
+
+    A last one that is alone in its batch has the answer of the row before it.
+    """
     data = [{"prompt_ids": r.prompt, "completion_ids": r.chosen, "label": r.row.label} for r in rows]
     for start in range(0, len(data), batch):
         some = data[start : start + batch]
-        for row, other in zip(some, [some[-1], *some[:-1]], strict=True):
+        first = some[-1] if len(some) > 1 else data[start - 1]
+        for row, other in zip(some, [first, *some[:-1]], strict=True):
             row["KL_completion_ids"] = other["completion_ids"]
     return data
 

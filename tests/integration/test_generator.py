@@ -161,6 +161,8 @@ def test_what_cannot_be_trained_is_said_when_it_is_asked_for(platform: Platform)
         platform.request_run("generator", method="ppo")
     with pytest.raises(UserError, match="wings: no such setting"):
         platform.request_run("generator", recipe={"wings": 2})
+    with pytest.raises(UserError, match="micro_batch = 1: expected 2 or more for kto"):
+        platform.request_run("generator", method="kto", recipe={"micro_batch": 1})
     with pytest.raises(UserError, match="a retriever has no method"):
         platform.request_run("retriever", method="dpo")
     cost = platform.preview("generator")["cost"]

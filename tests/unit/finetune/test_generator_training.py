@@ -148,6 +148,25 @@ def test_kto_learns_from_thumbs_alone(model: str, champion: Path, tmp_path: Path
     assert manifest["data"]["votes"] == 16
 
 
+@pytest.mark.parametrize(("rows", "batch"), [(9, 4), (7, 3)])
+def test_no_vote_is_compared_with_itself_and_a_step_has_as_many_as_were_asked_for(
+    model: str, champion: Path, tmp_path: Path, rows: int, batch: int
+) -> None:
+    from finetune.generator.model import build
+    from finetune.generator.tokens import tokenised
+    from finetune.generator.trainers import steps_of, trainer_of
+
+    recipe = GeneratorRecipe.from_json({"method": "kto", "threads": 1, "batch": batch, "micro_batch": 8})
+    learner = build(model, recipe, champion, rows)
+    votes = [replace(row, chosen=(Said(text=f"It is {n} days."),)) for n, row in enumerate(OLD[:rows])]
+    made = [one for vote in votes if (one := tokenised(vote, learner.tokenizer, learner.stops, 512))]
+    assert len({tuple(one.chosen) for one in made}) == rows
+    trainer = trainer_of(learner, made, recipe, tmp_path, warm=True, processes=1)
+    assert all(row["KL_completion_ids"] != row["completion_ids"] for row in trainer.train_dataset)
+    assert trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps == batch
+    assert steps_of(rows, recipe, 1) == (-(-rows // batch), 1)
+
+
 # --- what a kill, a number that is none and a full disk leave ---------------------------------------------------------
 
 
