@@ -10,7 +10,8 @@ given a PEFT model; with a plain model and a config it would take the base model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,31 @@ def trainer_of(
     learner: Learner, rows: Sequence[Tokens], recipe: GeneratorRecipe, folder: Path, *, warm: bool, processes: int
 ) -> Any:
     """TRL's trainer of the recipe's method over these rows; its checkpoints go into `folder`."""
+    with _as_precise(learner.model):
+        return _made(learner, rows, recipe, folder, warm=warm, processes=processes)
+
+
+def steps_of(rows: int, recipe: GeneratorRecipe, processes: int) -> tuple[int, int]:
+    """(steps in all, micro batches in a step)."""
+    together = recipe.at_once(processes) * processes
+    gathered, micro = recipe.batch // together, -(-rows // together)
+    return max(1, -(-micro // gathered)) * recipe.epochs, gathered
+
+
+@contextmanager
+def _as_precise(model: Any) -> Iterator[None]:
+    """What is trained keeps its precision: TRL rounds the adapter of a model in 4 bits to bfloat16, which loses small
+    steps and starts beside the champion, and PEFT takes it up in float32 again when a run goes on."""
+    before = [(p, p.data) for p in model.parameters() if p.requires_grad]
+    yield
+    for parameter, data in before:
+        if parameter.dtype != data.dtype:
+            parameter.data = data.to(parameter.device)
+
+
+def _made(
+    learner: Learner, rows: Sequence[Tokens], recipe: GeneratorRecipe, folder: Path, *, warm: bool, processes: int
+) -> Any:
     common = _arguments(learner, len(rows), recipe, folder, warm=warm, processes=processes)
     given = {"model": learner.model, "processing_class": learner.tokenizer}
     if recipe.method == "sft":
@@ -69,13 +95,6 @@ def trainer_of(
         return _Dpo(**given, args=dpo, train_dataset=Dataset.from_list(data))
     kto = KTOConfig(**common, beta=recipe.beta, **_balance(rows))
     return _Kto(**given, args=kto, train_dataset=Dataset.from_list(_mismatched(rows, recipe.at_once(processes))))
-
-
-def steps_of(rows: int, recipe: GeneratorRecipe, processes: int) -> tuple[int, int]:
-    """(steps in all, micro batches in a step)."""
-    together = recipe.at_once(processes) * processes
-    gathered, micro = recipe.batch // together, -(-rows // together)
-    return max(1, -(-micro // gathered)) * recipe.epochs, gathered
 
 
 def _arguments(
