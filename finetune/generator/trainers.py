@@ -87,14 +87,16 @@ def _made(
     if recipe.method == "sft":
         data = [{"input_ids": [*r.prompt, *r.chosen], "labels": [-100] * len(r.prompt) + list(r.chosen)} for r in rows]
         sft = SFTConfig(**common, packing=False)
-        return _Sft(**given, args=sft, train_dataset=Dataset.from_list(data))
+        return _Sft(**given, args=_on_one_device(sft), train_dataset=Dataset.from_list(data))
     if recipe.method == "dpo":
         data = [{"prompt_ids": r.prompt, "chosen_ids": r.chosen, "rejected_ids": list(r.rejected or ())} for r in rows]
         losses, weights = (["sigmoid", "sft"], [1.0, recipe.sft_weight]) if recipe.sft_weight else (["sigmoid"], [1.0])
         dpo = DPOConfig(**common, beta=recipe.beta, loss_type=losses, loss_weights=weights)
-        return _Dpo(**given, args=dpo, train_dataset=Dataset.from_list(data))
+        return _Dpo(**given, args=_on_one_device(dpo), train_dataset=Dataset.from_list(data))
     kto = KTOConfig(**common, beta=recipe.beta, **_balance(rows))
-    return _Kto(**given, args=kto, train_dataset=Dataset.from_list(_mismatched(rows, recipe.at_once(processes))))
+    return _Kto(
+        **given, args=_on_one_device(kto), train_dataset=Dataset.from_list(_mismatched(rows, recipe.at_once(processes)))
+    )
 
 
 def _arguments(
@@ -130,6 +132,14 @@ def _arguments(
         "dataloader_pin_memory": gpu,
         "dataset_num_proc": None,
     }
+
+
+def _on_one_device(given: Any) -> Any:
+    """The arguments of a process that trains on one device. Where it sees several and trains alone, transformers would
+    show a batch to each of them, and a step would be of so many times the rows; TRL refuses that."""
+    if given.n_gpu > 1:
+        given._n_gpu = 1  # as transformers does it for a model that is spread over devices
+    return given
 
 
 def _mismatched(rows: Sequence[Tokens], batch: int) -> list[dict[str, Any]]:

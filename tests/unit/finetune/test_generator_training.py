@@ -173,6 +173,31 @@ def test_an_adapter_on_four_bits_is_trained_as_it_is_and_in_float32(
         starts_from(trainer, champion)
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+def test_one_process_trains_on_one_of_the_devices_that_it_sees(
+    model: str, champion: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import TrainingArguments
+
+    from finetune.generator.model import build
+    from finetune.generator.tokens import tokenised
+    from finetune.generator.trainers import trainer_of
+
+    settled = TrainingArguments.__post_init__
+
+    def sees_two(arguments: Any) -> None:
+        settled(arguments)
+        arguments._n_gpu = 2  # as on a machine that has them
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", sees_two)
+    recipe = GeneratorRecipe.from_json({"method": method, "threads": 1, "batch": 4})
+    learner = build(model, recipe, champion, 4)
+    pairs = [replace(row, rejected=wrong(row)) for row in OLD[:4]]
+    rows = [made for pair in pairs if (made := tokenised(pair, learner.tokenizer, learner.stops, 512))]
+    trainer = trainer_of(learner, rows, recipe, tmp_path, warm=True, processes=1)
+    assert (trainer.args.n_gpu, trainer.args.train_batch_size) == (1, 4)
+
+
 @pytest.mark.parametrize(("rows", "batch"), [(9, 4), (7, 3)])
 def test_no_vote_is_compared_with_itself_and_a_step_has_as_many_as_were_asked_for(
     model: str, champion: Path, tmp_path: Path, rows: int, batch: int
