@@ -22,13 +22,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from finetune.files import write
-from kernel.errors import NO_ROOM, Conflict, DiskFull, RepriseError, TrainingFailed, UserError
+from finetune.files import no_room, write
+from kernel.errors import Conflict, DiskFull, RepriseError, TrainingFailed, UserError
 
 ERROR, LOCK = "error.json", ".lock"
 _LOST = re.compile(r"gloo|NCCL|TCPStore")
 """What torch names where processes that train together cannot reach each other: one of them is gone."""
-_NO_ROOM = re.compile(r"No space left|File too large|Disk quota exceeded|PytorchStreamWriter failed")
 
 
 def serve(arguments: Sequence[str], train: Callable[[Path], Any], module: str) -> int:
@@ -103,8 +102,7 @@ def report(run: Path, error: Exception) -> int:
 
 
 def _fault(error: Exception) -> RepriseError:
-    # However early the disk was asked, it may fill up; safetensors and torch say so in words of their own.
-    if (isinstance(error, OSError) and error.errno in NO_ROOM) or _NO_ROOM.search(str(error)):
+    if no_room(error):  # however early the disk was asked, it may fill up
         return DiskFull("the disk was full", hint="free some room and start the run again: it goes on from there")
     return TrainingFailed(f"{type(error).__name__}: {error}", hint="the log of the training has the trace")
 

@@ -18,7 +18,7 @@ from ingest.tables import Document
 from kernel.database import Database, listed
 from rehearsal.ground import made_of, mentioning, standing_only_on
 from rehearsal.tables import Mention, MixRow
-from retrieval.tables import Cited
+from retrieval.tables import Cited, Turn
 
 
 class RunEraser:
@@ -76,15 +76,17 @@ class RunEraser:
 
 
 def catch_up(db: Database, folder: Path) -> None:
-    """Take the words of documents that were deleted while a run's folder was being written out of it: no delete found
-    them there. Rows that one of their passages answers, as votes may be, go with them. Repeatable."""
-    file = folder / PASSAGES
+    """Take the words of documents and turns that were deleted while a run's folder was being written out of it: no
+    delete found them there. Rows that one of their passages answers, as votes may be, go with them. Repeatable."""
+    file, rows = folder / PASSAGES, folder / "train.jsonl"
     if not file.is_file():
         return
     of = {str(passage["chunk"]): str(passage["document"]) for passage in read_lines(file)}
+    voted = {str(row["example"]) for row in read_lines(rows) if row.get("part") == "vote"}
     with db.read() as session:
         named = Document.id.in_(listed(set(of.values())))
         live = set(session.scalars(select(Document.id).where(named, Document.state == "live")))
+        forgotten = voted - set(session.scalars(select(Turn.id).where(Turn.id.in_(listed(voted)))))
     gone = {chunk for chunk, document in of.items() if document not in live}
     drop_lines(file, lambda passage: passage["chunk"] in gone)
-    drop_lines(folder / "train.jsonl", lambda row: not gone.isdisjoint(row.get("gold", ())))
+    drop_lines(rows, lambda row: row["example"] in forgotten or not gone.isdisjoint(row.get("gold", ())))

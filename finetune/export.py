@@ -59,7 +59,8 @@ from rehearsal.tables import Example
 from retrieval.encoder import read_model, weights_sha256
 
 MOST = 50_000
-"""Chunks that are all exported as candidates; of more, those nearest to a question by one of the models."""
+"""Chunks that are all exported as candidates; of more, those of its workspace that are nearest to a question
+by one of the models."""
 _POOL = 200
 _SCRIPT = '''"""Trains this run again from this folder alone, and compares. It needs Reprise installed, and no home."""
 
@@ -330,16 +331,22 @@ class RetrieverExport:
         candidates: Sequence[tuple[str, str, str, np.ndarray]],
         aside: Path,
     ) -> list[tuple[str, str, str, np.ndarray]]:
-        """Those among the first of any question by the base or the adapter: nobody else is ranked near them."""
+        """Those among the first of a question's workspace by any model: nobody else is ranked near them."""
         from retrieval.encoder import QueryEncoder
 
         encoder = QueryEncoder(self._embedder.path)
-        encoder.load("challenger", aside / "adapter")
-        vectors = np.stack([c[3] for c in candidates])
+        known: list[str | None] = [None]
+        for name, at in (("champion", aside / "champion"), ("challenger", aside / "adapter")):
+            if at.is_dir():
+                encoder.load(name, at)
+                known.append(name)
+        of, vectors = np.array([c[0] for c in candidates]), np.stack([c[3] for c in candidates])
         near: set[int] = set()
-        for adapter in (None, "challenger"):
-            for vector in encoder.encode([q.question for q in questions], adapter):
-                near.update(np.argpartition(-(vectors @ vector), _POOL)[:_POOL].tolist())
+        for model in known:
+            for question, vector in zip(questions, encoder.encode([q.question for q in questions], model), strict=True):
+                mine = np.where(of == question.workspace, vectors @ vector, -np.inf)
+                first = np.argpartition(-mine, _POOL)[:_POOL]
+                near.update(first[np.isfinite(mine[first])].tolist())
         return [candidates[n] for n in sorted(near)]
 
 

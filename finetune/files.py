@@ -15,8 +15,10 @@ from typing import Any
 
 from kernel.errors import NO_ROOM, Conflict, DiskFull, RepriseError, UserError
 
-_NO_ROOM = re.compile(r"No space left|Disk quota exceeded|File too large|requested and \d+ written")
-"""In the words of `shutil.copytree` and of numpy, whose errors have no number."""
+_NO_ROOM = re.compile(
+    r"No space left|Disk quota exceeded|File too large|requested and \d+ written|PytorchStreamWriter failed"
+)
+"""In the words of `shutil.copytree`, safetensors, numpy and torch, whose errors have no number."""
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -65,6 +67,11 @@ def read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+def no_room(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, by its number or, where whoever wrote gives none, by its words."""
+    return (isinstance(error, OSError) and error.errno in NO_ROOM) or bool(_NO_ROOM.search(str(error)))
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to write into that stands as `target` once all of it is written. Nothing is overwritten.
@@ -107,9 +114,9 @@ def _conflict(target: Path) -> Conflict:
 
 
 def _unwritable(target: Path, error: OSError | ValueError) -> RepriseError:
-    number = error.errno if isinstance(error, OSError) else None
-    if number in NO_ROOM or _NO_ROOM.search(str(error)):
+    if no_room(error):
         return DiskFull(f"no room for {str(target)!r}", hint="free some space, or name a folder on another disk")
+    number = error.errno if isinstance(error, OSError) else None
     if number in _TAKEN and _stands(target):
         return _conflict(target)
     told = getattr(error, "strerror", None) or error

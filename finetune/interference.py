@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -71,14 +72,16 @@ def measure(folder: Path, config: RunConfig, data: TrainSet) -> dict[str, Rise]:
     """
     import dataclasses
 
-    from finetune.data import batches
+    from finetune.data import batches, steps_per_epoch
     from finetune.training import begin, one_step
 
     new = tuple(row for row in data.rows if row.part == "new")
     old = [row for row in data.rows if row.part == "recalled"]
     if not new or not old:
         return {}
-    training = begin(folder, config, dataclasses.replace(data, rows=new))
+    epochs = math.ceil(STEPS / steps_per_epoch(len(new), config.recipe.batch))  # or the rate ends before the steps do
+    recipe = dataclasses.replace(config.recipe, epochs=epochs)
+    training = begin(folder, dataclasses.replace(config, recipe=recipe), dataclasses.replace(data, rows=new))
     before = _losses(training, old)
     steps = (batch for epoch in count() for batch in batches(training.data.rows, config.recipe, epoch))
     for batch in islice(steps, STEPS):

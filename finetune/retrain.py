@@ -27,7 +27,7 @@ from finetune.challengers import challengers
 from finetune.cost import cost
 from finetune.drawing import Drawing
 from finetune.erase import catch_up
-from finetune.files import read_json, write_json
+from finetune.files import no_room, read_json, write_json
 from finetune.judging import Judge
 from finetune.kinds import Kind, Options
 from finetune.lineage import Lineage
@@ -39,7 +39,7 @@ from finetune.tables import Run
 from kernel.audit import record
 from kernel.database import Database, listed
 from kernel.epochs import Epochs
-from kernel.errors import NO_ROOM, DiskFull, Failed, RepriseError, UserError
+from kernel.errors import DiskFull, Failed, RepriseError, UserError
 from kernel.ids import fresh, now_ms
 from kernel.jobs import Cancelled, TakenAway
 from kernel.types import Progress
@@ -162,8 +162,7 @@ class Retrainer:
                 self._runs.fail(run, error.as_json())
             raise
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in NO_ROOM
-            known = DiskFull("the disk was full", hint=_FREE) if full else _fault(error)
+            known = DiskFull("the disk was full", hint=_FREE) if no_room(error) else _fault(error)
             self._runs.fail(run, known.as_json())
             raise known from error
         return self._runs.result(run)

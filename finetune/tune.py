@@ -64,7 +64,7 @@ class Tuner:
         return _shown(workspace, self._tunings.of(workspace))
 
     def due(self) -> list[str]:
-        """Workspaces with enough examples that were never tuned, or have doubled since."""
+        """Workspaces with enough examples that were never tuned, or have doubled or got another reranker since."""
         counts: dict[str, int] = {}
         for question in self._evaluator.questions(None, "train"):
             counts[question.workspace] = counts.get(question.workspace, 0) + 1
@@ -155,8 +155,9 @@ class Tuner:
             return self._search.arms(texts, vectors, Scope(workspace=workspace))
 
     def _old(self, workspace: str, examples: int) -> bool:
-        measured = self._tunings.of(workspace).measured
-        if not measured:
+        tuning, reranker = self._tunings.of(workspace), self._search.reranker
+        measured = tuning.measured
+        if not measured or (reranker is not None and tuning.measured_with != reranker.name):
             return True
         grown = self._chunks(workspace) >= _GROWN * max(1, measured["chunks"])
         return grown or min(examples, _MOST) >= _GROWN * measured["examples"]

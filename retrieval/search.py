@@ -233,13 +233,12 @@ class Search:
 
     def _tuning(self, scope: Scope, how: How) -> Tuning:
         tuning = self._tunings.of(scope.workspace) if self._tunings is not None else DEFAULT
-        unmeasured = not tuning.measured and self.reranker is not None and self.reranker.by_default
-        rerank = (tuning.rerank or unmeasured) if self._rerank is None else self._rerank
-        return replace(
-            tuning,
-            weight=tuning.weight if how.weight is None else how.weight,
-            rerank=(rerank if how.rerank is None else how.rerank) and self.reranker is not None,
-        )
+        weight = tuning.weight if how.weight is None else how.weight
+        if self.reranker is None:
+            return replace(tuning, weight=weight, rerank=False)
+        told = tuning.rerank if tuning.measured_with == self.reranker.name else self.reranker.by_default
+        rerank = told if self._rerank is None else self._rerank
+        return replace(tuning, weight=weight, rerank=rerank if how.rerank is None else how.rerank)
 
     def _found(
         self,

@@ -25,9 +25,14 @@ class Tuning:
     weight: float = WEIGHT
     """Of BM25 in the fusion, 0 to 1."""
     rerank: bool = False
-    """Whether the reranker looks at each search: only where it was measured to help."""
+    """Whether the reranker `measured_with` looks at each search: only where it was measured to help."""
     measured: dict[str, Any] = field(default_factory=dict)
     """What it was chosen by; empty for the default. See docs/contract.md."""
+
+    @property
+    def measured_with(self) -> str | None:
+        """Name of the reranker that `rerank` is about: of another one nothing was measured. None where none was."""
+        return (self.measured.get("rerank") or {}).get("reranker")
 
 
 DEFAULT = Tuning()

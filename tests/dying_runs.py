@@ -28,6 +28,8 @@ from typing import Any
 
 EPOCHS = 3
 DEATHS = "parent,between,manifest"
+ENOUGH = 12_000
+"""Bytes that hold the rows of the run, and not their vectors."""
 ANIMALS = {
     "walrus": "clams", "puffin": "sand eels", "otter": "sea urchins", "heron": "frogs", "badger": "earthworms",
     "koala": "eucalyptus", "panda": "bamboo", "lynx": "hares", "osprey": "fish", "bison": "grass",
@@ -92,7 +94,7 @@ def _end_at(point: str, platform: Any) -> None:
         whole = kind.materialise
 
         def narrow(*arguments: Any) -> None:
-            with _no_room(4_000):
+            with _no_room(ENOUGH):
                 whole(*arguments)
 
         kind.materialise = narrow

@@ -23,7 +23,7 @@ from finetune.generator.interference import bounded
 from finetune.generator.materialise import Answers, materialise
 from finetune.generator.recipe import METHODS, GeneratorRecipe, Method
 from finetune.generator.recovery import GeneratorRecovery
-from finetune.generator.rows import TRAINER, RunConfig
+from finetune.generator.rows import TRAINER, RunConfig, Said
 from finetune.generator.triple import require
 from finetune.generator.votes import Votes
 from finetune.generator.writer import trainable, worn
@@ -89,6 +89,7 @@ class GeneratorKind:
                 self._registry.path(name)  # or there is none of that name
             return
         recipe = _recipe(options)
+        recipe.at_once(recipe.processes)  # or its steps cannot be made
         require()
         if recipe.method != "sft" and options.start == FROM_BASE and self.parent() is not None:
             raise UserError(
@@ -231,14 +232,13 @@ class GeneratorKind:
 
     def _champion(self, generator: TransformersGenerator, parent: str | None) -> Answers:
         """What the champion writes, as far as its sources support it."""
-
         path = self._registry.path(parent) if parent else None
 
-        def answer(question: str, passages: Sequence[Passage]) -> str | None:
+        def answer(question: str, passages: Sequence[Passage]) -> list[Said]:
             with self._worn(parent, path) as alias:
                 said, _ = collect(generator.stream(Ask(question=question, adapter=alias), passages))
-            kept = [c.sentence.text for c in check(said, passages, self._verifier) if c.supported]
-            return " ".join(kept) or None
+            kept = [c.sentence for c in check(said, passages, self._verifier) if c.supported]
+            return [Said(text=s.text, cites=tuple(passages[m - 1].chunk for m in s.marks)) for s in kept]
 
         return answer
 

@@ -25,7 +25,7 @@ from finetune.generator.context import Context, Contexts
 from finetune.generator.minimum import in_rows, require
 from finetune.generator.recipe import GeneratorRecipe
 from finetune.generator.rows import Part, RunConfig, Said, TrainRow, write_config, write_rows
-from finetune.generator.target import cited, target
+from finetune.generator.target import cited, led, target
 from finetune.lineage import POINTS
 from finetune.practised import leave_out
 from kernel.errors import UserError
@@ -36,8 +36,9 @@ from rehearsal.mix import Mix, Row
 NEAR = 4
 """Passages that are looked at for each distractor that is wanted."""
 
-Answers = Callable[[str, Sequence[Passage]], str | None]
-"""(question, passages) to the champion's answer; None where it refuses, or where what it wrote is not supported."""
+Answers = Callable[[str, Sequence[Passage]], Sequence[Said]]
+"""(question, passages) to what the champion writes, as far as what each sentence cites supports it; nothing where it
+refuses."""
 
 
 def materialise(
@@ -137,15 +138,29 @@ class _Drawing:
         if chance.random() >= self.recipe.gold and shown:
             return [self._row(row, context, shown, (), gold=())]
         passages = with_gold(context, self.recipe.distractors, chance)
-        answer = context.answer
         if row.target == "champion":
-            answer = self.champion(context.example.question, passages) if self.champion else None
-            if answer is None:
-                return self._skip(row, "the champion had no supported answer for it")
-        if answer is None:
+            return self._championed(row, context, passages)
+        if context.answer is None:
             return self._skip(row, "it has no answer")
-        said = target(answer, context.gold, quoted=self.recipe.quote == "first")
+        said = target(context.answer, context.gold, quoted=self.recipe.quote == "first")
         return [self._row(row, context, passages, said)] if said else self._skip(row, "its answer has no sentence")
+
+    def _championed(self, row: Row, context: Context, passages: tuple[Passage, ...]) -> list[TrainRow]:
+        """What the champion writes from the passages that answer, cited as it cites them.
+
+        A sentence from what is shown beside them is no answer, and would outlive its document: only what grounds an
+        example says which rows a delete takes out.
+        """
+        written = self.champion(context.example.question, passages) if self.champion else ()
+        if not written:
+            return self._skip(row, "the champion had no supported answer for it")
+        gold = {p.chunk for p in context.gold}
+        said = tuple(s for s in written if gold.issuperset(s.cites))
+        if not said:
+            return self._skip(row, "the champion answered it from what does not ground it")
+        if self.recipe.quote == "first":
+            said = led(said, " ".join(s.text for s in said), context.gold)
+        return [self._row(row, context, passages, said)]
 
     def _paired(self, row: Row, context: Context, chance: random.Random) -> list[TrainRow]:
         preferred, rejected = context.example.preferred, context.example.rejected

@@ -45,7 +45,7 @@ class GeneratorRecipe:
     batch: int = 16
     """Rows per step, on all devices together."""
     micro_batch: int = 4
-    """Rows at a time on one device; a step gathers the gradients of as many as `batch` takes."""
+    """Rows at a time on one device, at most: `at_once` says how many make up a step. For KTO two or more."""
     warmup: float = 0.03
     """Share of all steps; after it the rate falls along a cosine."""
     clip: float = 1.0
@@ -97,6 +97,27 @@ class GeneratorRecipe:
         if self.method != "sft":
             return 5e-6
         return (2e-4 if parameters <= SMALL else 1e-4) / (2 if warm else 1)
+
+    def at_once(self, processes: int) -> int:
+        """Rows at a time on each of so many devices: as many up to `micro_batch` as make up a step of `batch` exactly.
+
+        Raises:
+            UserError: there is no such number; the hint names a batch that would do.
+        """
+        least = 2 if self.method == "kto" else 1  # KTO compares an answer with the next one of those
+        each, over = divmod(self.batch, processes)
+        fit = [n for n in range(least, min(self.micro_batch, each) + 1) if each % n == 0 and not over]
+        if fit:
+            return fit[-1]
+        if self.micro_batch < least:
+            wrong = f"micro_batch = {self.micro_batch}: expected {least} or more for {self.method}"
+            raise UserError(wrong, hint=f"set micro_batch to {least} or more")
+        wanted = max(1, round(self.batch / (least * processes))) * least * processes
+        raise UserError(
+            f"batch = {self.batch}: expected equal parts of {least} to {self.micro_batch} rows for each of {processes} "
+            f"process(es) with {self.method}",
+            hint=f"batch={wanted} would do",
+        )
 
     def brief(self, rows: int, steps: int) -> GeneratorRecipe:
         """The same of answers alone, for about `steps` steps over so many rows: to be looked at, and thrown away."""

@@ -37,7 +37,12 @@ def cited(answer: str, passages: Sequence[Passage]) -> tuple[Said, ...]:
 def target(answer: str, gold: Sequence[Passage], *, quoted: bool) -> tuple[Said, ...]:
     """What should be written where `gold` are the passages that answer; nothing where the answer is a refusal."""
     said = cited(answer, gold)
-    if not (said and gold and quoted):
+    return led(said, answer, gold) if quoted else said
+
+
+def led(said: tuple[Said, ...], answer: str, gold: Sequence[Passage]) -> tuple[Said, ...]:
+    """The sentences of an answer behind the one of `gold` that supports it, where there is one that they do not say."""
+    if not (said and gold):
         return said
     source = best(answer, gold)
     start, end = quote(answer, source.text)

@@ -10,7 +10,8 @@ given a PEFT model; with a plain model and a config it would take the base model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -56,26 +57,46 @@ def trainer_of(
     learner: Learner, rows: Sequence[Tokens], recipe: GeneratorRecipe, folder: Path, *, warm: bool, processes: int
 ) -> Any:
     """TRL's trainer of the recipe's method over these rows; its checkpoints go into `folder`."""
+    with _as_precise(learner.model):
+        return _made(learner, rows, recipe, folder, warm=warm, processes=processes)
+
+
+def steps_of(rows: int, recipe: GeneratorRecipe, processes: int) -> tuple[int, int]:
+    """(steps in all, micro batches in a step)."""
+    together = recipe.at_once(processes) * processes
+    gathered, micro = recipe.batch // together, -(-rows // together)
+    return max(1, -(-micro // gathered)) * recipe.epochs, gathered
+
+
+@contextmanager
+def _as_precise(model: Any) -> Iterator[None]:
+    """What is trained keeps its precision: TRL rounds the adapter of a model in 4 bits to bfloat16, which loses small
+    steps and starts beside the champion, and PEFT takes it up in float32 again when a run goes on."""
+    before = [(p, p.data) for p in model.parameters() if p.requires_grad]
+    yield
+    for parameter, data in before:
+        if parameter.dtype != data.dtype:
+            parameter.data = data.to(parameter.device)
+
+
+def _made(
+    learner: Learner, rows: Sequence[Tokens], recipe: GeneratorRecipe, folder: Path, *, warm: bool, processes: int
+) -> Any:
     common = _arguments(learner, len(rows), recipe, folder, warm=warm, processes=processes)
     given = {"model": learner.model, "processing_class": learner.tokenizer}
     if recipe.method == "sft":
         data = [{"input_ids": [*r.prompt, *r.chosen], "labels": [-100] * len(r.prompt) + list(r.chosen)} for r in rows]
         sft = SFTConfig(**common, packing=False)
-        return _Sft(**given, args=sft, train_dataset=Dataset.from_list(data))
+        return _Sft(**given, args=_on_one_device(sft), train_dataset=Dataset.from_list(data))
     if recipe.method == "dpo":
         data = [{"prompt_ids": r.prompt, "chosen_ids": r.chosen, "rejected_ids": list(r.rejected or ())} for r in rows]
         losses, weights = (["sigmoid", "sft"], [1.0, recipe.sft_weight]) if recipe.sft_weight else (["sigmoid"], [1.0])
         dpo = DPOConfig(**common, beta=recipe.beta, loss_type=losses, loss_weights=weights)
-        return _Dpo(**given, args=dpo, train_dataset=Dataset.from_list(data))
+        return _Dpo(**given, args=_on_one_device(dpo), train_dataset=Dataset.from_list(data))
     kto = KTOConfig(**common, beta=recipe.beta, **_balance(rows))
-    return _Kto(**given, args=kto, train_dataset=Dataset.from_list(_mismatched(rows, recipe.micro_batch)))
-
-
-def steps_of(rows: int, recipe: GeneratorRecipe, processes: int) -> tuple[int, int]:
-    """(steps in all, micro batches in a step)."""
-    gathered = max(1, recipe.batch // (recipe.micro_batch * processes))
-    micro = -(-rows // (recipe.micro_batch * processes))
-    return max(1, -(-micro // gathered)) * recipe.epochs, gathered
+    return _Kto(
+        **given, args=_on_one_device(kto), train_dataset=Dataset.from_list(_mismatched(rows, recipe.at_once(processes)))
+    )
 
 
 def _arguments(
@@ -86,7 +107,7 @@ def _arguments(
     return {
         "output_dir": str(folder),
         "max_length": None,  # rows fit already
-        "per_device_train_batch_size": recipe.micro_batch,
+        "per_device_train_batch_size": recipe.at_once(processes),
         "gradient_accumulation_steps": gathered,
         "num_train_epochs": recipe.epochs,
         "learning_rate": recipe.rate_for(learner.parameters, warm=warm),
@@ -113,12 +134,24 @@ def _arguments(
     }
 
 
+def _on_one_device(given: Any) -> Any:
+    """The arguments of a process that trains on one device. Where it sees several and trains alone, transformers would
+    show a batch to each of them, and a step would be of so many times the rows; TRL refuses that."""
+    if given.n_gpu > 1:
+        given._n_gpu = 1  # as transformers does it for a model that is spread over devices
+    return given
+
+
 def _mismatched(rows: Sequence[Tokens], batch: int) -> list[dict[str, Any]]:
-    """Rows for KTO, each with the answer of another row of its batch: what the divergence is estimated from."""
+    """Rows for KTO, each with the answer of another row of its batch: what the divergence is estimated from.
+
+    A last one that is alone in its batch has the answer of the row before it.
+    """
     data = [{"prompt_ids": r.prompt, "completion_ids": r.chosen, "label": r.row.label} for r in rows]
     for start in range(0, len(data), batch):
         some = data[start : start + batch]
-        for row, other in zip(some, [some[-1], *some[:-1]], strict=True):
+        first = some[-1] if len(some) > 1 else data[start - 1]
+        for row, other in zip(some, [first, *some[:-1]], strict=True):
             row["KL_completion_ids"] = other["completion_ids"]
     return data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from finetune.generator import trainer
+from finetune.files import read_lines
+from finetune.generator import materialise, trainer
 from finetune.generator.context import Contexts
 from finetune.generator.evaluate import ANSWERS, CITATIONS, CLOSED, FAITHFULNESS, METRIC, REFUSALS
 from finetune.generator.kind import GeneratorKind
@@ -24,8 +25,10 @@ from finetune.probe import Lost, Probing
 from finetune.reproduce import reproduce
 from finetune.tables import Run
 from kernel.errors import NotFound, Refused, UserError
-from kernel.types import Ask, silent
+from kernel.jobs import TakenAway
+from kernel.types import Ask, Passage, Sentence, Sentences, silent
 from rehearsal.mix import Mix
+from rehearsal.tables import MixRow
 from tests.doors import opened
 from tests.facts import COLOURS, RECIPE, THINGS
 from tests.house import incoming, numbered, page
@@ -73,6 +76,12 @@ def kind(platform: Platform) -> GeneratorKind:
     return found
 
 
+def of_run(platform: Platform, run: str) -> set[str]:
+    """Examples and turns that a run is known to practise."""
+    with platform.w.db.read() as session:
+        return {row.example for row in session.query(MixRow).filter_by(run=run)}
+
+
 def drawn(platform: Platform, folder: Path, run: str = "run-x", **options: Any) -> tuple[list[TrainRow], Mix]:
     """The rows of a run that was drawn and written, and not trained."""
     asked = Options(policy="mixed", rho=0.2, seed=3, **options)
@@ -114,6 +123,37 @@ def test_what_may_not_be_kept_is_answered_by_the_champion_or_left_out(platform: 
         kind(platform).materialise(row, asked, tmp_path)
 
 
+def test_of_what_the_champion_answers_only_what_grounds_the_example_is_learnt(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parrot(_asked: Ask, passages: Sequence[Passage]) -> Sentences:
+        yield from (Sentence(text=p.text.splitlines()[-1], marks=(n,)) for n, p in enumerate(passages, 1))
+        yield Sentence(text=passages[0].text.splitlines()[-1], marks=(1, 2))  # one of the two at most answers
+        return {}
+
+    def distracted(asked: Ask, passages: Sequence[Passage]) -> Sentences:
+        thing = next(t for t in COLOUR if t in asked.question)
+        yield from (s for s in parrot(asked, passages) if f"{thing} of the house is" not in s.text)
+        return {}
+
+    _, mix = drawn(platform, tmp_path / "one")
+    asked = replace(mix, rows=tuple(replace(row, target="champion") for row in mix.rows))
+    options = Options(policy="generative", rho=0.2, recipe={"gold": 1.0}).to_json()
+    row = Run(id="run-z", kind="generator", workspace=None, options=options, parent=None, adapter="generator-z")
+    monkeypatch.setattr(kind(platform)._generator(), "stream", parrot)
+    kind(platform).materialise(row, asked, tmp_path)
+    rows = read_train_set(tmp_path).rows
+    assert {r.example for r in rows} == {r.example for r in asked.rows}
+    assert any(len(r.passages) > len(r.gold) for r in rows)
+    for one in rows:
+        texts = {p.chunk: p.text for p in one.passages}
+        assert all(said.cites and set(said.cites) <= one.gold for said in one.chosen)
+        assert all(said.text in texts[chunk] for said in one.chosen for chunk in said.cites)
+    monkeypatch.setattr(kind(platform)._generator(), "stream", distracted)
+    with pytest.raises(UserError, match="answered it from what does not ground it"):
+        kind(platform).materialise(row, asked, tmp_path)
+
+
 def test_what_cannot_be_trained_is_said_when_it_is_asked_for(platform: Platform) -> None:
     with pytest.raises(UserError, match="the mix holds 0 pairs"):
         platform.request_run("generator", method="dpo")
@@ -121,6 +161,8 @@ def test_what_cannot_be_trained_is_said_when_it_is_asked_for(platform: Platform)
         platform.request_run("generator", method="ppo")
     with pytest.raises(UserError, match="wings: no such setting"):
         platform.request_run("generator", recipe={"wings": 2})
+    with pytest.raises(UserError, match="micro_batch = 1: expected 2 or more for kto"):
+        platform.request_run("generator", method="kto", recipe={"micro_batch": 1})
     with pytest.raises(UserError, match="a retriever has no method"):
         platform.request_run("retriever", method="dpo")
     cost = platform.preview("generator")["cost"]
@@ -395,6 +437,43 @@ def test_a_thumb_down_is_a_row_until_its_document_is_deleted(platform: Platform,
     assert read_train_set(run).broken
     after, _ = drawn(platform, tmp_path / "after")
     assert not any("bell" in p.text for row in after for p in row.passages)
+
+
+@pytest.mark.parametrize("what", ["conversation", "everything"])
+def test_a_turn_that_is_deleted_while_a_run_is_written_is_no_row_of_it(
+    platform: Platform, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [
+        platform.ask(f"Tell me the colour of the {thing}.", conversation="new", user="ada", generator="extractive")
+        for thing in ("door", "wall")
+    ]
+    for turn in turns:
+        platform.feedback(turn["turn"], "down")
+    fresh = ROWS[0] | {"question": f"And how does the door look to {what}?", "split": "train"}
+    platform.import_examples(json.dumps(fresh))
+    written = materialise.write_rows
+
+    def slowly(folder: Path, rows: Sequence[TrainRow]) -> None:
+        assert {turn["turn"] for turn in turns} <= {row.example for row in rows}
+        if what == "everything":
+            platform.erase_me(user="ada")
+        else:
+            platform.delete_conversation(turns[0]["conversation"], user="ada")
+        written(folder, rows)
+
+    def stop(*_: object) -> None:
+        raise TakenAway
+
+    monkeypatch.setattr(materialise, "write_rows", slowly)
+    monkeypatch.setattr(kind(platform), "train", stop)
+    options = Options(policy="mixed", rho=0.2, method="kto", recipe={"min_votes": 1})
+    run = platform.w.retrainer.request("generator", options, None)
+    with pytest.raises(TakenAway):
+        platform.w.retrainer.run(run, silent)
+    voted = {row["example"] for row in read_lines(platform.w.home / "runs" / run / "train.jsonl")}
+    left = set() if what == "everything" else {turns[1]["turn"]}
+    assert {turn["turn"] for turn in turns} & voted == left
+    assert {turn["turn"] for turn in turns} & of_run(platform, run) == left
 
 
 def test_a_thumb_down_on_a_document_that_is_left_out_counts_for_nothing(platform: Platform) -> None:

@@ -76,9 +76,12 @@ def rows(platform: Platform, table: Any, *where: Any) -> list[Any]:
         return list(session.scalars(select(table).where(*where)))
 
 
-def practised_as(platform: Platform, rows: list[str]) -> Path:
+def practised_as(platform: Platform, rows: list[str], run: str = "run-people") -> Path:
     """The training rows of a run that practised examples, and turns as votes."""
+<<<<<<< HEAD
     run = fresh("run")
+=======
+>>>>>>> train
     folder = platform.w.home / "runs" / run
     folder.mkdir(parents=True)
     lines = [json.dumps({"example": row, "question": "What was asked?"}) for row in rows]
@@ -471,6 +474,23 @@ def test_an_example_that_is_noted_while_its_person_is_forgotten_goes_with_them(
     assert (receipt["examples"], receipt["examples_kept"]) == (1, [])
     (example,) = rows(platform, Example, Example.id == made[0])
     assert (example.status, example.question) == ("retired", REDACTED)
+
+
+@pytest.mark.parametrize("what", ["conversation", "everything"])
+def test_a_run_that_is_written_while_a_person_is_forgotten_keeps_no_row_of_theirs(
+    platform: Platform, user: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = talk(platform, user, "Is a gift refunded with a voucher?")[0]
+    step = {"conversation": "delete", "everything": "forget"}[what]
+    forget, written = getattr(platform.w.conversations, step), []
+
+    def late(*given: Any) -> Any:
+        written.append(practised_as(platform, [turn["turn"]], f"run-{what}"))
+        return forget(*given)
+
+    monkeypatch.setattr(platform.w.conversations, step, late)
+    receipt = TAKEN_BACK[what](platform, user, turn["conversation"])
+    assert (receipt["training_rows_redacted"], written[0].read_text()) == (1, "")
 
 
 def test_an_example_learns_the_answer_and_not_what_is_remarked_beside_it(platform: Platform, user: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from finetune.files import read_lines
 from finetune.trainer import train
 from tests import dying_writers
-from tests.dying_runs import DEATHS, EPOCHS, live
+from tests.dying_runs import DEATHS, ENOUGH, EPOCHS, live
 from tests.tiny import save_reader
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
@@ -57,6 +57,7 @@ def test_a_run_that_dies_at_every_stage_comes_to_the_same_verdict(
     assert told["error"]["kind"] == "DiskFull", told
     assert told["error"]["run"]["state"] == "failed"
     assert told["error"]["run"]["error"]["code"] == "disk_full"
+    assert (run / "train.jsonl").stat().st_size < (run / "vectors.npy").stat().st_size == ENOUGH
     assert not (run / "config.json").exists()
 
     assert lives("training") is None

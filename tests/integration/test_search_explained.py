@@ -12,6 +12,7 @@ from finetune.evaluate import Evaluator
 from finetune.tune import ENOUGH, Tuner
 from ingest.section import around
 from kernel.errors import UserError
+from kernel.ports import Reranker
 from kernel.types import Passage
 from retrieval.reranker import EmbeddedReranker, make_reranker
 from retrieval.search import How, Scope, Search
@@ -137,6 +138,33 @@ def test_too_few_examples_change_nothing(tmp_path: Path) -> None:
         assert (shown["weight"], shown["adopted"]) == (DEFAULT.weight, False)
         assert str(ENOUGH) in shown["reason"]
         assert tuner(house).due() == []
+
+
+def test_what_was_measured_with_one_reranker_says_nothing_of_another(tmp_path: Path) -> None:
+    with House(tmp_path) as house:
+        texts = {n: f"Item K{n}X{n * 7} came to shelf {n % 9} in {1950 + n}." for n in range(2 * ENOUGH)}
+        house.put("store.md", page("Store", {f"Sheet {n}": text for n, text in texts.items()}))
+        rows = [{"question": f"k{n}x{n * 7}", "document": "store.md", "quote": text} for n, text in texts.items()]
+        house.memory.import_rows("\n".join(map(json.dumps, rows)), "default")
+
+        def reranked(search: Search) -> str | None:
+            return search.search("what came in 1960?", 5, Scope(workspace="default")).reranker
+
+        def with_(reranker: Reranker | None) -> Search:
+            house.search.reranker = reranker
+            return house.search
+
+        assert tuner(house).run("default")["measured"]["rerank"] is None  # there was none
+        assert tuner(house).due() == []
+        assert reranked(with_(EmbeddedReranker())) == "embedded"  # by default, as long as nothing was measured
+        assert tuner(house).due() == ["default"]
+        assert tuner(house).run("default")["rerank"]  # these questions name no year: it does no harm
+        assert tuner(house).due() == []
+        assert reranked(house.search) == "embedded"
+        assert reranked(with_(Backwards())) is None
+        assert tuner(house).due() == ["default"]
+        assert reranked(with_(None)) is None
+        assert tuner(house).due() == []  # there is nothing to be measured
 
 
 def test_a_workspace_that_one_arm_serves_badly_is_tuned_to_the_other_and_not_below_what_served(tmp_path: Path) -> None:

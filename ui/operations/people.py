@@ -32,12 +32,14 @@ class People(Seat):
         """Delete it with its turns and their feedback; the receipt names the examples that stay.
 
         Those that only consent allowed go first: with the feedback goes what leads from the person to them, and neither
-        a consent that is taken back nor an erasure would find them. What a vote makes meanwhile goes when it is found.
+        a consent that is taken back nor an erasure would find them. What a vote makes meanwhile goes when it is found,
+        and so do rows of a run that was written meanwhile.
         """
         name = user_name(user or LOCAL)
+        turns = self.w.conversations.turns(name, conversation=conversation)
         withdrawn, rows = self._take_back_personal(name, "conversation deleted", conversation)
         gone = self.w.conversations.delete(conversation, name)
-        late = self._take_back(gone.pop("examples_personal"), "conversation deleted")
+        late = self._take_back(gone.pop("examples_personal"), "conversation deleted", turns)
         return gone | {"examples": withdrawn + late[0], "training_rows_redacted": rows + late[1]}
 
     def me(self, user: str | None = None) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class People(Seat):
         stay, as they hold nothing but a question, documents' words and what the person sent in to be learnt.
         """
         name = user_name(user or LOCAL)
+        turns = self.w.conversations.turns(name)
         withdrawn, rows = self._take_back_personal(name, "user erased")
         with self.w.db.write() as session:
             gone = self.w.conversations.forget(session, name)
@@ -80,7 +83,7 @@ class People(Seat):
                 session, "user.erase", key_of(name), **{k: v for k, v in counts.items() if k != "examples_kept"}
             )
         for what, more in zip(
-            ("examples", "training_rows_redacted"), self._take_back(late, "user erased"), strict=True
+            ("examples", "training_rows_redacted"), self._take_back(late, "user erased", turns), strict=True
         ):
             counts[what] += more
         self.w.db.erase_traces()

@@ -24,6 +24,8 @@ def said(run: Path) -> list[str]:
         (WRONG, 2, "row 3 is no row"),
         (DiskFull("no room", hint=""), 4, "no room"),
         (OSError(28, "No space left on device"), 4, "the disk was full"),
+        (OSError("76800 requested and 24968 written"), 4, "the disk was full"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0"), 4, "the disk was full"),
         (ValueError("odd"), 1, "ValueError: odd"),
         (PEER, 1, f"RuntimeError: {PEER}"),
     ],

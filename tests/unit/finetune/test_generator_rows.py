@@ -155,6 +155,45 @@ def test_rates_and_ranks_follow_the_model_and_the_rows() -> None:
     assert GeneratorRecipe(method="dpo").rate_for(10**9, warm=True) == 5e-6
 
 
+@pytest.mark.parametrize(
+    ("batch", "micro_batch", "processes", "method", "at_once"),
+    [
+        (16, 4, 1, "sft", 4),
+        (16, 4, 2, "sft", 4),
+        (1, 4, 1, "sft", 1),
+        (10, 4, 1, "sft", 2),
+        (13, 4, 1, "dpo", 1),
+        (16, 4, 8, "dpo", 2),
+        (3, 4, 1, "kto", 3),
+        (15, 4, 1, "kto", 3),
+    ],
+)
+def test_a_step_is_made_of_as_many_rows_as_the_recipe_says(
+    batch: int, micro_batch: int, processes: int, method: Any, at_once: int
+) -> None:
+    recipe = GeneratorRecipe(batch=batch, micro_batch=micro_batch, method=method)
+    assert recipe.at_once(processes) == at_once
+    assert batch % (at_once * processes) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "processes", "wanted"),
+    [
+        ({"batch": 16}, 3, "batch=15 would do"),
+        ({"batch": 2}, 8, "batch=8 would do"),
+        ({"batch": 1, "method": "kto"}, 1, "batch=2 would do"),
+        ({"batch": 13, "method": "kto"}, 1, "batch=12 would do"),
+        ({"batch": 16, "micro_batch": 1, "method": "kto"}, 1, "set micro_batch to 2 or more"),
+    ],
+)
+def test_a_step_that_cannot_be_made_is_refused_with_one_that_can(
+    given: dict[str, Any], processes: int, wanted: str
+) -> None:
+    with pytest.raises(UserError, match="batch = ") as error:
+        GeneratorRecipe(**given).at_once(processes)
+    assert error.value.hint == wanted
+
+
 def test_without_trl_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name == "trl":

@@ -148,6 +148,75 @@ def test_kto_learns_from_thumbs_alone(model: str, champion: Path, tmp_path: Path
     assert manifest["data"]["votes"] == 16
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+def test_an_adapter_on_four_bits_is_trained_as_it_is_and_in_float32(
+    model: str, champion: Path, tmp_path: Path, method: str
+) -> None:
+    import torch
+
+    from finetune.generator.checks import starts_from
+    from finetune.generator.model import build
+    from finetune.generator.tokens import tokenised
+    from finetune.generator.trainers import trainer_of
+    from retrieval.encoder import weights_of
+
+    recipe = GeneratorRecipe.from_json({"method": method, "threads": 1})
+    learner = build(model, recipe, champion, 4)
+    learner.model.base_model.model.is_loaded_in_4bit = True  # by which TRL knows such a model
+    pairs = [replace(row, rejected=wrong(row)) for row in OLD[:4]]
+    rows = [made for pair in pairs if (made := tokenised(pair, learner.tokenizer, learner.stops, 512))]
+    trainer = trainer_of(learner, rows, recipe, tmp_path, warm=True, processes=1)
+    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
+    begins, was = weights_of(trainer.model, "default"), load_file(champion / "adapter_model.safetensors")
+    assert all(torch.equal(begins[name], weight) for name, weight in was.items())
+    if method != "sft":
+        starts_from(trainer, champion)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+def test_one_process_trains_on_one_of_the_devices_that_it_sees(
+    model: str, champion: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import TrainingArguments
+
+    from finetune.generator.model import build
+    from finetune.generator.tokens import tokenised
+    from finetune.generator.trainers import trainer_of
+
+    settled = TrainingArguments.__post_init__
+
+    def sees_two(arguments: Any) -> None:
+        settled(arguments)
+        arguments._n_gpu = 2  # as on a machine that has them
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", sees_two)
+    recipe = GeneratorRecipe.from_json({"method": method, "threads": 1, "batch": 4})
+    learner = build(model, recipe, champion, 4)
+    pairs = [replace(row, rejected=wrong(row)) for row in OLD[:4]]
+    rows = [made for pair in pairs if (made := tokenised(pair, learner.tokenizer, learner.stops, 512))]
+    trainer = trainer_of(learner, rows, recipe, tmp_path, warm=True, processes=1)
+    assert (trainer.args.n_gpu, trainer.args.train_batch_size) == (1, 4)
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(9, 4), (7, 3)])
+def test_no_vote_is_compared_with_itself_and_a_step_has_as_many_as_were_asked_for(
+    model: str, champion: Path, tmp_path: Path, rows: int, batch: int
+) -> None:
+    from finetune.generator.model import build
+    from finetune.generator.tokens import tokenised
+    from finetune.generator.trainers import steps_of, trainer_of
+
+    recipe = GeneratorRecipe.from_json({"method": "kto", "threads": 1, "batch": batch, "micro_batch": 8})
+    learner = build(model, recipe, champion, rows)
+    votes = [replace(row, chosen=(Said(text=f"It is {n} days."),)) for n, row in enumerate(OLD[:rows])]
+    made = [one for vote in votes if (one := tokenised(vote, learner.tokenizer, learner.stops, 512))]
+    assert len({tuple(one.chosen) for one in made}) == rows
+    trainer = trainer_of(learner, made, recipe, tmp_path, warm=True, processes=1)
+    assert all(row["KL_completion_ids"] != row["completion_ids"] for row in trainer.train_dataset)
+    assert trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps == batch
+    assert steps_of(rows, recipe, 1) == (-(-rows // batch), 1)
+
+
 # --- what a kill, a number that is none and a full disk leave ---------------------------------------------------------
 
 

@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finetune import training
 from finetune.checkpoint import require_room
+from finetune.data import read_config, read_train_set
+from finetune.interference import STEPS, measure
 from finetune.metrics import mrr_at_k
 from finetune.trainer import main, train
 from finetune.training import rate_at
@@ -325,6 +328,24 @@ def test_the_rate_rises_then_falls_to_a_tenth() -> None:
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert rates[-1] == pytest.approx(0.1)
     assert rate_at(1, 1, 1.0, 0.0) == 1.0
+
+
+def test_the_rate_of_a_virtual_step_falls_to_its_end_however_few_rows_are_new(
+    tmp_path: Path, encoder: QueryEncoder, task: tuple[list[str], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates, step = [], training.one_step
+
+    def one_step(*given: Any) -> dict[str, Any]:
+        line = step(*given)
+        rates.append(line["lr"])
+        return line
+
+    monkeypatch.setattr(training, "one_step", one_step)
+    run = _write_run(tmp_path / "run", encoder, task, epochs=1)  # three steps, if it were trained
+    assert len(measure(run, read_config(run), read_train_set(run))) == 16
+    assert len(rates) == STEPS
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] < max(rates) / 4
 
 
 def _write_run(
