@@ -76,12 +76,9 @@ def rows(platform: Platform, table: Any, *where: Any) -> list[Any]:
         return list(session.scalars(select(table).where(*where)))
 
 
-def practised_as(platform: Platform, rows: list[str], run: str = "run-people") -> Path:
+def practised_as(platform: Platform, rows: list[str], run: str | None = None) -> Path:
     """The training rows of a run that practised examples, and turns as votes."""
-<<<<<<< HEAD
-    run = fresh("run")
-=======
->>>>>>> train
+    run = run or fresh("run")
     folder = platform.w.home / "runs" / run
     folder.mkdir(parents=True)
     lines = [json.dumps({"example": row, "question": "What was asked?"}) for row in rows]
