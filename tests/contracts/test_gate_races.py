@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from finetune.approval import Approvals
+from finetune.gate import Verdict
+from finetune.judging import Judged
+from finetune.policy import GatePolicy
+from finetune.rejudge import Rejudging
+from finetune.runs import Runs
 from finetune.suites import Suites
-from finetune.tables import PinnedSuite
+from finetune.tables import Adapter, Approval, PinnedSuite, Run
 from kernel.database import Database
+from kernel.types import silent
 from tests.racing import meet
 
 pytestmark = pytest.mark.cluster
@@ -32,3 +40,38 @@ def test_of_two_deletes_at_once_neither_brings_back_the_suite_rows_of_the_other(
     meet(db, lambda: suites.erase("one", ()), "FROM suites", lambda: suites.erase("two", ()))
     with db.read() as session:
         assert [row["question"] for row in session.get_one(PinnedSuite, "contracts").rows] == ["three"]
+
+
+def test_an_approval_of_the_old_verdict_does_not_survive_a_new_one(db: Database, tmp_path: Path) -> None:
+    (folder := tmp_path / "runs" / "run-1").mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"rows": []}')
+    old = {"accepted": True, "approval": True, "reasons": [], "slices": []}
+    with db.write() as session:
+        session.add(
+            Run(
+                id="run-1", kind="retriever", state="accepted", workspace=None, options={}, adapter="a", parent=None,
+                epoch=1, metrics={}, verdict=old, error=None, created=0, finished=1,
+            )
+        )  # fmt: skip
+        session.add(
+            Adapter(
+                name="a", kind="retriever", state="candidate", parent=None, run="run-1", path="a", accepted=1,
+                share=0.0, created=0,
+            )
+        )  # fmt: skip
+    verdict = Verdict(accepted=True, reasons=["passed: again"], slices=[], approval=True)
+    judged = Judged(verdict=verdict, metrics={}, policy=GatePolicy())
+    kinds = {"retriever": Fake(parent=lambda: None, finish=lambda run: None)}
+    judge, cards = Fake(judge=lambda row, folder, progress: judged), Fake(write=lambda adapter: None)
+    rejudging = Rejudging(db, Runs(db, tmp_path), kinds, judge, cards)
+    approvals = Approvals(db, lambda session, adapter: None)
+
+    meet(
+        db,
+        lambda: approvals.approve("a", None, "somebody"),
+        "FROM adapters",
+        lambda: rejudging.run("run-1", silent),
+    )
+    with db.read() as session:
+        assert session.get_one(Run, "run-1").verdict["reasons"] == ["passed: again"]  # type: ignore[index]
+        assert session.get(Approval, "a") is None
