@@ -8,15 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from finetune.approval import Approvals
+from finetune.forgetting import Forgetting
 from finetune.gate import Verdict
 from finetune.judging import Judged
+from finetune.policies import GatePolicies
 from finetune.policy import GatePolicy
 from finetune.rejudge import Rejudging
 from finetune.runs import Runs
 from finetune.suites import Suites
-from finetune.tables import Adapter, Approval, PinnedSuite, Run
+from finetune.tables import Adapter, Approval, Figure, PinnedSuite, Run
 from kernel.database import Database
 from kernel.types import silent
 from tests.racing import meet
@@ -40,6 +43,38 @@ def test_of_two_deletes_at_once_neither_brings_back_the_suite_rows_of_the_other(
     meet(db, lambda: suites.erase("one", ()), "FROM suites", lambda: suites.erase("two", ()))
     with db.read() as session:
         assert [row["question"] for row in session.get_one(PinnedSuite, "contracts").rows] == ["three"]
+
+
+def test_of_two_changes_of_a_policy_at_once_none_is_lost(db: Database) -> None:
+    policies = GatePolicies(db)
+    for _ in range(2):  # the first time there is no row
+        meet(
+            db,
+            lambda: policies.set("retriever", {"tolerance": 0.02}),
+            "FROM gate_policies",
+            lambda: policies.set("retriever", {"led": 5}),
+        )
+        assert policies.show("retriever")["set"] == {"tolerance": 0.02, "led": 5}
+        policies.set("retriever", {}, reset=True)
+
+
+def test_two_who_ask_at_once_what_was_forgotten_are_both_answered(db: Database, tmp_path: Path) -> None:
+    def matrix() -> dict[str, Any]:
+        return Forgetting(db, Fake(committed=lambda: 1), Fake(lineage=lambda kind: []), tmp_path,
+                          {"retriever": scorer}).show("retriever")  # fmt: skip
+
+    asked = [Fake(example=f"e{n}", slice="general") for n in range(3)]
+    figures = {"ndcg@10": {q.example: 0.5 for q in asked}}
+    scorer = Fake(
+        metric=lambda served: "ndcg@10",
+        base=lambda: "base@1",
+        questions=lambda workspace, when: asked,
+        kept_as=lambda question, metric: metric,
+        scored=lambda questions, models, when: iter([("base@1", figures)]),
+    )
+    meet(db, matrix, "DELETE FROM figures", matrix)
+    with db.read() as session:
+        assert session.scalar(select(func.count()).select_from(Figure)) == 3
 
 
 def test_an_approval_of_the_old_verdict_does_not_survive_a_new_one(db: Database, tmp_path: Path) -> None:
