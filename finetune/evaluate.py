@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -104,7 +104,7 @@ class Evaluator:
                     _take(scores, question, by_arm, as_served)
         return scores
 
-    def seen(self, questions: Sequence[Question], runs: Sequence[str]) -> dict[str, bool]:
+    def seen(self, questions: Sequence[Question], runs: Collection[str]) -> dict[str, bool]:
         """Whether a chunk that grounds a question was trained on in one of `runs`, with another question of course."""
         with self._db.read() as session:
             trained = select(Ground.point, Ground.document, Ground.quote).join(

@@ -25,7 +25,7 @@ from finetune.legs import Legs
 from finetune.lineage import shown_in
 from finetune.materialise import materialise
 from finetune.merge import Merge, write_config
-from finetune.novelty import Novelty
+from finetune.novelty import Novelty, practised_by
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
 from finetune.pull import aims, pulled
 from finetune.recipe import RetrieverRecipe
@@ -142,7 +142,7 @@ class RetrieverKind:
             scores[model] = scores[same] if same else self._evaluator.score([*asked, *refusals], name, when)
         judged = [model for model in names if model != "champion" or run.parent]
         compared = {model: scores[model] for model in judged if model != "base" or not run.parent}
-        seen = self._evaluator.seen(asked, [*self._registry.lineage(RETRIEVER), run.id])
+        seen = self._evaluator.seen(asked, practised_by(self._registry, run))
         # What was deleted meanwhile was there for the first models and not for the others.
         still = {(q.example, q.question) for q in self._answerable(self._suites.asked(), without)}
         asked = [q for q in asked if (q.example, q.question) in still]
