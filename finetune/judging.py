@@ -19,6 +19,7 @@ from finetune.policies import GatePolicies
 from finetune.probe import Probing, lost_slices
 from finetune.tables import Run
 from kernel.epochs import Epochs
+from kernel.errors import RepriseError
 from kernel.types import Progress
 from rehearsal.mix import Mix
 
@@ -45,7 +46,8 @@ class Judge:
     def judge(self, row: Run, folder: Path, progress: Progress) -> Judged:
         """The verdict on a run against `row.parent`, and its figures in the run's folder.
 
-        Raises whatever its kind's evaluation raises.
+        Raises whatever its kind's evaluation raises. A probe that fails is a note of the verdict, unless trying again
+        may help.
         """
         mix = Mix.from_json(read_json(folder / "manifest.json"))
         kind, policy, started = self._kinds[row.kind], self._policies.of(row.kind, row.workspace), time.perf_counter()
@@ -77,7 +79,13 @@ class Judge:
         if (
             lost and isinstance(kind, Probing) and not row.options.get("control")
         ):  # of a control nothing is to be learnt
-            recoveries = kind.probe(row, folder, lost, progress)
-            metrics[RECOVERY] = [asdict(r) | {"share": r.share} for r in recoveries]
-            verdict = verdict.noting([r.said for r in recoveries])
+            try:
+                recoveries = kind.probe(row, folder, lost, progress)
+            except RepriseError as error:  # it explains a verdict, and must not cost one
+                if error.transient:
+                    raise
+                verdict = verdict.noting([f"the probe of what it lost failed: {' '.join(error.message.split())}"])
+            else:
+                metrics[RECOVERY] = [asdict(r) | {"share": r.share} for r in recoveries]
+                verdict = verdict.noting([r.said for r in recoveries])
         return Judged(verdict=verdict, metrics=metrics, policy=policy)

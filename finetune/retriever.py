@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import shutil
@@ -18,6 +17,7 @@ from sqlalchemy import select
 from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
+from finetune.files import read_json
 from finetune.gate import Standing
 from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
@@ -210,9 +210,10 @@ class RetrieverKind:
         return found
 
     def _practise(self, run: Run, rows: Sequence[Question], start: Path, place: Path, progress: Progress) -> int:
-        """Train a copy of the adapter in `start` on these examples for about ten steps; how many they were."""
+        """Train a copy of the adapter in `start` on these examples for about ten steps, by its own recipe, or the
+        default one where it was merged; how many they were."""
         options = Options.from_json(run.options)
-        recipe = _recipe(options)
+        recipe = RetrieverRecipe.from_json({"seed": options.seed} | (_manifest(start).get("recipe") or {}))
         epochs = math.ceil(STEPS / steps_per_epoch(len(rows), recipe.batch))
         mix = Mix(
             epoch=self._epochs.committed(),
@@ -235,7 +236,7 @@ class RetrieverKind:
 
     def _standing(self, folder: Path) -> Standing:
         """Which base the adapter was trained on, and which serves."""
-        manifest = json.loads((folder / "adapter" / MANIFEST).read_text(encoding="utf-8"))
+        manifest = _manifest(folder / "adapter")
         serves = weights_sha256(read_model(self._embedder.path).folder)
         return Standing(base=manifest.get("base", {}).get("sha256", serves), serves=serves)
 
@@ -250,6 +251,11 @@ class RetrieverKind:
 
 def _recipe(options: Options) -> RetrieverRecipe:
     return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
+
+
+def _manifest(adapter: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(adapter / MANIFEST)
+    return found
 
 
 def _merge(options: Options) -> Merge:

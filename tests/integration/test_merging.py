@@ -14,9 +14,11 @@ from qdrant_client import models
 
 from finetune import retriever, trainer
 from finetune.kinds import BASE, Options
+from finetune.probe import STEPS, Lost, Probing
 from kernel.errors import NotFound, Refused, UserError
 from kernel.index.schema import DENSE, keyword
 from kernel.settings import load
+from kernel.types import silent
 from rehearsal.tables import MixRow
 from tests.dying_runs import ANIMALS
 from tests.house import incoming, numbered
@@ -92,6 +94,18 @@ def test_another_method_comes_to_a_verdict_and_says_what_it_lost(platform: Platf
     assert run["state"] in ("accepted", "rejected")
     manifest = json.loads((Path(run["manifest"]).parent / "adapter" / "manifest.json").read_text())
     assert 0 < manifest["merge"]["energy_lost"] < 1
+
+
+def test_a_slice_that_a_merge_lost_is_probed_whatever_the_merge_was_made_by(
+    platform: Platform, two: tuple[str, str]
+) -> None:
+    told = platform.merge(list(two), method="ties", density=0.5, weights=[0.2, 0.8])
+    asked = [e["example"] for e in platform.examples("approved") if (e["slice"], e["split"]) == ("first", "held-out")]
+    lost = Lost(slice="first", examples=tuple(asked), before=0.9, now=0.1)
+    kind, run = platform.w.kinds["retriever"], platform.w.runs.get(told["run"])
+    assert isinstance(kind, Probing)
+    (recovery,) = kind.probe(run, platform.w.runs.folder(run.id), [lost], silent)
+    assert (recovery.slice, recovery.n, recovery.steps >= STEPS) == ("first", len(asked), True)
 
 
 def test_what_any_of_the_merged_has_practised_counts_as_seen(platform: Platform, two: tuple[str, str]) -> None:
