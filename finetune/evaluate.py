@@ -53,6 +53,8 @@ class Scores:
     """nDCG@10 as served."""
     wrong: dict[str, dict[str, int]] = field(default_factory=dict)
     """Names of the documents among the first ten by that arm in which nothing relevant stands, with their places."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Of these documents, by id."""
     top: dict[str, tuple[Passage, ...]] = field(default_factory=dict, repr=False)
     """The first passages as served, of every question."""
 
@@ -158,6 +160,7 @@ def _take(scores: Scores, question: Question, dense: Sequence[Passage], served: 
     for place, (document, name) in enumerate(documents, 1):
         if document not in question.sources:
             wrong.setdefault(name, place)
+            scores.names[document] = name
 
 
 def _question(e: Example, grounds: Sequence[Ground], live: set[str]) -> Question:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from finetune.gate import GatePolicy, Verdict, judge
 from finetune.kinds import Kind
 from finetune.policies import GatePolicies
 from finetune.probe import Probing, lost_slices
+from finetune.quoted import note
 from finetune.tables import Run
 from kernel.epochs import Epochs
 from kernel.errors import RepriseError
@@ -35,6 +36,8 @@ class Judged:
     metrics: dict[str, Any]
     """What evaluating measured and took, to be laid over what is known of the run."""
     policy: GatePolicy
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of the documents that its reasons may quote, by id; it is noted which they do (`quoted`)."""
 
 
 class Judge:
@@ -88,4 +91,5 @@ class Judge:
             else:
                 metrics[RECOVERY] = [asdict(r) | {"share": r.share} for r in recoveries]
                 verdict = verdict.noting([r.said for r in recoveries])
-        return Judged(verdict=verdict, metrics=metrics, policy=policy)
+        note(folder, evaluated.names, verdict.reasons)
+        return Judged(verdict=verdict, metrics=metrics, policy=policy, names=evaluated.names)

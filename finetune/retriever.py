@@ -146,6 +146,8 @@ class RetrieverKind:
         # What was deleted meanwhile was there for the first models and not for the others.
         still = {(q.example, q.question) for q in self._answerable(self._suites.asked(), without)}
         asked = [q for q in asked if (q.example, q.question) in still]
+        towards = self._pulled([q for q in asked if q.suite is None], folder)
+        called = self._names(towards or {}) | {d: name for s in scores.values() for d, name in s.names.items()}
         return Evaluation(
             held_out=novelty.held_out(asked, seen),
             scores={model: scores[model].dense for model in judged},
@@ -153,7 +155,8 @@ class RetrieverKind:
             metric=METRIC,
             legs=self._legs.of([q for q in asked if q.suite is None], refusals, compared, progress),
             wrong={model: scores[model].wrong for model in judged},
-            pulled=self._pulled([q for q in asked if q.suite is None], folder),
+            pulled=None if towards is None else {e: called.get(to, to) if to else None for e, to in towards.items()},
+            names=called,
             standing=standing,
             metrics=_metrics(scores, seen) | {"held_out": len(asked), "suites_left_out": pinned.left_out},
         )
@@ -167,16 +170,18 @@ class RetrieverKind:
         return [q for q in asked if q.example not in left_out and not (q.suite and q.sources & without)]
 
     def _pulled(self, asked: Sequence[Question], folder: Path) -> dict[str, str | None] | None:
-        """By name of the document; None where the adapter came from no rows."""
+        """By id of the document; None where the adapter came from no rows."""
         with self._db.read() as session:
             rows = aims(folder, lambda points: {point: document for point, document, _ in shown_in(session, points)})
         if rows is None:
             return None
-        found = pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
+        return pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
+
+    def _names(self, pulled: Mapping[str, str | None]) -> dict[str, str]:
+        """Of the documents that questions are pulled to, by id."""
         with self._db.read() as session:
-            wanted = Document.id.in_(listed({to for to in found.values() if to}))
-            names = dict(session.execute(select(Document.id, Document.name).where(wanted)).all())
-        return {e: names.get(to, to) if to else None for e, to in found.items()}
+            wanted = Document.id.in_(listed({to for to in pulled.values() if to}))
+            return dict(session.execute(select(Document.id, Document.name).where(wanted)).all())
 
     def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
         """`finetune.probe.Probing`."""
