@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from finetune.tables import Adapter, Approval, Run
+from finetune.trial import one_move
 from kernel.audit import record
 from kernel.database import Database
 from kernel.errors import NotFound, Refused, UserError
@@ -47,6 +48,7 @@ class Approvals:
             UserError: nobody asked for an approval, or it has one.
         """
         with self._db.write() as session:
+            one_move(session)  # or a new verdict could come in between, and the yes to the old one would stand
             found = session.get(Adapter, adapter)
             if found is None:
                 raise NotFound(f"no adapter {adapter!r}", hint="`reprise adapters` lists them")

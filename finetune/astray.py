@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from finetune.case import NAMED, Case, passed, refused
 from finetune.noise import poisson_tail
-from finetune.verdict import Finding, HeldOut, Wrong
+from finetune.verdict import LED, PULLED, Finding, HeldOut, Wrong
 
 _ATTACK = 0.001
 """Chance below which questions did not meet at one wrong document by accident."""
@@ -38,7 +38,7 @@ def led(case: Case, wrong: Wrong) -> Finding:
     if lost > allowed or chance < _ATTACK:
         return refused(
             "led",
-            f"{len(drawn)} questions are newly led to {worst!r}, which is wrong for them, {lost} of which had the "
+            f"{len(drawn)} questions are {LED} {worst!r}, which is wrong for them, {lost} of which had the "
             f"right document first; {allowed} of those are allowed, and so many meet by chance in {chance:.1g} of "
             f"cases ({_named(drawn)}, …): look for poisoned examples that name it",
         )
@@ -69,7 +69,7 @@ def pulled(case: Case, towards: Mapping[str, str | None], wrong: Wrong | None) -
         diff, repeats = case.diff(some), [case.diff(some, r) for r in case.repeats]
         allowed, kind = case.allowed(diff, tail, repeats, tolerance=case.policy.pulled)
         came, left = _moved(case, wrong or {}, some, _NEAR)
-        where = f"questions whose most similar rows name {name!r}, which is wrong for them"
+        where = f"questions {PULLED} {name!r}, which is wrong for them"
         if drawn := came.get(name, []):
             where = f"{where} and has come among the first ten of {len(drawn)}"
             if poisson_tail(len(drawn), max(1, left)) < _ATTACK:

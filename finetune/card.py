@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from finetune.cost import told
 from finetune.files import read_json, write
 from finetune.lineage import Lineage
+from finetune.quoted import Quoted
 from finetune.registry import chain
 from finetune.runs import RUNS, Runs
 from finetune.tables import Adapter, Run
@@ -39,7 +40,7 @@ class Cards:
 
     def __init__(self, db: Database, lineage: Lineage, home: Path) -> None:
         self._db, self._lineage, self._home = db, lineage, home
-        self._runs = Runs(db, home)
+        self._runs, self._quoted = Runs(db, home), Quoted(db, home)
 
     def of(self, adapter: str) -> dict[str, Any]:
         """The JSON of `reprise card`.
@@ -110,8 +111,11 @@ class Cards:
     def _write(self, adapter: str) -> Path | None:
         with self._db.read() as session:
             row = session.get(Adapter, adapter)
-        folder = self._home / row.path if row is not None else None
-        if folder is None or not folder.is_dir():
+        if row is None:
+            return None
+        self._quoted.catch_up(row.run)
+        folder = self._home / row.path
+        if not folder.is_dir():
             return None
         write(folder / FILE, self.markdown(adapter))
         return folder / FILE

@@ -16,9 +16,10 @@ from finetune.noise import chance_loss, sign_test, spread
 from finetune.policy import GatePolicy
 from finetune.verdict import Finding, HeldOut, Leg, ModelScores, Part, SliceResult
 
-FEW, TOGETHER, ALL_NEW, UNSEEN = "(small slices)", "(all old)", "(all new)", "(unseen)"
-"""Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, all new ones where a
-gain may show elsewhere, and those about passages that nobody practised."""
+FEW, TOGETHER, FEW_NEW, ALL_NEW = "(small slices)", "(all old)", "(small new slices)", "(all new)"
+UNSEEN = "(unseen)"
+"""Rows of a verdict that are not slices: old slices too small to judge alone, all old questions, new slices too small
+to judge alone, all new questions where a gain may show elsewhere, and those about passages that nobody practised."""
 NAMED = 5
 """Examples that a sentence names at most."""
 
@@ -119,15 +120,20 @@ class Case:
     def new(self) -> Iterable[Finding]:
         """New questions slice by slice: what one gains must not pay for what another loses that was answered before."""
         slices, renewed = self._slices("new"), {e.slice for e in self.open if e.renewed}
-        judged = sum(len(some) >= self.policy.min_slice for some in slices.values())
+        new = self._part("new")
+        small = [e for e in new if len(slices[e.slice]) < self.policy.min_slice]  # chance would judge each of them
         alone = self.policy.gain and len(slices) == 1 and not renewed  # then it is judged by the gain
+        whole = len(small) == len(new) and (self.policy.gain or renewed)  # by the gain as well, or together below
+        pooled = len(small) >= self.policy.min_slice and not whole
+        tail = self.tail / max(1, pooled + sum(len(some) >= self.policy.min_slice for some in slices.values()))
         for name, some in slices.items():
-            if alone or len(some) < self.policy.min_slice:  # chance would judge so few
+            if alone or len(some) < self.policy.min_slice:
                 self._row(name, "new", some)
             else:
                 where = f"new slice {name!r}" + (" (what came since)" if name in renewed else "")
-                yield self._loses("new", where, name, "new", some, self.tail / judged)
-        new = self._part("new")
+                yield self._loses("new", where, name, "new", some, tail)
+        if pooled:
+            yield self._loses("new", "small new slices together", FEW_NEW, "new", small, tail)
         if renewed and len(slices) > 1 and len(new) >= self.policy.min_slice:  # or what was there would pay for it
             yield self._loses("new", "all that is new together", ALL_NEW, "new", new, self.tail)
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from finetune.card import Cards
 from finetune.files import drop_lines, read_lines
 from finetune.lineage import ANSWER, PASSAGES, retrains
+from finetune.quoted import Quoted
 from finetune.registry import Registry
 from finetune.runs import PROBE, RUNS
 from finetune.tables import Adapter, RunDocument
@@ -27,6 +28,7 @@ class RunEraser:
 
     def __init__(self, db: Database, registry: Registry, cards: Cards, home: Path) -> None:
         self._db, self._registry, self._cards, self._home = db, registry, cards, home
+        self._quoted = Quoted(db, home)
 
     def erase(self, document: str, points: Sequence[str]) -> dict[str, Any]:
         with self._db.read() as session:
@@ -34,12 +36,11 @@ class RunEraser:
             examples |= set(session.scalars(select(Cited.turn).where(Cited.document == document)))  # votes are rows too
             saw = select(RunDocument.run, RunDocument.role).where(RunDocument.document == document)
             noted = session.execute(saw).all()
-            carded = select(Adapter.name).where(Adapter.run.in_([run for run, _ in noted]))
-            cards = list(session.scalars(carded))
+        quoting = self._quoted.forget(document)
         self._take_out_passages(lambda passage: passage["document"] == document)
         runs, redacted = self._take_out(examples)
         trained = self._registry.trained_on(sorted({*runs, *(run for run, role in noted if role == ANSWER)}))
-        for adapter in self._registry.trained_on([run for run, _ in noted]) if cards else ():
+        for adapter in self._carded(quoting, [run for run, _ in noted]):
             self._cards.write(adapter)
         told: dict[str, Any] = {"adapters_trained_on_it": trained, "training_rows_redacted": redacted}
         if not trained:
@@ -59,6 +60,12 @@ class RunEraser:
     def withdraw(self, rows: Collection[str]) -> int:
         """Take out the training rows of these examples, and of these turns that were practised as votes; how many."""
         return self._take_out(set(rows))[1]
+
+    def _carded(self, quoting: Collection[str], saw: Collection[str]) -> list[str]:
+        """Adapters whose cards name a document: verdicts of these runs quote it, or these runs saw it."""
+        with self._db.read() as session:
+            of = list(session.scalars(select(Adapter.name).where(Adapter.run.in_([*quoting, *saw]))))
+        return sorted({*of, *self._registry.trained_on(list(saw))}) if of else []
 
     def _take_out_passages(self, gone: Callable[[dict[str, Any]], bool]) -> None:
         """Passages of a run may be of documents that none of its examples stands on: all runs are looked at."""

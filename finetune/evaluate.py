@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,6 +53,8 @@ class Scores:
     """nDCG@10 as served."""
     wrong: dict[str, dict[str, int]] = field(default_factory=dict)
     """Names of the documents among the first ten by that arm in which nothing relevant stands, with their places."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Of these documents, by id."""
     top: dict[str, tuple[Passage, ...]] = field(default_factory=dict, repr=False)
     """The first passages as served, of every question."""
 
@@ -104,7 +106,7 @@ class Evaluator:
                     _take(scores, question, by_arm, as_served)
         return scores
 
-    def seen(self, questions: Sequence[Question], runs: Sequence[str]) -> dict[str, bool]:
+    def seen(self, questions: Sequence[Question], runs: Collection[str]) -> dict[str, bool]:
         """Whether a chunk that grounds a question was trained on in one of `runs`, with another question of course."""
         with self._db.read() as session:
             trained = select(Ground.point, Ground.document, Ground.quote).join(
@@ -158,6 +160,7 @@ def _take(scores: Scores, question: Question, dense: Sequence[Passage], served: 
     for place, (document, name) in enumerate(documents, 1):
         if document not in question.sources:
             wrong.setdefault(name, place)
+            scores.names[document] = name
 
 
 def _question(e: Example, grounds: Sequence[Ground], live: set[str]) -> Question:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def write_json(file: Path, value: Any) -> None:
 
 def read_lines(file: Path) -> list[Any]:
     """The value of each line; a text within one may hold U+2028, which is no end of a line here."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    return [json.loads(line) for line in _lines(file)]
 
 
 def drop_lines(file: Path, gone: Callable[[Any], bool]) -> int:
@@ -47,20 +47,22 @@ def drop_lines(file: Path, gone: Callable[[Any], bool]) -> int:
 
     One after the other, whichever processes want to: none brings back what another took out meanwhile.
     """
-    import fcntl
-
     if not file.exists():
         return 0
-    place = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX)  # it ends when `place` is closed
-        lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line]
+    with _one_writer(file.parent):
+        lines = _lines(file)
         kept = [line for line in lines if not gone(json.loads(line))]
         if len(kept) < len(lines):
             write(file, "".join(f"{line}\n" for line in kept))
-    finally:
-        os.close(place)
     return len(lines) - len(kept)
+
+
+def add_lines(file: Path, values: Sequence[Any]) -> None:
+    """Add a line for each value that has none yet, likewise; a file that is not there is made."""
+    with _one_writer(file.parent):
+        lines = _lines(file) if file.exists() else []
+        told = [json.dumps(value, ensure_ascii=False) for value in values]
+        write(file, "".join(f"{line}\n" for line in dict.fromkeys([*lines, *told])))
 
 
 def read_json(file: Path) -> Any:
@@ -103,6 +105,23 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise _unwritable(target, error) from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _lines(file: Path) -> list[str]:
+    return [line for line in file.read_text(encoding="utf-8").split("\n") if line]
+
+
+@contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    """Let one of all processes at a time change lines of files in a folder."""
+    import fcntl
+
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)  # it ends when `place` is closed
+        yield
+    finally:
+        os.close(place)
 
 
 def _stands(target: Path) -> bool:

@@ -25,7 +25,7 @@ from finetune.facts import origins
 from finetune.matrix import Row
 from finetune.registry import BASE, Registry
 from finetune.tables import Adapter, Figure
-from kernel.database import Database
+from kernel.database import Database, alone
 from kernel.epochs import Epochs
 from kernel.errors import NotFound, UserError
 from kernel.ids import iso, now_ms
@@ -265,6 +265,7 @@ class Forgetting:
     def _keep(self, model: str, figures: Figures, names: Mapping[tuple[str, str], str], epoch: int) -> None:
         """One figure per model, example and metric is kept: the newest. `names` says under what name each is."""
         with self._db.write() as session:
+            alone(session, "figures")  # or two who measured the same at once both add it
             for metric in figures:
                 session.execute(delete(Figure).where(Figure.model == model, _of(metric)))
             session.add_all(

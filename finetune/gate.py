@@ -10,7 +10,8 @@
     slices      a slice that the champion was judged on is not asked about any more
     gain        it is not surely better on what is new, nor on the slices that have something new: the lower bound of
                 its gain is not above `min_gain`
-    new         what is new in one slice lost more than max(tolerance, measured noise), whatever others gained
+    new         what is new in one slice, or in the small ones together, lost more than max(tolerance, measured noise),
+                whatever others gained
     old         it lost more on what is old in a slice, or in all together, than max(tolerance, measured noise)
     unseen      it lost as much on questions about passages that nobody practised, of old and new slices
     pinned      it finds nothing (0) for a pinned question for which the champion found something

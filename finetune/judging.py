@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from finetune.gate import GatePolicy, Verdict, judge
 from finetune.kinds import Kind
 from finetune.policies import GatePolicies
 from finetune.probe import Probing, lost_slices
+from finetune.quoted import note
 from finetune.tables import Run
 from kernel.epochs import Epochs
+from kernel.errors import RepriseError
 from kernel.types import Progress
 from rehearsal.mix import Mix
 
@@ -34,6 +36,8 @@ class Judged:
     metrics: dict[str, Any]
     """What evaluating measured and took, to be laid over what is known of the run."""
     policy: GatePolicy
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of the documents that its reasons may quote, by id; it is noted which they do (`quoted`)."""
 
 
 class Judge:
@@ -45,7 +49,8 @@ class Judge:
     def judge(self, row: Run, folder: Path, progress: Progress) -> Judged:
         """The verdict on a run against `row.parent`, and its figures in the run's folder.
 
-        Raises whatever its kind's evaluation raises.
+        Raises whatever its kind's evaluation raises. A probe that fails is a note of the verdict, unless trying again
+        may help.
         """
         mix = Mix.from_json(read_json(folder / "manifest.json"))
         kind, policy, started = self._kinds[row.kind], self._policies.of(row.kind, row.workspace), time.perf_counter()
@@ -77,7 +82,14 @@ class Judge:
         if (
             lost and isinstance(kind, Probing) and not row.options.get("control")
         ):  # of a control nothing is to be learnt
-            recoveries = kind.probe(row, folder, lost, progress)
-            metrics[RECOVERY] = [asdict(r) | {"share": r.share} for r in recoveries]
-            verdict = verdict.noting([r.said for r in recoveries])
-        return Judged(verdict=verdict, metrics=metrics, policy=policy)
+            try:
+                recoveries = kind.probe(row, folder, lost, progress)
+            except RepriseError as error:  # it explains a verdict, and must not cost one
+                if error.transient:
+                    raise
+                verdict = verdict.noting([f"the probe of what it lost failed: {' '.join(error.message.split())}"])
+            else:
+                metrics[RECOVERY] = [asdict(r) | {"share": r.share} for r in recoveries]
+                verdict = verdict.noting([r.said for r in recoveries])
+        note(folder, evaluated.names, verdict.reasons)
+        return Judged(verdict=verdict, metrics=metrics, policy=policy, names=evaluated.names)

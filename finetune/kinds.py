@@ -104,6 +104,8 @@ class Evaluation:
     """Which wrong documents each model ranks among the first ten, where that was looked at."""
     pulled: Mapping[str, str | None] | None = None
     """Which wrong document the row of the run most like a question names (`pull`), where that was looked at."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of the documents in `wrong` and `pulled`, by id: reasons quote them, and a delete must find them there."""
     repeats: Sequence[ModelScores] = ()
     """`scores` again by other seeds of the evaluation, where it draws random numbers: their spread is noise."""
     standing: Standing | None = None

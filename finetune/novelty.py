@@ -107,6 +107,17 @@ class Novelty:
         )
 
 
+def practised_by(registry: Registry, run: Run) -> set[str]:
+    """Runs whose rows the champion of a run has practised, or what comes of the run: its own, and those behind all that
+    it is merged of or goes on from.
+
+    Of a run that is judged again its adapter tells that, as `run.parent` is whom it is compared with.
+    """
+    options = Options.from_json(run.options)
+    names = (run.parent, run.adapter, *(options.merged or (options.origin(run.parent),)))
+    return {run.id, *(behind for name in names for behind in registry.runs_behind(name))}
+
+
 def _slices(session: Session, *ours: ColumnElement[bool]) -> set[Where]:
     found = select(Example.workspace, Example.stratum_column()).distinct().where(*ours)
     return {(workspace, stratum) for workspace, stratum in session.execute(found)}

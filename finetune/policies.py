@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from finetune.policy import GatePolicy
 from finetune.tables import StoredPolicy
 from kernel.audit import record
-from kernel.database import Database
+from kernel.database import Database, alone
 from kernel.ids import iso, now_ms
 
 _ALL = ""
@@ -53,6 +53,7 @@ class GatePolicies:
             UserError: thresholds or values that make no sense; all of them are named at once.
         """
         with self._db.write() as session:
+            alone(session, "gate policies")  # or of two changes at once one is lost
             row = session.get(StoredPolicy, (kind, workspace or _ALL))
             before = dict(row.policy) if row else {}
             wanted = dict(changes) if reset else before | dict(changes)

@@ -36,7 +36,7 @@ class GatePolicy:
     sure_new: int = 20
     """Below so many an exact test must agree with the bootstrap, whose intervals are too narrow for a few."""
     min_slice: int = 5
-    """Old slices with fewer questions are judged together."""
+    """Slices with fewer questions are judged together, the old ones and the new ones."""
     resamples: int = 10_000
     confidence: float = 0.95
     """Of the bounds; half of what is left of 1 is the chance that a harmless run is refused for all its old slices."""

@@ -25,6 +25,7 @@ from finetune.card import Cards
 from finetune.files import read_json, write_json
 from finetune.judging import RECOVERY, Judge
 from finetune.kinds import BASE, Kind
+from finetune.quoted import note
 from finetune.rival import about
 from finetune.runs import Runs
 from finetune.tables import Adapter, Approval, Run
@@ -82,6 +83,7 @@ class Rejudging:
             adapter, now = _idle(session, before), session.get_one(Run, run)
             report = {"verdict": told, "metrics": metrics, "policy": judged.policy.to_json()}
             earlier = [v for v in _earlier(folder / "report.json") if v != now.verdict]
+            note(folder, judged.names, judged.verdict.reasons)  # again: a delete may have come since, and found none
             write_json(folder / "report.json", report | {"earlier": [*earlier, now.verdict]})
             was = bool(adapter.accepted)
             adapter.accepted = int(judged.verdict.accepted)

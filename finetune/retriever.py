@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import shutil
@@ -18,6 +17,7 @@ from sqlalchemy import select
 from finetune.child import train
 from finetune.data import steps_per_epoch
 from finetune.evaluate import Evaluator, Question, Scores
+from finetune.files import read_json
 from finetune.gate import Standing
 from finetune.interference import measured
 from finetune.kinds import Evaluation, Options
@@ -25,7 +25,7 @@ from finetune.legs import Legs
 from finetune.lineage import shown_in
 from finetune.materialise import materialise
 from finetune.merge import Merge, write_config
-from finetune.novelty import Novelty
+from finetune.novelty import Novelty, practised_by
 from finetune.probe import MOST_ROWS, STEPS, Lost, Recovery
 from finetune.pull import aims, pulled
 from finetune.recipe import RetrieverRecipe
@@ -142,10 +142,12 @@ class RetrieverKind:
             scores[model] = scores[same] if same else self._evaluator.score([*asked, *refusals], name, when)
         judged = [model for model in names if model != "champion" or run.parent]
         compared = {model: scores[model] for model in judged if model != "base" or not run.parent}
-        seen = self._evaluator.seen(asked, [*self._registry.lineage(RETRIEVER), run.id])
+        seen = self._evaluator.seen(asked, practised_by(self._registry, run))
         # What was deleted meanwhile was there for the first models and not for the others.
         still = {(q.example, q.question) for q in self._answerable(self._suites.asked(), without)}
         asked = [q for q in asked if (q.example, q.question) in still]
+        towards = self._pulled([q for q in asked if q.suite is None], folder)
+        called = self._names(towards or {}) | {d: name for s in scores.values() for d, name in s.names.items()}
         return Evaluation(
             held_out=novelty.held_out(asked, seen),
             scores={model: scores[model].dense for model in judged},
@@ -153,7 +155,8 @@ class RetrieverKind:
             metric=METRIC,
             legs=self._legs.of([q for q in asked if q.suite is None], refusals, compared, progress),
             wrong={model: scores[model].wrong for model in judged},
-            pulled=self._pulled([q for q in asked if q.suite is None], folder),
+            pulled=None if towards is None else {e: called.get(to, to) if to else None for e, to in towards.items()},
+            names=called,
             standing=standing,
             metrics=_metrics(scores, seen) | {"held_out": len(asked), "suites_left_out": pinned.left_out},
         )
@@ -167,16 +170,18 @@ class RetrieverKind:
         return [q for q in asked if q.example not in left_out and not (q.suite and q.sources & without)]
 
     def _pulled(self, asked: Sequence[Question], folder: Path) -> dict[str, str | None] | None:
-        """By name of the document; None where the adapter came from no rows."""
+        """By id of the document; None where the adapter came from no rows."""
         with self._db.read() as session:
             rows = aims(folder, lambda points: {point: document for point, document, _ in shown_in(session, points)})
         if rows is None:
             return None
-        found = pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
+        return pulled(asked, rows, lambda texts: np.asarray(self._live.encode_with(None, list(texts))))
+
+    def _names(self, pulled: Mapping[str, str | None]) -> dict[str, str]:
+        """Of the documents that questions are pulled to, by id."""
         with self._db.read() as session:
-            wanted = Document.id.in_(listed({to for to in found.values() if to}))
-            names = dict(session.execute(select(Document.id, Document.name).where(wanted)).all())
-        return {e: names.get(to, to) if to else None for e, to in found.items()}
+            wanted = Document.id.in_(listed({to for to in pulled.values() if to}))
+            return dict(session.execute(select(Document.id, Document.name).where(wanted)).all())
 
     def probe(self, run: Run, folder: Path, lost: Sequence[Lost], progress: Progress) -> list[Recovery]:
         """`finetune.probe.Probing`."""
@@ -210,9 +215,10 @@ class RetrieverKind:
         return found
 
     def _practise(self, run: Run, rows: Sequence[Question], start: Path, place: Path, progress: Progress) -> int:
-        """Train a copy of the adapter in `start` on these examples for about ten steps; how many they were."""
+        """Train a copy of the adapter in `start` on these examples for about ten steps, by its own recipe, or the
+        default one where it was merged; how many they were."""
         options = Options.from_json(run.options)
-        recipe = _recipe(options)
+        recipe = RetrieverRecipe.from_json({"seed": options.seed} | (_manifest(start).get("recipe") or {}))
         epochs = math.ceil(STEPS / steps_per_epoch(len(rows), recipe.batch))
         mix = Mix(
             epoch=self._epochs.committed(),
@@ -235,7 +241,7 @@ class RetrieverKind:
 
     def _standing(self, folder: Path) -> Standing:
         """Which base the adapter was trained on, and which serves."""
-        manifest = json.loads((folder / "adapter" / MANIFEST).read_text(encoding="utf-8"))
+        manifest = _manifest(folder / "adapter")
         serves = weights_sha256(read_model(self._embedder.path).folder)
         return Standing(base=manifest.get("base", {}).get("sha256", serves), serves=serves)
 
@@ -250,6 +256,11 @@ class RetrieverKind:
 
 def _recipe(options: Options) -> RetrieverRecipe:
     return RetrieverRecipe.from_json({"seed": options.seed, **options.recipe})
+
+
+def _manifest(adapter: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(adapter / MANIFEST)
+    return found
 
 
 def _merge(options: Options) -> Merge:

@@ -121,7 +121,8 @@ class Suites:
         """Rows that name the document go whole: their words may be its words."""
         gone = 0
         with self._db.write() as session:
-            for suite in session.scalars(select(PinnedSuite)):
+            # Another delete may take other rows of the same suite: the later one has to see what the first one left.
+            for suite in session.scalars(select(PinnedSuite).order_by(PinnedSuite.name).with_for_update()):
                 rows = [row for row in suite.rows if all(item["document"] != document for item in row["relevant"])]
                 gone += len(suite.rows) - len(rows)
                 if len(rows) < len(suite.rows):

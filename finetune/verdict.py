@@ -19,6 +19,9 @@ Wrong = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Model to example id to the documents among the first ten in which nothing relevant stands, each with its place from
 1. Where there is none, the example may be left out."""
 
+QUOTING = LED, PULLED = "newly led to", "whose most similar rows name"
+"""What stands in a reason before the name of a document, in quotation marks: a delete finds it there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:

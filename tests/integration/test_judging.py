@@ -16,6 +16,7 @@ from sqlalchemy import update
 
 from benchmarks import faults
 from finetune.kinds import Options
+from finetune.quoted import QUOTED
 from finetune.rival import about
 from finetune.tables import Run
 from kernel.errors import Conflict, NotFound, Refused, UserError
@@ -259,3 +260,23 @@ def test_a_pinned_suite_is_kept_by_name_until_it_is_let_go(platform: Platform, h
     assert [s["suite"] for s in platform.unpin_suite("spans")] == ["contract"]
     with pytest.raises(NotFound):
         platform.unpin_suite("spans")
+
+
+def test_the_name_of_a_deleted_document_goes_from_the_verdicts_that_quote_it(platform: Platform) -> None:
+    def told() -> dict[str, str]:
+        files = {str(file): file.read_text() for file in sorted(folder.rglob("*")) if file.suffix in (".json", ".md")}
+        shown = {"run": platform.run(run), "gate": platform.gate(run), "card": platform.card(str(adapter))}
+        return files | {name: json.dumps(value) for name, value in shown.items()}
+
+    run, adapter = next(
+        (r["run"], r["adapter"])
+        for r in platform.runs()
+        if any("newly led to 'prize.txt'" in reason for reason in (r["verdict"] or {}).get("reasons", ()))
+    )
+    folder = platform.w.runs.folder(run)
+    assert sum("'prize.txt'" in text for text in told().values()) == 5  # the report, the card, and what is shown
+    document = platform.w.library.find("prize.txt").id
+    platform.delete("prize.txt")
+    assert [place for place, text in told().items() if "prize.txt" in text] == []
+    assert any(f"newly led to {document!r} (deleted)" in r for r in platform.gate(run)["reasons"])
+    assert "prize.txt" not in (folder / QUOTED).read_text()

@@ -14,9 +14,12 @@ from qdrant_client import models
 
 from finetune import retriever, trainer
 from finetune.kinds import BASE, Options
+from finetune.probe import STEPS, Lost, Probing
 from kernel.errors import NotFound, Refused, UserError
 from kernel.index.schema import DENSE, keyword
 from kernel.settings import load
+from kernel.types import silent
+from rehearsal.tables import MixRow
 from tests.dying_runs import ANIMALS
 from tests.house import incoming, numbered
 from ui.platform import Platform
@@ -91,6 +94,33 @@ def test_another_method_comes_to_a_verdict_and_says_what_it_lost(platform: Platf
     assert run["state"] in ("accepted", "rejected")
     manifest = json.loads((Path(run["manifest"]).parent / "adapter" / "manifest.json").read_text())
     assert 0 < manifest["merge"]["energy_lost"] < 1
+
+
+def test_a_slice_that_a_merge_lost_is_probed_whatever_the_merge_was_made_by(
+    platform: Platform, two: tuple[str, str]
+) -> None:
+    told = platform.merge(list(two), method="ties", density=0.5, weights=[0.2, 0.8])
+    asked = [e["example"] for e in platform.examples("approved") if (e["slice"], e["split"]) == ("first", "held-out")]
+    lost = Lost(slice="first", examples=tuple(asked), before=0.9, now=0.1)
+    kind, run = platform.w.kinds["retriever"], platform.w.runs.get(told["run"])
+    assert isinstance(kind, Probing)
+    (recovery,) = kind.probe(run, platform.w.runs.folder(run.id), [lost], silent)
+    assert (recovery.slice, recovery.n, recovery.steps >= STEPS) == ("first", len(asked), True)
+
+
+def test_what_any_of_the_merged_has_practised_counts_as_seen(platform: Platform, two: tuple[str, str]) -> None:
+    before = platform.merge(list(two))["metrics"]
+    platform.ingest([incoming("newt.md", "# Newt\n\nThe newt eats worms.\n")])
+    row = {"document": "newt.md", "quote": "The newt eats worms.", "slice": "newt"}
+    asked = [{"question": f"What is a newt fed, {split}?", "split": split} for split in ("train", "held-out")]
+    platform.import_examples("".join(json.dumps(row | one) + "\n" for one in asked))
+    practised = next(e["example"] for e in platform.examples() if e["question"] == "What is a newt fed, train?")
+    (second,) = [a["run"] for a in platform.adapters() if a["adapter"] == two[1]]
+    with platform.w.db.write() as session:  # which is no champion, nor behind one
+        session.add(MixRow(run=second, example=practised, part="new"))
+    after = platform.merge(list(two))["metrics"]
+    assert after["seen"]["n"] == before["seen"]["n"] + 1
+    assert after["unseen"]["n"] == before["unseen"]["n"]
 
 
 def test_what_cannot_be_merged_is_refused_before_a_run_is_entered(platform: Platform, two: tuple[str, str]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from finetune.kinds import Options
-from finetune.novelty import Novelty
+from finetune.kinds import CHAMPION, Options
+from finetune.novelty import Novelty, practised_by
 from finetune.registry import point
 from finetune.tables import Adapter, Run
 from kernel.ids import now_ms
@@ -92,6 +92,24 @@ def test_a_champion_that_was_drawn_for_another_workspace_has_seen_nothing_of_thi
     assert judged["Lamp", "first"] == ("Lamp", "old", True)
 
 
+def test_what_a_run_goes_on_from_has_practised_for_it_whoever_the_champion_is(platform: Platform) -> None:
+    registry = platform.w.registry
+    with platform.w.db.write() as session:
+        session.add(Adapter(name="aside", kind=KIND, state="retired", parent="champion", run="challenger", path="none",
+                            accepted=1, share=0.0, created=now_ms()))  # fmt: skip
+    for number, how in enumerate(({"start": "aside"}, {"merged": ("champion", "aside")})):
+        _run(platform, f"onward-{number}", "champion", (), **how)
+        assert practised_by(registry, _row(platform, f"onward-{number}")) == {
+            f"onward-{number}", "challenger", "champion"
+        }  # fmt: skip
+    _run(platform, "again", "aside", ())
+    with platform.w.db.write() as session:
+        session.add(Adapter(name="again", kind=KIND, state="retired", parent="aside", run="again", path="none",
+                            accepted=1, share=0.0, created=now_ms()))  # fmt: skip
+    judged_again = _row(platform, "again", parent=None)
+    assert practised_by(registry, judged_again) == {"again", "challenger", "champion"}
+
+
 def _text(name: str) -> str:
     return f"The {name.lower()} is switched off at night."
 
@@ -119,10 +137,11 @@ def _run(
     only: str = "",
     *,
     merged: tuple[str, ...] = (),
+    start: str = CHAMPION,
     workspace: str | None = None,
 ) -> None:
     rows = [e for e in _examples(platform, "train") if e.slice in slices and only in e.question]
-    options = Options(policy="mixed", rho=0.2, merged=merged).to_json()
+    options = Options(policy="mixed", rho=0.2, merged=merged, start=start).to_json()
     with platform.w.db.write() as session:
         session.add(Run(id=run, kind=KIND, state="accepted", options=options, workspace=workspace, adapter=run,
                         parent=parent, metrics={}, verdict=None, error=None, created=now_ms()))  # fmt: skip
@@ -131,13 +150,17 @@ def _run(
 
 def _novelty(platform: Platform, run: str = "challenger", **changed: Any) -> Novelty:
     w = platform.w
-    with w.db.read() as session:
+    mix = Mix(epoch=1, workspace=None, policy="mixed", rho=0.2, seed=0, rows=(), excluded={})
+    return Novelty.of(w.db, w.registry, _row(platform, run, **changed), mix)
+
+
+def _row(platform: Platform, run: str, **changed: Any) -> Run:
+    with platform.w.db.read() as session:
         row = session.get_one(Run, run)
         session.expunge(row)
     for name, value in changed.items():
         setattr(row, name, value)
-    mix = Mix(epoch=1, workspace=None, policy="mixed", rho=0.2, seed=0, rows=(), excluded={})
-    return Novelty.of(w.db, w.registry, row, mix)
+    return row
 
 
 def _judged(platform: Platform, novelty: Novelty) -> dict[tuple[str, str], tuple[str, str, bool]]:

@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from finetune.case import FEW_NEW
 from finetune.gate import FEW, TOGETHER, GatePolicy, HeldOut, Verdict, judge
+from finetune.routes import speaks_for
 from kernel.errors import UserError
 
 NEW, OLD = 40, 60
@@ -190,6 +192,49 @@ def test_a_new_slice_that_loses_is_not_paid_for_by_another_that_gains() -> None:
     scores["challenger"] |= {e: scores["champion"][e] + 0.2 for e in lost if e not in few}
     small = [replace(e, slice="small" if e.example in few else e.slice) for e in split]
     assert judge(scores, small).accepted  # four questions are too few to tell
+
+
+def test_small_new_slices_that_lose_together_are_not_paid_for_by_a_large_one_that_gains() -> None:
+    scores, examples = _figures(new=0.4, old=0.0)
+    small = [_held(f"few-{n}", f"rare-{n // 4}", "new") for n in range(32)]
+    for model, value in (("base", 0.5), ("champion", 0.5), ("challenger", 0.25)):
+        scores[model] |= {e.example: value for e in small}
+    verdict = judge(scores, [*examples, *small])
+    assert verdict.refused_by == ["new"]
+    assert verdict.reasons[0].startswith("refused: small new slices together: -0.250 ndcg@10 on 32 questions")
+    rows = {row.slice: row for row in verdict.slices if row.part == "new"}
+    assert (rows[FEW_NEW].n, rows[FEW_NEW].allowed) == (32, GatePolicy().tolerance)
+    assert (rows["rare-0"].n, rows["rare-0"].allowed) == (4, None)
+    assert speaks_for(verdict.to_json(), "contracts")[0]  # refused only for other slices
+    assert not speaks_for(verdict.to_json(), "rare-0")[0]
+    few = judge(scores, [*examples, *small[:3]])  # too few to tell, however many slices they are of
+    assert few.accepted
+    assert FEW_NEW not in {row.slice for row in few.slices}
+
+
+def test_where_all_new_slices_are_small_the_gain_alone_judges_them_if_one_is_asked() -> None:
+    scores, examples = _figures(new=0.2, old=0.0)
+    small = [replace(e, slice=f"rare-{n // 4}") if e.part == "new" else e for n, e in enumerate(examples)]
+    gained = judge(scores, small)
+    assert gained.accepted
+    assert FEW_NEW not in {row.slice for row in gained.slices}
+    scores["challenger"] |= {e.example: scores["champion"][e.example] - 0.1 for e in small if e.part == "new"}
+    assert judge(scores, small).refused_by == ["gain"]
+    assert judge(scores, small, policy=GatePolicy(gain=False)).refused_by == ["new"]
+
+
+def test_harmless_runs_are_not_refused_more_often_for_small_new_slices() -> None:
+    quick = GatePolicy(resamples=1_000)
+    asked = [_held(f"large-{n}", "large", "new") for n in range(30)]
+    asked += [_held(f"few-{n}", f"rare-{n // 4}", "new") for n in range(32)]
+    before = {e.example: 0.5 for e in asked}
+    refused = 0
+    for seed in range(200):
+        drift = np.random.default_rng(seed).normal(0, 0.1, len(asked))
+        now = {e.example: 0.5 + float(d) for e, d in zip(asked, drift, strict=True)}
+        scores = {"base": before, "champion": before, "challenger": now}
+        refused += "new" in judge(scores, asked, policy=quick).refused_by
+    assert refused <= 10  # 2.5 % of them would be 5, for the large one and the small ones together
 
 
 def test_answers_as_served_must_not_get_worse() -> None:

@@ -21,7 +21,11 @@ LOSS: dict[str, Threshold] = {
         0.005,
     ),
     "leg_tolerance": ("The same for refusals, citations, …", "Of a leg that has no tolerance of its own.", 0.005),
-    "min_slice": ("Smallest slice judged alone", "Old slices with fewer questions are judged together.", 1),
+    "min_slice": (
+        "Smallest slice judged alone",
+        "Slices with fewer questions are judged together, the old ones and the new ones.",
+        1,
+    ),
     "led": ("Questions led astray", "That had the right document first, and are now led to one wrong one.", 1),
     "pulled": ("Loss where rows contradict", "On questions whose most similar rows name one wrong document.", 0.005),
 }

@@ -31,6 +31,7 @@ _ROWS = {
     "(all old)": "All old slices together",
     "(all new)": "All that is new together",
     "(small slices)": "Small slices together",
+    "(small new slices)": "Small new slices together",
     "(pinned)": "Pinned questions",
     "(unseen)": "About passages that nobody practised",
 }
