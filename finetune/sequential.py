@@ -57,7 +57,7 @@ class TestPlan:
     per_unit: int = 1
     """Votes and answers in each arm that count of one user, conversation or question."""
     min_shadows: int = 50
-    """Turns compared in the shadow, before the first share."""
+    """Questions compared in the shadow, before the first share."""
 
     def __post_init__(self) -> None:
         rates = {name: getattr(self, name) for name in _RATES}
@@ -173,13 +173,13 @@ def decide(plan: TestPlan, seen: Observed) -> Decision:
 
 
 def decide_shadow(plan: TestPlan, compared: int, failed: int, lost: int, gained: int) -> Decision:
-    """What the shadow's figures call for: of `compared` turns it failed on some, lost the answer of some to an
-    abstention, and gained one on others.
+    """What the shadow's figures call for: of `compared` questions it lost the answer of some to an abstention, and
+    gained one on others; on `failed` turns it failed.
 
-    Both answered the same turns, so only those count where one of the two abstained: under the hypothesis that the
+    Both answered the same questions, so only those count where one of the two abstained: under the hypothesis that the
     challenger abstains no more often than the champion it is the one that does in at most half of them.
     """
-    told = f"{compared} turns compared: {lost} answers lost to an abstention, {gained} gained"
+    told = f"{compared} questions compared: {lost} answers lost to an abstention, {gained} gained"
     pairs = Arm(n=lost + gained, good=lost)
     evidence = _mixed(pairs) - _likely(pairs, min(0.5, pairs.rate or 0.0))
     if evidence >= math.log(1 / plan.alpha):
@@ -189,7 +189,7 @@ def decide_shadow(plan: TestPlan, compared: int, failed: int, lost: int, gained:
     if failed:
         return Decision(move="wait", reason=f"{failed} turns failed in the shadow: a person has to look; {told}")
     if compared < plan.min_shadows:
-        return Decision(move="wait", reason=f"{compared} of {plan.min_shadows} turns that the shadow needs; {told}")
+        return Decision(move="wait", reason=f"{compared} of {plan.min_shadows} questions that the shadow needs; {told}")
     return Decision(move="advance", reason=told)
 
 

@@ -25,7 +25,8 @@ from kernel.database import alone
 from kernel.errors import Refused
 from kernel.ids import now_ms
 from kernel.tables import AuditEntry
-from retrieval.tables import Difference, Exposure, Feedback, Pointer
+from rehearsal.split import question_key
+from retrieval.tables import Difference, Exposure, Feedback, Pointer, Turn
 
 _MOVES = "adapters"
 """One move of adapters at a time."""
@@ -134,9 +135,16 @@ def latencies(session: Session, trial: Rollout) -> dict[str, float | None]:
 
 
 def shadowed(session: Session, trial: Rollout) -> dict[str, Any]:
-    """What the shadow has shown so far; means are over the turns on which it did not fail."""
-    rows = list(session.scalars(select(Difference).where(Difference.rollout == trial.id)))
-    whole = [row for row in rows if row.error is None]
+    """What the shadow has shown so far, by the questions on which it did not fail: one that is asked again is answered
+    again likewise, and says nothing new."""
+    ours = select(Difference, Turn).join(Turn, Turn.id == Difference.turn).where(Difference.rollout == trial.id)
+    found = session.execute(ours.order_by(Difference.created, Difference.turn)).all()
+    rows = [row for row, _ in found]
+    first: dict[tuple[str, str], Difference] = {}
+    for row, turn in found:
+        if row.error is None:
+            first.setdefault((turn.workspace, question_key(turn.meant)), row)
+    whole = list(first.values())
     return {
         "compared": len(whole),
         "failed": dict(Counter(row.error for row in rows if row.error is not None)),

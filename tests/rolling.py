@@ -130,7 +130,7 @@ class Desk:
             pinned = lent.adapters[RETRIEVER]
             return None if pinned is None else pinned.name
 
-    def ask(self, user: str, *, abstained: bool = False) -> str:
+    def ask(self, user: str, *, abstained: bool = False, question: str = "what?") -> str:
         """A turn as an answer leaves it; its id."""
         with self.asking(user) as lent:
             pinned = lent.adapters[RETRIEVER]
@@ -143,8 +143,8 @@ class Desk:
                 "epoch": 0,
                 "ms": {"total": 1.0},
             }
-            asks = Asks(workspace="default", unit=unit_of(user, None, "what?"))
-            self.turns.keep("default", "what?", shown, now_ms(), Asker(user=user), taking_part(asks, lent, shown))
+            asks = Asks(workspace="default", unit=unit_of(user, None, question))
+            self.turns.keep("default", question, shown, now_ms(), Asker(user=user), taking_part(asks, lent, shown))
         return str(shown["turn"])
 
     def states(self) -> dict[str, tuple[str, float]]:

@@ -28,7 +28,7 @@ from kernel.ids import now_ms
 from kernel.types import OPEN
 from rehearsal.tables import Example
 from retrieval.conversations import Conversations
-from retrieval.tables import Exposure
+from retrieval.tables import Difference, Exposure
 from tests.doors import memory_folder
 from tests.rolling import DEEDS, REFUSED, STEPS, Desk, furnish
 
@@ -172,6 +172,20 @@ def test_an_adapter_goes_from_the_shadow_by_shares_to_everybody(desk: Desk) -> N
     actions = [action for action, subject, _ in desk.audited() if subject == "b"]
     assert actions == ["promote", "rollout.advance", "rollout.advance", "rollout.start"]
     assert desk.registry.rollback()["champion"] == "a"
+
+
+@pytest.mark.parametrize(("asked", "taken_back"), [("how are you?", False), ("question {n}?", True)])
+def test_one_question_alone_takes_no_challenger_back_however_often_it_is_asked(
+    desk: Desk, asked: str, taken_back: bool
+) -> None:
+    trial = desk.rollouts.start("b", shadow=True)["rollout"]
+    lost = {"overlap": 1.0, "rbo": 1.0, "first_changed": 0, "abstained": 0, "shadow_abstained": 1, "error": None}
+    turns = [desk.ask("ann", question=asked.format(n=n)) for n in range(40)]
+    with desk.db.write() as session:
+        for turn in turns:
+            session.add(Difference(rollout=trial, turn=turn, ms=1.0, shadow_ms=1.0, dropped=0, created=0, **lost))
+    assert [event["move"] for event in desk.rollouts.tick()] == (["harm"] if taken_back else [])
+    assert desk.rollouts.listing()[0]["shadow"]["answers_lost"] == (40 if taken_back else 1)
 
 
 def test_only_a_candidate_is_tried_and_one_of_a_kind_at_a_time(desk: Desk) -> None:

@@ -125,6 +125,10 @@ def test_in_the_shadow_the_champion_is_shown_and_the_differences_are_written_dow
         assert row.shadow_abstained == challenger["abstained"]
     told = platform.rollouts()[0]["shadow"]
     assert (told["compared"], told["failed"], told["dropped"]) == (len(QUESTIONS), {}, 0)
+    for again in (QUESTIONS[0].upper(), f" {QUESTIONS[0]}"):  # is answered likewise, and says nothing new
+        platform.ask(again)
+    platform.w.shadows.settle()
+    assert platform.rollouts()[0]["shadow"]["compared"] == len(QUESTIONS)
 
 
 def test_a_shadow_that_fails_is_seen_by_nobody_and_told(platform: Platform) -> None:

@@ -107,7 +107,7 @@ def _shadow(trial: dict[str, Any]) -> None:
             ("Time", _times(seen["ms"], seen["shadow_ms"])),
         ]
     )
-    st.html(figures.bar(seen["compared"] / needed if needed else 1.0, "how many of the needed turns are compared"))
+    st.html(figures.bar(seen["compared"] / needed if needed else 1.0, "how many of the needed questions are compared"))
     if seen["failed"]:
         st.warning("It failed: " + "; ".join(f"{label(why)} ({n})" for why, n in seen["failed"].items()))
 
