@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from finetune.generator.recipe import GeneratorRecipe
@@ -21,6 +21,8 @@ from kernel.jobs import ACTIVE
 from kernel.tables import Job
 from kernel.types import OPEN
 from rehearsal.tables import Example, MixRow
+from retrieval.live import RETRIEVER
+from retrieval.live_generator import GENERATOR
 from retrieval.tables import Feedback, Turn
 
 _DAY = 86_400_000
@@ -134,9 +136,13 @@ class Observed:
 
 
 def _window(session: Session, workspace: str | None, start: int, end: int) -> Window:
-    """Turns of [start, end). A turn's last vote is its vote."""
+    """Turns of [start, end) that were answered by what serves: what is tried is judged by its trial, and whoever named
+    an adapter was measuring. A turn's last vote is its vote."""
     abstained, support = Turn.shown["abstained"].as_boolean(), Turn.shown["support"].as_float()
-    within = [Turn.created >= start, Turn.created < end]
+    within: list[ColumnElement[bool]] = [Turn.created >= start, Turn.created < end]
+    for kind in (RETRIEVER, GENERATOR):
+        why = Turn.shown[("chosen", kind)].as_string()
+        within.append(func.coalesce(why, "").not_in(("canary", "named")))
     if workspace is not None:
         within.append(Turn.workspace == workspace)
     turns = session.execute(select(Turn.id, abstained, support).where(*within)).all()

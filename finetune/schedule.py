@@ -320,10 +320,10 @@ class Schedules:
     # --- parts -----------------------------------------------------------------------------------
 
     def _answered(self, schedule: str) -> set[str]:
-        """Runs that a gate's order of this schedule has answered already."""
+        """Runs that a gate's order of this schedule has answered already. One that was refused has answered none."""
         with self._db.read() as session:
             wanted = select(Firing.evidence).where(Firing.schedule == schedule, Firing.cause == "gate")
-            told = session.scalars(wanted.where(_CARRIED_OUT))
+            told = session.scalars(wanted.where(_CARRIED_OUT, Firing.result.is_distinct_from("refused")))
             return {evidence["gate"]["after"] for evidence in told if evidence.get("gate")}
 
     def _last_start(self, schedule: str) -> int | None:

@@ -467,6 +467,26 @@ def test_the_gates_order_is_carried_out_once_and_reaches_the_run(db: Database, o
     assert [due.options for due in asked] == [{"policy": "near", "rho": 0.3}]
 
 
+def test_an_order_that_could_not_be_carried_out_is_given_again(db: Database, one: Schedules) -> None:
+    (added,) = one.add(None, triggers=parse(["gate"]), cooldown=0)
+    with db.write() as session:
+        session.add(_run("run-1", state="rejected", verdict={"reasons": ["refused: old slice 'law': -0.1"]}))
+    asked: list[Due] = []
+
+    def start(due: Due) -> str:
+        asked.append(due)
+        if len(asked) == 1:
+            raise UserError("run-0 waits for approval", hint="approve or reject it", code="proposal_waits")
+        return job(db, due)
+
+    for _ in range(3):
+        one.fire(start)
+        end_jobs(db, state="failed", error={"code": "x", "message": "", "hint": ""})
+        make_due(db)
+    assert [due.options["rho"] for due in asked] == [0.3, 0.3]
+    assert [row["result"] for row in one.history(added["schedule"])] == ["failed", "refused"]
+
+
 def waited(db: Database, schedule: str, times: int) -> None:
     """As beats leave it that found nothing to start, after whatever there is by now."""
     with db.write() as session:
@@ -496,9 +516,11 @@ def test_however_often_it_waited_a_schedule_knows_its_last_start_and_what_it_ans
     assert [row["result"] for row in one.history(added["schedule"])] == [*("waiting" for _ in range(5)), "failed"]
 
 
-def turn(session: Any, at: int, abstained: bool = False, support: float = 0.8, vote: str | None = None) -> None:
+def turn(
+    session: Any, at: int, abstained: bool = False, support: float = 0.8, vote: str | None = None, **chosen: str
+) -> None:
     name = fresh("turn")
-    shown = {"abstained": abstained, "support": support, "answer": "a"}
+    shown = {"abstained": abstained, "support": support, "answer": "a"} | ({"chosen": chosen} if chosen else {})
     values: dict[str, Any] = {"workspace": "default", "question": "q", "epoch": 1, "asked_at": at, "created": at}
     session.add(Turn(id=name, shown=shown, personal=0, **values))
     session.flush()
@@ -512,13 +534,16 @@ def test_more_refusals_and_votes_down_than_before_are_drift(db: Database, one: S
     with db.write() as session:
         for n in range(60):
             turn(session, now - day - 1000 - n, abstained=n < 6)
-            turn(session, now - 1000 - n, abstained=n < 18, vote="down" if n >= 50 else "down up")
+            turn(session, now - 1000 - n, abstained=n < 18, vote="down" if n >= 50 else "down up", retriever="champion")
+            turn(session, now - 1000 - n, abstained=True, vote="down", retriever="base", generator="canary")
+            turn(session, now - 1000 - n, abstained=True, vote="down", retriever="named", generator="base")
     (due,) = one.fire(lambda due: job(db, due))
     assert due
     told = one.history(one.listing()[0]["schedule"])[0]
     assert told["cause"] == "drift"
     seen = told["evidence"]["drift"]
     assert (seen["before"]["refused"], seen["recent"]["refused"], seen["recent"]["voted_down"]) == (6, 18, 10)
+    assert seen["recent"]["turns"] == 60, "what was tried or named is not what serves"
     assert "rose" in seen["worse"]
 
 
