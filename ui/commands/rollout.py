@@ -131,7 +131,8 @@ def _people_trial(trial: dict[str, Any]) -> None:
             else f", rank-biased overlap {shadow['rbo']:.2f}, overlap@10 {shadow['overlap@10']:.2f}"
         )
         say(
-            f"  shadow: {shadow['compared']} questions{alike}, first citation changed on {shadow['first_citation_changed']}"
+            f"  shadow: {shadow['compared']} questions{alike}, "
+            f"first citation changed on {shadow['first_citation_changed']}"
         )
         say(f"    median {shadow['ms']} ms shown, {shadow['shadow_ms']} ms in the shadow")
         for code, count in shadow["failed"].items():
