@@ -396,6 +396,23 @@ def test_a_trial_shows_its_figures_and_is_stopped(platform: Any, drawn: Any) -> 
     platform.stop_rollout()
 
 
+def test_what_served_before_is_tried_again_for_a_reason(platform: Any, drawn: Any) -> None:
+    with platform.w.db.write() as session:
+        session.execute(update(Adapter).where(Adapter.name == "retriever-bad").values(accepted=1, state="retired"))
+    try:
+        app = drawn(adapters, adapters__run="run-bad")
+        assert app.button(key="adapters.begin.retriever-bad").disabled
+        app.text_input(key="adapters.again.retriever-bad").set_value("winter is back").run()
+        press(app, "Begin the trial")
+        assert not app.error, app.error[0].value
+        assert platform.rollouts()[0]["override"] == "winter is back"
+        platform.stop_rollout()
+    finally:
+        with platform.w.db.write() as session:
+            values = {"accepted": 0, "state": "candidate"}
+            session.execute(update(Adapter).where(Adapter.name == "retriever-bad").values(**values))
+
+
 def test_a_route_is_set_where_the_verdict_speaks_for_it(platform: Any, drawn: Any) -> None:
     app = drawn(adapters, adapters__tab="Rollout")
     app.selectbox(key="route.adapter").set_value("retriever-one")

@@ -71,7 +71,16 @@ def show(adapter: dict[str, Any]) -> None:
                     help="After the last of them it serves everybody.",
                 )
                 unseen = st.checkbox("Unseen first", key=f"adapters.unseen.{name}")
-            begin = st.button("Begin the trial", type="primary", key=f"adapters.begin.{name}")
+            again = accepted and state in ("previous", "retired")  # it may serve as it is, and is tried for a reason
+            if again:
+                reason = st.text_input(
+                    "Why try it again?",
+                    key=f"adapters.again.{name}",
+                    placeholder="this reason is kept in the audit log",
+                ).strip()
+            begin = st.button(
+                "Begin the trial", type="primary", key=f"adapters.begin.{name}", disabled=again and not reason
+            )
     if promote:
         with told():
             done = node().promote(name, reason or None)
