@@ -53,8 +53,8 @@ class Events:
 
     def refresh(self) -> None:
         """There may be other folders to watch than before."""
+        self._wake.set()  # first, or a round that is under way would say that it listens
         self.listening.clear()
-        self._wake.set()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

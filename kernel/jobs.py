@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from kernel import items, order
@@ -272,7 +272,9 @@ class Ledger:
     ) -> tuple[bool, bool]:
         """Record a heartbeat, and what comes with it; (the job is still this attempt's, a cancel is asked for)."""
         beat = now_ms()
-        values: dict[str, Any] = {"heartbeat": beat} | ({} if progress is None else {"progress": progress})
+        # What waited for its turn to write is older than what stands there by now, and a heartbeat never goes back.
+        latest = case((Job.heartbeat > beat, Job.heartbeat), else_=beat)
+        values: dict[str, Any] = {"heartbeat": latest} | ({} if progress is None else {"progress": progress})
         with self._db.write() as session:
             if not affected(session, update(Job).where(*self._ours(job_id, attempt)).values(**values)):
                 return False, False

@@ -12,7 +12,7 @@ from kernel.errors import UserError
 from kernel.ids import fresh
 from kernel.leases import acquire, release
 from kernel.settings import Settings
-from ui.node import BEAT, check_exposure
+from ui.node import BEAT, LOADING_S, check_exposure
 from ui.platform import Platform
 from ui.wiring import Wired
 
@@ -39,11 +39,13 @@ def serve_api(settings: Settings, announce: Any) -> None:
         wired.lending.warm()
         loaded.set()
 
-    threading.Thread(target=load, name="load-models", daemon=True).start()
+    loader = threading.Thread(target=load, name="load-models", daemon=True)
+    loader.start()
     announce(f"http://{settings.api_host}:{settings.api_port}", None)
     try:
         Server(api, host=settings.api_host, port=settings.api_port).run()
     finally:
+        loader.join(LOADING_S)
         wired.close()
 
 

@@ -34,6 +34,8 @@ from ui.wiring import Wired, guide_folder
 
 log = logging.getLogger(__name__)
 BEAT = "beat"
+LOADING_S = 30.0
+"""How long a process that ends waits for its models: torch does not survive a thread of it that is cut off."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WEB_FLAGS = (
     "--server.headless=true",
@@ -105,7 +107,8 @@ class Node:
             self.lock.release()
             raise
         self._loaded = threading.Event()
-        threading.Thread(target=self._load, name="load-models", daemon=True).start()
+        self._loader = threading.Thread(target=self._load, name="load-models", daemon=True)
+        self._loader.start()
         if guide:
             self._ingest_guide()
 
@@ -116,6 +119,7 @@ class Node:
     def close(self) -> None:
         self.wired.ledger.hand_back()
         self.workers.stop()
+        self._loader.join(LOADING_S)
         self.wired.close()
         self.lock.release()
 

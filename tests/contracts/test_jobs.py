@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from kernel.celery_app import QUEUES, RUN, beat_scheduler, deliver, make_app
 from kernel.database import Database
 from kernel.errors import Conflict, NotFound, Refused, TryAgain
+from kernel.ids import now_ms
 from kernel.jobs import Ledger, Running, Work
 from kernel.settings import load
 from kernel.tables import Fact, Job, JobItem, JobKey
@@ -265,6 +266,23 @@ def test_a_worker_that_lives_keeps_its_job(desk: Desk) -> None:
     def work(running: Running) -> None:
         assert desk.ledger.sweep() == []
         assert desk.ledger.get(running.id)["state"] == "running"
+
+    desk.work = work
+    assert desk.run(desk.enqueue())["state"] == "done"
+
+
+def test_a_heartbeat_never_goes_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that waited to be written has an older time than the pulse that was written meanwhile."""
+
+    def work(running: Running) -> None:
+        later = now_ms() + 5_000
+        monkeypatch.setattr("kernel.jobs.now_ms", lambda: later)
+        desk.ledger._beat(running.id, running.attempt)
+        monkeypatch.setattr("kernel.jobs.now_ms", lambda: later - 1_000)
+        desk.ledger._beat(running.id, running.attempt)
+        with desk.db.read() as session:
+            assert session.get_one(Job, running.id).heartbeat == later
+        monkeypatch.undo()
 
     desk.work = work
     assert desk.run(desk.enqueue())["state"] == "done"

@@ -131,7 +131,10 @@ def test_a_killed_node_starts_again_with_everything(node: tuple[Remote, subproce
         revived.close()
         # A second node on the same home is told so, and harms nothing.
         second = subprocess.run(
-            [*REPRISE, "up", "--no-web", "--port", "0", "--home", str(home)], capture_output=True, text=True, timeout=60
+            [*REPRISE, "up", "--no-web", "--port", "0", "--home", str(home)],
+            capture_output=True,
+            text=True,
+            timeout=180,
         )
         assert second.returncode == 2
         assert "another Reprise process holds the home folder" in second.stderr

@@ -211,7 +211,7 @@ def test_a_person_goes_from_an_upload_to_a_verdict(page: Any, tmp_path: Path) ->
     page.locator(".rp-reasons li").first.wait_for()
     page.locator(".rp-ci").first.wait_for()
     mix = page.get_by_text("The mix it was trained on")
-    expect(mix).to_have_count(1)  # while a page is drawn anew, what stood there before still does
+    expect(mix).to_have_count(1, timeout=60_000)  # while a page is drawn anew, what stood there before still does
     mix.click()
     page.get_by_text("policy mixed").last.wait_for()
     shot("mix")

@@ -258,7 +258,7 @@ def test_what_a_dead_process_staged_is_swept_and_only_that(place: Place) -> None
 
 
 def test_one_that_lives_keeps_its_stage_however_long_it_takes(place: Place) -> None:
-    worker, sweeper = place.process("worker", lease_seconds=3), place.process("sweeper")
+    worker, sweeper = place.process("worker", lease_seconds=8), place.process("sweeper")
     change = place.stage(worker, "a")
     with place.db.read() as session:
         first = session.get_one(Change, change).lease_until

@@ -621,13 +621,13 @@ def test_a_long_embedding_keeps_its_stage(quick_folder: Path) -> None:
 
     class Slow(WordEmbedder):
         def embed_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
-            until = now_ms() + 3500
+            until = now_ms() + 8500
             while now_ms() < until:
                 assert sweeper.epochs.recover()["swept"] == 0
                 threading.Event().wait(0.05)
             return super().embed_documents(texts)
 
-    with House(quick_folder / "home", embedder=Slow(), lease_seconds=3) as house:
+    with House(quick_folder / "home", embedder=Slow(), lease_seconds=8) as house:
         sweeper = house.twin("sweeper")
         assert house.put("walrus.md", page("Walrus", BASE))["status"] == "published"
 

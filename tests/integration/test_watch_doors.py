@@ -147,7 +147,7 @@ def test_a_file_that_moved_is_recognised_through_a_node_too(folder: Path) -> Non
 def test_a_live_node_follows_a_folder_at_once(folder: Path) -> None:
     """Nothing is due for an hour, and the tick is a minute away: only the file system can have told."""
     watched = written(folder / "watched", {"a.md": text("A")})
-    with opened(folder / "home", tick_seconds=60.0) as platform:
+    with opened(folder / "home", tick_seconds=3600.0) as platform:
         watch = platform.add_watch(str(watched), every_seconds=3600)["watch"]
         workers = Workers(platform)
         workers.start()
