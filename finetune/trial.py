@@ -137,13 +137,15 @@ def latencies(session: Session, trial: Rollout) -> dict[str, float | None]:
 def shadowed(session: Session, trial: Rollout) -> dict[str, Any]:
     """What the shadow has shown so far, by the questions on which it did not fail: one that is asked again is answered
     again likewise, and says nothing new."""
-    ours = select(Difference, Turn).join(Turn, Turn.id == Difference.turn).where(Difference.rollout == trial.id)
+    meant = func.coalesce(Turn.standalone, Turn.question)
+    ours = select(Difference, Turn.workspace, meant).join(Turn, Turn.id == Difference.turn)
+    ours = ours.where(Difference.rollout == trial.id)
     found = session.execute(ours.order_by(Difference.created, Difference.turn)).all()
-    rows = [row for row, _ in found]
+    rows = [row for row, _, _ in found]
     first: dict[tuple[str, str], Difference] = {}
-    for row, turn in found:
+    for row, workspace, question in found:
         if row.error is None:
-            first.setdefault((turn.workspace, question_key(turn.meant)), row)
+            first.setdefault((workspace, question_key(question)), row)
     whole = list(first.values())
     return {
         "compared": len(whole),

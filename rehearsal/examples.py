@@ -179,10 +179,11 @@ class Examples:
 
     def settle(self, session: Session, change: Change, epoch: int) -> Plan:
         ours = Example.id.in_(listed(change.body["examples"]))
-        overtaken = select(Example.id).where(ours, Example.status == "retired", Example.question != REDACTED)
-        if session.scalar(overtaken.limit(1)) is not None:
-            if session.scalar(overtaken.where(Example.reason == SUPERSEDED).limit(1)) is not None:
-                raise TryAgain("a document that grounds an example has another version", hint="try again", code=MOVED)
+        overtaken = select(Example.reason).where(ours, Example.status == "retired", Example.question != REDACTED)
+        why = set(session.scalars(overtaken))
+        if SUPERSEDED in why:
+            raise TryAgain("a document that grounds an example has another version", hint="try again", code=MOVED)
+        if why:
             raise TryAgain("an example that was added meanwhile took the place of this one", hint="try again")
         if not_there(session, change.body["edited"].values()):
             raise TryAgain("the example that is edited was deleted meanwhile", hint="try again", code=MOVED)

@@ -21,9 +21,8 @@ class Seat:
     def _take_back(self, examples: Iterable[str], reason: str, turns: Iterable[str] = ()) -> tuple[int, int]:
         """Take examples away and what they were edited into, with the training rows that were made of them and of these
         turns; how many of either. Looked for again until there is no more: somebody may edit meanwhile."""
-        wanted = set(examples)
-        taken, rows = set[str](), self.w.run_rows.withdraw([*turns])
-        withdrawn = 0
+        wanted, taken = set(examples), set[str]()
+        withdrawn, rows = 0, self.w.run_rows.withdraw([*turns])
         while more := self.w.memory.forms(wanted) - taken:
             rows += self.w.run_rows.withdraw(more)
             withdrawn += self.w.memory.withdraw(sorted(more), reason)
